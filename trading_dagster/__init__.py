@@ -1,0 +1,1 @@
+"""Algorithmic trading on decentralised markets: one strategy file, backtested and traded live, on Dagster."""

@@ -1,0 +1,248 @@
+"""The exception tree: every failure the engine raises on purpose.
+
+::
+
+    TradingDagsterError
+      BadInput                       what a user gave is wrong; the message says which field, which value, what to do
+        CandleContractBroken         market data breaks the candle contract
+        MarketDataMissing            the data asked for is not in the lake or the file
+        UnknownPair, UnknownAsset    a description, id or address that is not in the universe
+        ParameterError               (ParameterMissing, ParameterTypeInvalid)
+        StrategyModuleNotValid       a strategy file that cannot be used
+        BadConfiguration             deployment, folder, option
+      DataUnavailable                a sample is missing at a time
+        CandleSampleUnavailable, LiquidityDataUnavailable, NoLendingData, DataTooOld, NoNewDataReceived
+      IndicatorError                 (see the classes below)
+      StrategyFailed                 decide_trades raised, or broke the protocol
+        TradesNotReturned
+      TradeError                     a trade that may not be planned or executed
+        NotEnoughMoney, NotEnoughCashForBuys, TooSmallTrade, OutOfSimulatedBalance, BacktestExecutionFailed ...
+      LedgerError                    the ledger or a snapshot is inconsistent
+        SnapshotOutdated, PartitionPredecessorMissing, AccountingMismatch
+
+Errors that ported strategies catch as ``AssertionError`` derive from it as well.
+"""
+
+
+class TradingDagsterError(Exception):
+    """Root of all errors raised on purpose."""
+
+
+class BadInput(TradingDagsterError):
+    """What the user gave is wrong; the message names the field, the value and the remedy."""
+
+
+class CandleContractBroken(BadInput):
+    """Candles have duplicates, impossible prices, a wrong order, or a wrong time zone."""
+
+
+class MarketDataMissing(BadInput):
+    """The asked range or pair is not in the data."""
+
+
+class UnknownPair(BadInput, KeyError):
+    """A pair description, id or address is not in the universe."""
+
+    def __str__(self) -> str:
+        """Return the message without the quotes that KeyError adds."""
+        return str(self.args[0]) if self.args else ""
+
+
+class UnknownAsset(UnknownPair):
+    """A token symbol or address is not in the universe."""
+
+
+class NaiveDatetimeRequired(BadInput, AssertionError):
+    """A zone-aware datetime was handed in where strategies use naive UTC."""
+
+
+class UtcDatetimeRequired(BadInput):
+    """A naive or non-UTC datetime was handed in where an aware UTC one is needed."""
+
+
+class ParameterError(BadInput):
+    """Strategy parameters are unusable."""
+
+
+class ParameterMissing(ParameterError, AttributeError):
+    """A needed strategy parameter is not defined."""
+
+
+class ParameterTypeInvalid(ParameterError, TypeError):
+    """A strategy parameter has the wrong type."""
+
+
+class StrategyModuleNotValid(BadInput):
+    """A strategy file is missing, does not parse or lacks something the protocol requires."""
+
+
+class BadConfiguration(BadInput):
+    """A folder, option or deployment setting is unusable."""
+
+
+class DataUnavailable(TradingDagsterError):
+    """Market data has no sample for a time."""
+
+
+class CandleSampleUnavailable(DataUnavailable):
+    """No candle at the time or within the tolerance before it."""
+
+
+class LiquidityDataUnavailable(DataUnavailable):
+    """No TVL sample at the time or within the tolerance before it."""
+
+
+class NoLendingData(DataUnavailable):
+    """No lending rate at the time."""
+
+
+class DataTooOld(DataUnavailable):
+    """The newest candle or TVL row is older than allowed."""
+
+
+class NoNewDataReceived(DataUnavailable):
+    """Waiting for new candles timed out."""
+
+
+class NotEnoughHistory(BadInput):
+    """The data begins too late for the history a strategy requires."""
+
+
+class IndicatorError(TradingDagsterError):
+    """Something is wrong with an indicator's definition, calculation or look-up."""
+
+
+class IndicatorFunctionSignatureMismatch(IndicatorError):
+    """A parameter name is not an argument of the indicator function."""
+
+
+class IndicatorDefinedTwice(IndicatorError):
+    """Two indicators share a name."""
+
+
+class NotYetDefined(IndicatorError):
+    """A dependency is not defined before the indicator that needs it."""
+
+
+class IndicatorOrderError(IndicatorError):
+    """A resolver asked for an indicator of an equal or higher order."""
+
+
+class IndicatorDependencyResolutionError(IndicatorError):
+    """No or several variations match a request without parameters."""
+
+
+class IndicatorCalculationFailed(IndicatorError):
+    """The indicator function raised; the message names indicator, pair, parameters and rows."""
+
+
+class IndicatorNotFound(IndicatorError, KeyError):
+    """No indicator of that name is defined."""
+
+    def __str__(self) -> str:
+        """Return the message without the quotes that KeyError adds."""
+        return str(self.args[0]) if self.args else ""
+
+
+class NoIndicatorError(IndicatorError):
+    """The indicator is defined but was not calculated."""
+
+
+class IndicatorWithVariations(IndicatorError):
+    """The indicator has several parameter variations and none was named."""
+
+
+class InvalidForMultipairStrategy(IndicatorError):
+    """A pair must be named in a universe of several pairs."""
+
+
+class IndicatorDataNotFoundWithinDataTolerance(IndicatorError):
+    """The latest indicator value is older than the tolerance."""
+
+
+class LookaheadRefused(IndicatorError, AssertionError):
+    """A decision asked for data that did not exist at its time."""
+
+
+class StrategyFailed(TradingDagsterError):
+    """decide_trades raised; the message has cycle, timestamp and traceback."""
+
+
+class TradesNotReturned(StrategyFailed, RuntimeError):
+    """A position was planned in the cycle but decide_trades returned no trades."""
+
+
+class DuplicateTrade(StrategyFailed, AssertionError):
+    """decide_trades returned the same trade twice."""
+
+
+class TradeError(TradingDagsterError):
+    """A trade may not be planned or executed."""
+
+
+class InvalidTrade(TradeError, AssertionError):
+    """A trade request breaks a rule: sign, size, trigger level, pair or position."""
+
+
+class TooSmallTrade(TradeError):
+    """A trade is smaller than the dust epsilon."""
+
+
+class NotEnoughMoney(TradeError):
+    """A started trade needs more reserve than there is cash."""
+
+
+class NotEnoughCashForBuys(TradeError):
+    """The buys of a cycle need more than cash and sells bring."""
+
+
+class NoSingleOpenPositionException(TradeError):  # noqa: N818 - the name strategies know
+    """There is none, or more than one, open position."""
+
+
+class DoubleOpenPosition(TradeError, AssertionError):
+    """Two open positions on one pair."""
+
+
+class AutoClosingOrderUnsupported(TradeError):
+    """A stop loss or take profit was asked for but there is no stop-loss feed to check it."""
+
+
+class PriceImpactToleranceExceeded(TradeError):
+    """A trade would move the price more than allowed."""
+
+
+class FeeMissing(TradeError, AssertionError):
+    """A pair has no fee and missing fees are not allowed."""
+
+
+class OutOfSimulatedBalance(TradeError):
+    """The simulated wallet would go negative."""
+
+
+class BacktestExecutionFailed(TradeError):
+    """A simulated execution failed; the message lists planned trades and cash."""
+
+
+class LedgerError(TradingDagsterError):
+    """The ledger, the state or a snapshot is inconsistent."""
+
+
+class IntegrityError(LedgerError, AssertionError):
+    """The state breaks one of its invariants."""
+
+
+class SerialisationRefused(LedgerError):
+    """A value cannot be stored: integers above 2^53, zone-aware times, NaN keys."""
+
+
+class AccountingMismatch(LedgerError):
+    """Ledger and wallet disagree."""
+
+
+class SnapshotOutdated(LedgerError):
+    """A snapshot does not continue from its predecessor as it is now."""
+
+
+class PartitionPredecessorMissing(LedgerError):
+    """The partition before the one asked for has not been computed."""
