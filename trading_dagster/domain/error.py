@@ -196,7 +196,7 @@ class NotEnoughCashForBuys(TradeError):
     """The buys of a cycle need more than cash and sells bring."""
 
 
-class NoSingleOpenPositionException(TradeError):  # noqa: N818 - the name strategies know
+class NoSingleOpenPositionException(TradeError):
     """There is none, or more than one, open position."""
 
 

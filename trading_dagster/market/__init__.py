@@ -1,0 +1,1 @@
+"""Market data: candles, the lake, sources and the universe."""

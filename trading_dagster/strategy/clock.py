@@ -1,0 +1,41 @@
+"""The decision time that all views of a strategy end at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from trading_dagster.domain.time import from_unix_us
+
+
+class DecisionClock:
+    """A position on the grid of decision times; views share one clock and never look past it.
+
+    Attributes:
+        grid_us: All decision times of the run, microseconds since 1970, ascending.
+        index: Number of the current decision time in the grid, from 0.
+        timestamp_us: The current decision time, microseconds since 1970.
+    """
+
+    __slots__ = ("_timestamp", "grid_us", "index", "timestamp_us")
+
+    def __init__(self, grid_us: Sequence[int]) -> None:
+        """Stand at the first decision time of the grid."""
+        self.grid_us = grid_us
+        self._timestamp: datetime | None = None
+        self.index = 0
+        self.timestamp_us = grid_us[0]
+
+    def move(self, index: int) -> None:
+        """Stand at decision time number ``index``."""
+        self.index = index
+        self.timestamp_us = self.grid_us[index]
+        self._timestamp = None
+
+    @property
+    def timestamp(self) -> datetime:
+        """Return the current decision time, naive UTC."""
+        timestamp = self._timestamp
+        if timestamp is None:
+            timestamp = self._timestamp = from_unix_us(self.timestamp_us)
+        return timestamp
