@@ -1,0 +1,354 @@
+"""The trading universe of a strategy: its pairs, reserve asset and candles."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from trading_dagster.domain.error import BadInput, UnknownPair
+from trading_dagster.domain.identifier import (
+    AssetIdentifier,
+    ChainId,
+    HumanReadableTradingPairDescription,
+    TradingPairIdentifier,
+)
+from trading_dagster.domain.time import TimeBucket, require_naive_utc, to_unix_us
+from trading_dagster.market.data_universe import CandleUniverse, DataUniverse
+from trading_dagster.market.dataset import CandleInput, Dataset, limit_dataset, to_panel
+from trading_dagster.market.exchange import Exchange
+from trading_dagster.market.lending import LendingUniverse
+from trading_dagster.market.pair_universe import PairLike, PairUniverse, number_pairs
+from trading_dagster.market.panel import ONE_US, CandlePanel
+from trading_dagster.market.panel_builder import ForwardFill
+
+DEFAULT_DELAY_TOLERANCE = timedelta(days=2)
+
+
+def default_delay_tolerance(bucket: TimeBucket) -> timedelta:
+    """Return how old a price may be: 2 days; for buckets over a day 2 days beyond the bucket, so 9 for 7 d."""
+    width = bucket.to_timedelta()
+    return DEFAULT_DELAY_TOLERANCE + (width if width > timedelta(days=1) else timedelta(0))
+
+
+@dataclass(frozen=True, eq=False)
+class TradingStrategyUniverse:
+    """Pairs, reserve asset and candles that a strategy trades on; made by `create_from_dataset`.
+
+    Row i of every panel belongs to ``pairs[i]``.
+
+    Args:
+        pairs: Pairs with different internal ids.
+        reserve_assets: Exactly one token.
+        primary_chain: Chain of the reserve.
+        candles: Price candles.
+        exchanges: Venues of the pairs.
+        stop_loss_candles: Candles on which triggers are checked.
+        liquidity: TVL in USD.
+        lending: Lending reserves and rates.
+        price_data_delay_tolerance: How old a price may be; None is the default of the bucket.
+        start_at: First instant asked for, naive UTC.
+        end_at: Exclusive end asked for, naive UTC.
+        required_history_period: Warm-up before the first decision.
+        name: For messages and charts.
+    """
+
+    pairs: tuple[TradingPairIdentifier, ...]
+    reserve_assets: tuple[AssetIdentifier, ...]
+    primary_chain: ChainId
+    candles: CandlePanel
+    exchanges: tuple[Exchange, ...] = ()
+    stop_loss_candles: CandlePanel | None = None
+    liquidity: CandlePanel | None = None
+    lending: LendingUniverse | None = None
+    price_data_delay_tolerance: timedelta | None = None
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+    required_history_period: timedelta | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check that panels belong to the pairs and set the default tolerance."""
+        if len(self.reserve_assets) != 1:
+            raise BadInput(f"A universe has exactly one reserve asset, got {[str(a) for a in self.reserve_assets]}")
+        ids = tuple(pair.internal_id for pair in self.pairs)
+        for panel in (self.candles, self.stop_loss_candles, self.liquidity):
+            if panel is not None and panel.pair_ids != ids:
+                raise BadInput(f"Candles of pair ids {panel.pair_ids[:20]} for pairs {ids[:20]}: rows must match pairs")
+        if self.stop_loss_candles is not None and self.stop_loss_candles.width_us > self.candles.width_us:
+            raise BadInput(
+                f"Stop-loss candles of {self.stop_loss_candles.bucket.value} are coarser than the "
+                f"{self.time_bucket.value} candles: choose the same bucket or a finer one"
+            )
+        if self.price_data_delay_tolerance is None:
+            object.__setattr__(self, "price_data_delay_tolerance", default_delay_tolerance(self.time_bucket))
+
+    @classmethod
+    def create_from_dataset(
+        cls,
+        dataset: Dataset,
+        reserve_asset: AssetIdentifier | str | None = None,
+        *,
+        forward_fill: bool = False,
+        forward_fill_until: datetime | None = None,
+        forward_fill_tolerance: timedelta | None = None,
+        primary_chain: ChainId | None = None,
+        price_data_delay_tolerance: timedelta | None = None,
+    ) -> TradingStrategyUniverse:
+        """Return the universe of a dataset.
+
+        Args:
+            dataset: Pairs and candles.
+            reserve_asset: The reserve token, its address or its symbol; None takes the quote all pairs share.
+            forward_fill: Fill gaps of candles, stop-loss candles and TVL; see `ForwardFill`.
+            forward_fill_until: Fill also after a pair's last candle, up to here.
+            forward_fill_tolerance: Longest gap to fill; None takes the price delay tolerance.
+            primary_chain: None takes the chain of the reserve.
+            price_data_delay_tolerance: How old a price may be; None is the default of the bucket.
+
+        Raises:
+            BadInput: No pairs, no single reserve, or a stop-loss feed coarser than the candles.
+            CandleContractBroken: Candles cannot be used.
+        """
+        pairs = number_pairs(dataset.pairs)
+        reserve = _choose_reserve(PairUniverse(pairs, dataset.exchanges), reserve_asset)
+        bucket = dataset.time_bucket
+        fill = None
+        if forward_fill:
+            delay = price_data_delay_tolerance or default_delay_tolerance(bucket)
+            fill = ForwardFill(forward_fill_until, delay if forward_fill_tolerance is None else forward_fill_tolerance)
+
+        def panel(name: str, candles: CandleInput | None, width: TimeBucket | None) -> CandlePanel | None:
+            if candles is None:
+                return None
+            is_tvl = name == "liquidity"
+            return to_panel(candles, width or bucket, pairs, fill=fill, source_name=name, is_tvl=is_tvl)
+
+        candles = panel("candles", dataset.candles, bucket)
+        assert candles is not None
+        feed, feed_bucket = dataset.backtest_stop_loss_candles, dataset.backtest_stop_loss_time_bucket or bucket
+        is_shared = feed is dataset.candles and feed_bucket is bucket
+        return cls(
+            pairs=pairs,
+            reserve_assets=(reserve,),
+            primary_chain=primary_chain if primary_chain is not None else ChainId(reserve.chain_id),
+            candles=candles,
+            exchanges=tuple(dataset.exchanges),
+            stop_loss_candles=candles if is_shared else panel("backtest_stop_loss_candles", feed, feed_bucket),
+            liquidity=panel("liquidity", dataset.liquidity, dataset.liquidity_time_bucket),
+            lending=dataset.lending_candles,
+            price_data_delay_tolerance=price_data_delay_tolerance,
+            start_at=dataset.start_at,
+            end_at=dataset.end_at,
+            required_history_period=dataset.history_period,
+            name=dataset.name,
+        )
+
+    @classmethod
+    def create_single_pair_universe(cls, dataset: Dataset, pair: PairLike | None = None) -> TradingStrategyUniverse:
+        """Return the universe of one pair of a dataset, its quote token as reserve; None takes the only pair."""
+        lookup = PairUniverse(number_pairs(dataset.pairs), dataset.exchanges)
+        chosen = lookup.get_single() if pair is None else lookup.resolve(pair)
+        return cls.create_from_dataset(limit_dataset(dataset, [chosen]), chosen.quote)
+
+    @classmethod
+    def create_multipair_universe(
+        cls, dataset: Dataset, pairs: Iterable[PairLike], reserve_asset: AssetIdentifier | str | None = None
+    ) -> TradingStrategyUniverse:
+        """Return the universe of the named pairs of a dataset."""
+        lookup = PairUniverse(number_pairs(dataset.pairs), dataset.exchanges)
+        return cls.create_from_dataset(limit_dataset(dataset, [lookup.resolve(pair) for pair in pairs]), reserve_asset)
+
+    create_limited_pair_universe = create_multipair_universe
+
+    @property
+    def time_bucket(self) -> TimeBucket:
+        """Return the width of the candles."""
+        return self.candles.bucket
+
+    @property
+    def stop_loss_time_bucket(self) -> TimeBucket | None:
+        """Return the width of the stop-loss candles, None without them."""
+        return None if self.stop_loss_candles is None else self.stop_loss_candles.bucket
+
+    @property
+    def backtest_stop_loss_time_bucket(self) -> TimeBucket | None:
+        """Return the same as `stop_loss_time_bucket`."""
+        return self.stop_loss_time_bucket
+
+    @cached_property
+    def backtest_stop_loss_candles(self) -> CandleUniverse | None:
+        """Return the stop-loss candles as frames."""
+        return None if self.stop_loss_candles is None else CandleUniverse(self.stop_loss_candles)
+
+    @cached_property
+    def data_universe(self) -> DataUniverse:
+        """Return pairs and candles as ported strategies read them."""
+        return DataUniverse(
+            time_bucket=self.time_bucket,
+            chains=frozenset(ChainId(pair.chain_id) for pair in self.pairs),
+            exchanges=self.exchanges,
+            pairs=self._lookup,
+            candles=CandleUniverse(self.candles),
+            liquidity=None if self.liquidity is None else CandleUniverse(self.liquidity),
+            lending_candles=self.lending,
+        )
+
+    def get_pair_count(self) -> int:
+        """Return the number of pairs."""
+        return len(self.pairs)
+
+    def iterate_pairs(self) -> Iterator[TradingPairIdentifier]:
+        """Iterate over pairs in universe order."""
+        return iter(self.pairs)
+
+    def is_single_pair_universe(self) -> bool:
+        """Tell whether there is exactly one pair."""
+        return len(self.pairs) == 1
+
+    def get_single_pair(self) -> TradingPairIdentifier:
+        """Return the only pair; raises BadInput when there are none or several."""
+        return self._lookup.get_single()
+
+    def get_pair_by_id(self, pair_id: int) -> TradingPairIdentifier:
+        """Return the pair of an internal id; raises UnknownPair."""
+        return self._lookup.get_pair_by_id(pair_id)
+
+    def get_pair_by_human_description(self, description: HumanReadableTradingPairDescription) -> TradingPairIdentifier:
+        """Return the pair of (chain, exchange slug or None, base, quote[, fee]); raises UnknownPair or BadInput."""
+        return self._lookup.get_pair_by_human_description(description)
+
+    def get_pair_by_smart_contract(self, address: str) -> TradingPairIdentifier | None:
+        """Return the pair of a pool address, or None."""
+        return self._lookup.get_pair_by_smart_contract(address)
+
+    def get_pair_by_address(self, address: str) -> TradingPairIdentifier | None:
+        """Return the pair of a pool address, or None."""
+        return self._lookup.get_pair_by_smart_contract(address)
+
+    def get_reserve_asset(self) -> AssetIdentifier:
+        """Return the reserve token."""
+        return self.reserve_assets[0]
+
+    def get_asset_by_address(self, address: str) -> AssetIdentifier:
+        """Return the token of an address; raises UnknownAsset."""
+        return self._lookup.get_asset_by_address(address)
+
+    def has_stop_loss_data(self) -> bool:
+        """Tell whether triggers can be checked."""
+        return self.stop_loss_candles is not None
+
+    def has_liquidity_data(self) -> bool:
+        """Tell whether TVL is known."""
+        return self.liquidity is not None
+
+    def has_lending_data(self) -> bool:
+        """Tell whether lending rates are known."""
+        return self.lending is not None and bool(self.lending.reserves)
+
+    def has_pair(self, pair: TradingPairIdentifier) -> bool:
+        """Tell whether the pair is one of the universe."""
+        return pair in self._pair_set
+
+    def can_open_spot(self, timestamp: datetime, pair: TradingPairIdentifier) -> bool:
+        """Tell whether a real candle opened at or before a time and not longer ago than the price delay tolerance."""
+        assert self.price_data_delay_tolerance is not None
+        row = self.candles.row_of(_id_of(pair.get_pricing_pair()))
+        last = self.candles.bar_at(to_unix_us(require_naive_utc(timestamp)))
+        oldest_us = to_unix_us(timestamp) - self.price_data_delay_tolerance // ONE_US
+        first = max(0, self.candles.bar_at(oldest_us - 1) + 1)
+        part = slice(first, max(first, last + 1))
+        return bool((self.candles.exists[row, part] & ~self.candles.forward_filled[row, part]).any())
+
+    def get_trading_broken_reason(
+        self,
+        pair: TradingPairIdentifier,
+        min_candles_required: int,
+        min_price: float = 1e-8,
+        max_price: float = 1e6,
+        timestamp: datetime | None = None,
+    ) -> str | None:
+        """Return why a pair should not be traded, or None.
+
+        Args:
+            pair: Pair of the universe.
+            min_candles_required: Fewest real candles.
+            min_price: Lowest price that is believed.
+            max_price: Highest price that is believed.
+            timestamp: Look only at candles that closed at or before it; None looks at all.
+        """
+        panel = self.candles
+        row = panel.row_of(_id_of(pair.get_pricing_pair()))
+        end = panel.bar_count if timestamp is None else max(0, panel.bar_at(to_unix_us(require_naive_utc(timestamp))))
+        real = panel.exists[row, :end] & ~panel.forward_filled[row, :end]
+        count = int(real.sum())
+        if count < min_candles_required:
+            return f"{pair.get_ticker()} has {count} candles, {min_candles_required} are required"
+        if count == 0:
+            return None
+        lowest = float(panel.columns["low"][row, :end][real].min())
+        highest = float(panel.columns["high"][row, :end][real].max())
+        if lowest < min_price:
+            return f"{pair.get_ticker()} has a price of {lowest}, below {min_price}"
+        if highest > max_price:
+            return f"{pair.get_ticker()} has a price of {highest}, above {max_price}"
+        return None
+
+    @cached_property
+    def _lookup(self) -> PairUniverse:
+        return PairUniverse(self.pairs, self.exchanges)
+
+    @cached_property
+    def _pair_set(self) -> frozenset[TradingPairIdentifier]:
+        return frozenset(self.pairs)
+
+    def get_cache_key(self) -> str:
+        """Return a hash of all that the universe holds but its name; equal exactly when the content is equal."""
+        return self._cache_key
+
+    @cached_property
+    def _cache_key(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        about = (
+            self.pairs,
+            self.reserve_assets,
+            int(self.primary_chain),
+            self.exchanges,
+            self.price_data_delay_tolerance,
+            self.start_at,
+            self.end_at,
+            self.required_history_period,
+        )
+        digest.update(repr(about).encode())
+        for role in ("candles", "stop_loss_candles", "liquidity"):
+            panel: CandlePanel | None = getattr(self, role)
+            digest.update(f"{role} {'absent' if panel is None else panel.bucket.value}".encode())
+            for pair_id in () if panel is None else panel.pair_ids:
+                assert panel is not None
+                digest.update(panel.content_hash(pair_id).encode())
+        if self.lending is not None:
+            digest.update(self.lending.content_hash().encode())
+        return digest.hexdigest()
+
+
+def _id_of(pair: TradingPairIdentifier) -> int:
+    if pair.internal_id is None:
+        raise UnknownPair(f"{pair} has no internal id: take the pair from the universe")
+    return pair.internal_id
+
+
+def _choose_reserve(lookup: PairUniverse, reserve: AssetIdentifier | str | None) -> AssetIdentifier:
+    if isinstance(reserve, AssetIdentifier):
+        return reserve
+    if reserve is not None:
+        is_address = reserve.startswith("0x")
+        return lookup.get_asset_by_address(reserve) if is_address else lookup.get_asset_by_symbol(reserve)
+    quotes = tuple(dict.fromkeys(pair.quote for pair in lookup.iterate_pairs()))
+    if len(quotes) != 1:
+        raise BadInput(
+            f"The pairs have {len(quotes)} quote tokens ({', '.join(map(str, quotes[:5])) or 'no pairs'}): "
+            "name the reserve_asset"
+        )
+    return quotes[0]
