@@ -87,6 +87,7 @@ class AssetIdentifier:
     underlying: AssetIdentifier | None = None
     type: AssetType = AssetType.token
     liquidation_threshold: float | None = None
+    _hash: int = field(init=False, repr=False, default=0)
 
     def __post_init__(self) -> None:
         """Check and normalise."""
@@ -96,6 +97,7 @@ class AssetIdentifier:
             raise BadInput(f"Token {self.token_symbol} has {self.decimals} decimals: expected 0 to 36")
         object.__setattr__(self, "address", self.address.lower())
         object.__setattr__(self, "chain_id", int(self.chain_id))
+        object.__setattr__(self, "_hash", hash((self.chain_id, self.address)))
 
     def __eq__(self, other: object) -> bool:
         """Compare by chain and address."""
@@ -105,7 +107,7 @@ class AssetIdentifier:
 
     def __hash__(self) -> int:
         """Hash chain and address."""
-        return hash((self.chain_id, self.address))
+        return self._hash
 
     def __str__(self) -> str:
         """Return symbol and address."""
@@ -135,6 +137,7 @@ class TradingPairIdentifier:
     underlying_spot_pair: TradingPairIdentifier | None = None
     exchange_name: str | None = None
     other_data: dict[str, Any] = field(default_factory=dict)
+    _hash: int = field(init=False, repr=False, default=0)
 
     def __post_init__(self) -> None:
         """Check and normalise."""
@@ -146,6 +149,7 @@ class TradingPairIdentifier:
             raise BadInput(f"Pair {self.get_ticker()} of kind {self.kind.value} needs its underlying_spot_pair")
         object.__setattr__(self, "pool_address", self.pool_address.lower())
         object.__setattr__(self, "exchange_address", self.exchange_address.lower())
+        object.__setattr__(self, "_hash", hash((self.base, self.quote, self.fee)))
 
     def __eq__(self, other: object) -> bool:
         """Compare by base, quote and fee."""
@@ -157,7 +161,7 @@ class TradingPairIdentifier:
 
     def __hash__(self) -> int:
         """Hash base, quote and fee."""
-        return hash((self.base, self.quote, self.fee))
+        return self._hash
 
     def __str__(self) -> str:
         """Return ticker, kind and venue."""
@@ -167,6 +171,10 @@ class TradingPairIdentifier:
     def chain_id(self) -> int:
         """Return the chain of the base token."""
         return self.base.chain_id
+
+    def get_identifier(self) -> str:
+        """Return a key that is stable across universes: chain, pool, tokens and kind."""
+        return f"{self.chain_id}-{self.pool_address}-{self.base.address}-{self.quote.address}-{self.kind.value}"
 
     def get_ticker(self) -> str:
         """Return "BASE-QUOTE"."""

@@ -1,0 +1,1 @@
+"""Treasury, valuation and account checks."""

@@ -1,0 +1,172 @@
+"""The ledger's events: everything that ever happens to a strategy, frozen; State is their fold.
+
+Times are aware UTC. Events carry values, never references into State, so that replaying them gives the same State.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.trade import TradePlan
+from trading_dagster.domain.treasury import BalanceUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What every event has: when it happened."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StateCreated(Event):
+    """A strategy begins; the first event of every ledger."""
+
+    name: str
+    reserve_asset: AssetIdentifier
+
+
+@dataclass(frozen=True, slots=True)
+class PairIntroduced(Event):
+    """A pair is traded for the first time; later events refer to it by its key."""
+
+    pair: TradingPairIdentifier
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceUpdated(Event):
+    """Money moved without a trade. ``share_price`` (USD) is what a deposit paid or a redemption got for a share."""
+
+    update: BalanceUpdate
+    share_price: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PositionOpened(Event):
+    """A position was planned; its first trade follows."""
+
+    position_id: int
+    pair: TradingPairIdentifier
+    portfolio_value_at_open: float
+    notes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TradePlanned(Event):
+    """A decision planned a trade; nothing moved yet."""
+
+    plan: TradePlan
+
+
+@dataclass(frozen=True, slots=True)
+class TradeStarted(Event):
+    """A buy's reserve left cash, or a sell was begun."""
+
+    trade_id: int
+    position_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class TradeBroadcasted(Event):
+    """The trade was sent to its venue."""
+
+    trade_id: int
+    position_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class TradeExecuted(Event):
+    """The venue filled the trade. Quantity is signed, fees in USD."""
+
+    trade_id: int
+    position_id: int
+    quantity: Decimal
+    reserve: Decimal
+    price: float
+    lp_fees: float
+
+
+@dataclass(frozen=True, slots=True)
+class TradeFailed(Event):
+    """The venue refused the trade; its reserve is back in cash."""
+
+    trade_id: int
+    position_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TradeDiscarded(Event):
+    """A planned trade was rejected before it began; a position without other trades goes with it."""
+
+    trade_id: int
+    position_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TriggersMoved(Event):
+    """Trigger levels of a position were set or moved; levels are mid prices, None for none."""
+
+    position_id: int
+    mid_price: float | None
+    stop_loss: float | None
+    take_profit: float | None
+    trailing_stop_loss_pct: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PositionFrozen(Event):
+    """A failed trade put the position aside."""
+
+    position_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PositionUnfrozen(Event):
+    """An operator released a frozen position."""
+
+    position_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssetBlacklisted(Event):
+    """A token may not be bought any more."""
+
+    asset: AssetIdentifier
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssetAllowed(Event):
+    """A token may be bought again."""
+
+    asset: AssetIdentifier
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataSaved(Event):
+    """The strategy stored a value for later cycles; JSON-safe."""
+
+    cycle: int
+    name: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyReady(Event):
+    """From here a backtest counts as strategy start."""
+
+
+@dataclass(frozen=True, slots=True)
+class CycleCompleted(Event):
+    """A decision cycle ended. Quiet cycles are covered by the next one that is not."""
+
+    cycle: int

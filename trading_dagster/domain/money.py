@@ -1,0 +1,53 @@
+"""Exact amounts: how floats become Decimals, and which differences are dust.
+
+Prices, candles and measures are float64; token quantities and cash are Decimal in the default 28-digit context.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+
+from trading_dagster.domain.error import BadInput
+from trading_dagster.domain.identifier import TradingPairKind
+
+ZERO = Decimal(0)
+QUANTITY_ZERO_EPSILON = Decimal("1e-18")
+"""A position quantity this near zero is zero."""
+
+SELL_OVERSHOOT_EPSILON = Decimal("1e-9")
+"""A sell may exceed the wallet by this many tokens and is then cut to the wallet."""
+
+RELATIVE_ACCOUNTING_EPSILON = Decimal("1e-9")
+"""Largest relative difference of ledger and simulated wallet."""
+
+
+@dataclass(frozen=True, slots=True)
+class DustTable:
+    """How many tokens count as nothing, by what the position is; a position closes at or below its epsilon."""
+
+    token: Decimal = Decimal("1e-10")
+    vault_share: Decimal = Decimal("1e-6")
+    credit_supply: Decimal = Decimal("0.003")
+    variable_debt: Decimal = Decimal("1e-4")
+
+    def close_epsilon(self, kind: TradingPairKind) -> Decimal:
+        """Return the epsilon of a kind of position, in tokens."""
+        if kind.is_vault():
+            return self.vault_share
+        if kind.is_credit_supply():
+            return self.credit_supply
+        if kind.is_leverage():
+            return self.variable_debt
+        return self.token
+
+
+DUST = DustTable()
+
+
+def exact(value: float | int | Decimal, what: str = "amount") -> Decimal:
+    """Turn a number into a Decimal by its exact binary value; raises BadInput for NaN and infinity."""
+    if value.__class__ is not Decimal and not math.isfinite(value):
+        raise BadInput(f"The {what} is {value}: a finite number is needed")
+    return Decimal(value)

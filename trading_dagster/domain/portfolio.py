@@ -1,0 +1,182 @@
+"""The portfolio: open and closed positions, the reserve and its equity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from trading_dagster.domain.error import IntegrityError
+from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.money import ZERO
+from trading_dagster.domain.position import Marks, TradingPosition
+from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.treasury import ReservePosition
+
+
+class StoredMarks:
+    """Prices taken earlier, by pair: what a state shows when no market data is at hand."""
+
+    def __init__(self) -> None:
+        """Begin without prices."""
+        self.prices: dict[TradingPairIdentifier, float] = {}
+
+    def price_of(self, pair: TradingPairIdentifier) -> float | None:
+        """Return the stored price of a pair."""
+        return self.prices.get(pair)
+
+    def priced_at(self) -> None:
+        """Return None: the time was not stored."""
+
+
+class Portfolio:
+    """What the strategy owns; changed only by State."""
+
+    __slots__ = (
+        "_first_position_by_pair", "closed_positions", "expired_positions", "frozen_positions", "marks",
+        "next_balance_update_id", "next_position_id", "next_trade_id", "open_positions", "pending_positions",
+        "reserve", "trade_count",
+    )  # fmt: skip
+
+    def __init__(self, reserve_asset: AssetIdentifier, marks: Marks | None = None) -> None:
+        """Begin with no positions and no cash."""
+        self.marks: Marks = marks or StoredMarks()
+        self.reserve = ReservePosition(reserve_asset)
+        self.next_position_id = 1
+        self.next_trade_id = 1
+        self.next_balance_update_id = 1
+        self.trade_count = 0
+        self.open_positions: dict[int, TradingPosition] = {}
+        self.pending_positions: dict[int, TradingPosition] = {}
+        self.frozen_positions: dict[int, TradingPosition] = {}
+        self.closed_positions: dict[int, TradingPosition] = {}
+        self.expired_positions: dict[int, TradingPosition] = {}
+        self._first_position_by_pair: dict[TradingPairIdentifier, TradingPosition] = {}
+
+    # -- cash and equity ------------------------------------------------------------------------------------------
+
+    @property
+    def reserves(self) -> dict[str, ReservePosition]:
+        """Return the one reserve by asset identifier."""
+        return {self.reserve.asset.get_identifier(): self.reserve}
+
+    def get_cash(self) -> float:
+        """Return cash in USD."""
+        return float(self.reserve.quantity) * self.reserve.reserve_token_price
+
+    def get_current_cash(self) -> float:
+        """Return cash in USD."""
+        return self.get_cash()
+
+    def get_default_reserve_position(self) -> ReservePosition:
+        """Return the one reserve."""
+        return self.reserve
+
+    def get_default_reserve_asset(self) -> tuple[AssetIdentifier, float]:
+        """Return the reserve token and its USD price."""
+        return self.reserve.asset, self.reserve.reserve_token_price
+
+    def get_initial_cash(self) -> float:
+        """Return the first deposit in USD, 0 before it."""
+        reserve = self.reserve
+        if reserve.initial_deposit is None:
+            return 0.0
+        return float(reserve.initial_deposit) * (reserve.initial_deposit_reserve_token_price or 1.0)
+
+    def get_position_equity_and_loan_nav(self) -> float:
+        """Return the USD value of open positions without cash."""
+        return sum(p.get_value() for p in self.open_positions.values())
+
+    def calculate_total_equity(self) -> float:
+        """Return USD of open positions and cash; frozen positions do not count."""
+        total = self.get_cash()
+        for position in self.open_positions.values():
+            total += position.get_value()
+        return total
+
+    def get_total_equity(self) -> float:
+        """Return USD of open positions and cash; frozen positions do not count."""
+        return self.calculate_total_equity()
+
+    def get_net_asset_value(self) -> float:
+        """Return total equity plus the value of frozen positions."""
+        return self.calculate_total_equity() + self.get_frozen_position_equity()
+
+    def get_frozen_position_equity(self) -> float:
+        """Return the USD value of frozen positions."""
+        return sum(p.get_value() for p in self.frozen_positions.values())
+
+    # -- positions and trades -------------------------------------------------------------------------------------
+
+    def get_open_position_for_pair(self, pair: TradingPairIdentifier) -> TradingPosition | None:
+        """Return the open position on a pair, the oldest of several, or None."""
+        return self._first_position_by_pair.get(pair)
+
+    def get_open_and_frozen_positions(self) -> Iterator[TradingPosition]:
+        """Yield open, then frozen positions."""
+        yield from self.open_positions.values()
+        yield from self.frozen_positions.values()
+
+    def get_open_positions(self) -> list[TradingPosition]:
+        """Return the open positions, oldest first."""
+        return list(self.open_positions.values())
+
+    def get_all_positions(self, pending: bool = False) -> Iterator[TradingPosition]:
+        """Yield every position: open, frozen, closed, and pending if asked."""
+        yield from self.open_positions.values()
+        yield from self.frozen_positions.values()
+        yield from self.closed_positions.values()
+        if pending:
+            yield from self.pending_positions.values()
+
+    def get_all_trades(self) -> list[TradeExecution]:
+        """Return every trade of every position, by id."""
+        trades = [t for p in self.get_all_positions(pending=True) for t in p.trades.values()]
+        return sorted(trades, key=lambda t: t.trade_id)
+
+    def get_position_by_id(self, position_id: int) -> TradingPosition:
+        """Return a position wherever it is; raises IntegrityError when there is none."""
+        for positions in (
+            self.open_positions,
+            self.pending_positions,
+            self.frozen_positions,
+            self.closed_positions,
+            self.expired_positions,
+        ):
+            if position_id in positions:
+                return positions[position_id]
+        raise IntegrityError(f"There is no position #{position_id}")
+
+    def get_first_and_last_executed_trade(self) -> tuple[TradeExecution | None, TradeExecution | None]:
+        """Return the executed trades with the earliest and the latest execution time."""
+        executed = [t for t in self.get_all_trades() if t.executed_at is not None]
+        if not executed:
+            return None, None
+        executed.sort(key=lambda t: (t.executed_at, t.trade_id))
+        return executed[0], executed[-1]
+
+    # -- folding --------------------------------------------------------------------------------------------------
+
+    def add_cash(self, quantity: Decimal) -> None:
+        """Change cash by a signed number of reserve tokens; only State calls this."""
+        cash = self.reserve.quantity + quantity
+        if cash < ZERO:
+            raise IntegrityError(
+                f"Cash would become {cash} {self.reserve.asset.token_symbol} after adding {quantity}: "
+                "the ledger takes out more than there is"
+            )
+        self.reserve.quantity = cash
+
+    def add_open(self, position: TradingPosition) -> None:
+        """Put a position among the open ones; only State calls this."""
+        self.open_positions[position.position_id] = position
+        self._first_position_by_pair.setdefault(position.pair, position)
+
+    def remove_open(self, position: TradingPosition) -> None:
+        """Take a position from the open ones; only State calls this."""
+        del self.open_positions[position.position_id]
+        if self._first_position_by_pair.get(position.pair) is position:
+            del self._first_position_by_pair[position.pair]
+            for other in self.open_positions.values():
+                if other.pair == position.pair:
+                    self._first_position_by_pair[position.pair] = other
+                    break

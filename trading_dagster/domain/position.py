@@ -1,0 +1,367 @@
+"""A trading position: its trades, its trigger levels and the profit that follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Protocol
+
+from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.money import DUST, QUANTITY_ZERO_EPSILON, ZERO
+from trading_dagster.domain.trade import TradeExecution, TradeFlag
+from trading_dagster.domain.treasury import BalanceUpdate
+
+
+class Marks(Protocol):
+    """Where positions read the price they are valued at."""
+
+    def price_of(self, pair: TradingPairIdentifier) -> float | None:
+        """Return reserve per base token a position on the pair is worth now, None if never priced."""
+        ...
+
+    def priced_at(self) -> datetime | None:
+        """Return when the marks were taken, naive UTC."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerPriceUpdate:
+    """One change of the trigger levels of a position; levels are mid prices."""
+
+    timestamp: datetime
+    mid_price: float | None
+    stop_loss_before: float | None
+    stop_loss_after: float | None
+    take_profit_before: float | None
+    take_profit_after: float | None
+
+
+class TradingPosition:
+    """A position on one pair, from its first planned trade to its last; changed only by State."""
+
+    __slots__ = (
+        "_bought_quantity", "_bought_value", "_marks", "_sold_quantity", "_sold_value", "balance_updates", "closed_at",
+        "executed_trade_count", "expired_trades", "fees_paid", "frozen_at", "last_executed_trade",
+        "last_price_when_closed", "last_reserve_price", "loan", "notes", "opened_at", "other_data", "pair",
+        "pending_trades", "portfolio_value_at_open", "position_id", "quantity", "reserve_currency", "stop_loss",
+        "take_profit", "trades", "trailing_stop_loss_pct", "trigger_updates", "unfrozen_at",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        position_id: int,
+        pair: TradingPairIdentifier,
+        *,
+        opened_at: datetime,
+        reserve_currency: AssetIdentifier,
+        portfolio_value_at_open: float,
+        marks: Marks,
+    ) -> None:
+        """Make a position without trades; only State does this."""
+        self.position_id = position_id
+        self.pair = pair
+        self.opened_at = opened_at
+        self.reserve_currency = reserve_currency
+        self.portfolio_value_at_open = portfolio_value_at_open
+        self._marks = marks
+        self.closed_at: datetime | None = None
+        self.frozen_at: datetime | None = None
+        self.unfrozen_at: datetime | None = None
+        self.trades: dict[int, TradeExecution] = {}
+        self.pending_trades: dict[int, TradeExecution] = {}
+        self.expired_trades: dict[int, TradeExecution] = {}
+        self.stop_loss: float | None = None
+        self.take_profit: float | None = None
+        self.trailing_stop_loss_pct: float | None = None
+        self.trigger_updates: list[TriggerPriceUpdate] = []
+        self.balance_updates: dict[int, BalanceUpdate] = {}
+        self.notes: str | None = None
+        self.other_data: dict[str, Any] = {}
+        self.loan: None = None
+        self.last_reserve_price = 1.0
+        self.quantity = ZERO
+        self.executed_trade_count = 0
+        self.last_executed_trade: TradeExecution | None = None
+        self.fees_paid = 0.0
+        self.last_price_when_closed: float | None = None
+        self._bought_quantity = ZERO
+        self._bought_value = 0.0
+        self._sold_quantity = ZERO
+        self._sold_value = 0.0
+
+    def __repr__(self) -> str:
+        """Return a line a person can read."""
+        return f"<Position #{self.position_id} {self.pair.get_ticker()} {self.quantity:f} {self._describe_status()}>"
+
+    def _describe_status(self) -> str:
+        if self.frozen_at is not None and self.unfrozen_at is None:
+            return f"frozen at {self.frozen_at}"
+        return "open" if self.closed_at is None else f"closed at {self.closed_at}"
+
+    # -- quantity and value ---------------------------------------------------------------------------------------
+
+    def get_quantity(self) -> Decimal:
+        """Return base tokens held: executed quantities plus balance updates; within 1e-18 of zero is zero."""
+        return ZERO if abs(self.quantity) <= QUANTITY_ZERO_EPSILON else self.quantity
+
+    @property
+    def last_token_price(self) -> float:
+        """Return the price the position was last valued at, reserve per base token."""
+        if self.last_price_when_closed is not None:
+            return self.last_price_when_closed
+        price = self._marks.price_of(self.pair)
+        return self.get_opening_price() if price is None else price
+
+    @property
+    def last_pricing_at(self) -> datetime | None:
+        """Return when the position was last valued, naive UTC."""
+        return self.closed_at or self._marks.priced_at()
+
+    def get_current_price(self) -> float:
+        """Return the price the position was last valued at."""
+        return self.last_token_price
+
+    def get_value(self) -> float:
+        """Return the USD value: quantity at the last price plus reserve allocated to started trades."""
+        if self.closed_at is not None:
+            return 0.0
+        value = float(self.get_quantity()) * self.last_token_price if self.quantity else 0.0
+        last = self.last_trade
+        if last is not None and last.fill is None and last.failed_at is None:
+            value += float(sum((t.reserve_currency_allocated for t in self.trades.values()), ZERO))
+        return value
+
+    def get_equity(self) -> float:
+        """Return the USD value."""
+        return self.get_value()
+
+    def get_available_trading_quantity(self) -> Decimal:
+        """Return what may still be sold: quantity less planned sells that are not partial take profits."""
+        quantity = self.get_quantity()
+        last = self.last_trade
+        if last is None or last.fill is not None:
+            return quantity
+        return quantity + sum(
+            (
+                t.planned_quantity
+                for t in self.trades.values()
+                if t.is_sell()
+                and t.fill is None
+                and t.failed_at is None
+                and t.discarded_at is None
+                and TradeFlag.partial_take_profit not in t.flags
+            ),
+            ZERO,
+        )
+
+    def can_be_closed(self) -> bool:
+        """Tell whether what is left counts as nothing."""
+        return abs(self.quantity) <= DUST.close_epsilon(self.pair.kind)
+
+    # -- trades ---------------------------------------------------------------------------------------------------
+
+    @property
+    def last_trade(self) -> TradeExecution | None:
+        """Return the newest trade, whatever its status."""
+        return next(reversed(self.trades.values()), None)
+
+    def get_first_trade(self) -> TradeExecution:
+        """Return the oldest trade."""
+        return next(iter(self.trades.values()))
+
+    def get_last_trade(self) -> TradeExecution:
+        """Return the newest trade."""
+        return next(reversed(self.trades.values()))
+
+    def get_successful_trades(self) -> Iterable[TradeExecution]:
+        """Yield the trades that executed, oldest first."""
+        return (t for t in self.trades.values() if t.is_success())
+
+    def get_opening_price(self) -> float:
+        """Return the executed price of the first trade, the planned one before it executed."""
+        first = self.get_first_trade()
+        return first.planned_price if first.executed_price is None else first.executed_price
+
+    def get_opening_quantity(self) -> Decimal:
+        """Return the executed quantity of the first trade, the planned one before it executed."""
+        first = self.get_first_trade()
+        return first.planned_quantity if first.executed_quantity is None else first.executed_quantity
+
+    def get_closing_price(self) -> float | None:
+        """Return the executed price of the last trade of a closed position, else None."""
+        if self.closed_at is None or self.last_executed_trade is None:
+            return None
+        return self.last_executed_trade.executed_price
+
+    def get_value_at_open(self) -> float:
+        """Return the executed value of the first trade, USD."""
+        return self.get_first_trade().get_value()
+
+    def get_capital_tied_at_open_pct(self) -> float:
+        """Return the share of the portfolio the first trade took."""
+        return self.get_value_at_open() / self.portfolio_value_at_open if self.portfolio_value_at_open else 0.0
+
+    # -- state ----------------------------------------------------------------------------------------------------
+
+    def is_open(self) -> bool:
+        """Tell whether the position is neither closed nor frozen."""
+        return self.closed_at is None and not self.is_frozen()
+
+    def is_closed(self) -> bool:
+        """Tell whether the position is closed."""
+        return self.closed_at is not None
+
+    def is_frozen(self) -> bool:
+        """Tell whether a failed trade froze the position."""
+        return self.frozen_at is not None and self.unfrozen_at is None
+
+    def is_long(self) -> bool:
+        """Tell whether the position gains when the price rises."""
+        return not self.pair.is_short() and not self.pair.is_credit_supply()
+
+    def is_short(self) -> bool:
+        """Tell whether the position gains when the price falls."""
+        return self.pair.is_short()
+
+    def is_spot(self) -> bool:
+        """Tell whether the position holds the token."""
+        return self.pair.is_spot()
+
+    def is_credit_supply(self) -> bool:
+        """Tell whether the position lends out the reserve."""
+        return self.pair.is_credit_supply()
+
+    def is_vault(self) -> bool:
+        """Tell whether the position holds vault shares."""
+        return self.pair.is_vault()
+
+    def is_test(self) -> bool:
+        """Tell whether the position was opened by a test trade."""
+        return self.get_first_trade().is_test()
+
+    def has_trigger(self) -> bool:
+        """Tell whether a stop loss, take profit or trailing stop must be watched."""
+        return self.stop_loss is not None or self.take_profit is not None or self.trailing_stop_loss_pct is not None
+
+    def has_automatic_close(self) -> bool:
+        """Tell whether a stop loss, take profit or trailing stop must be watched."""
+        return self.has_trigger()
+
+    def is_stop_loss(self) -> bool:
+        """Tell whether a stop loss closed the position."""
+        return self.closed_at is not None and self.get_last_trade().is_stop_loss()
+
+    def is_take_profit(self) -> bool:
+        """Tell whether a take profit closed the position."""
+        return self.closed_at is not None and self.get_last_trade().is_take_profit()
+
+    def is_trailing_stop_loss(self) -> bool:
+        """Tell whether a trailing stop closed the position."""
+        return self.is_stop_loss() and self.trailing_stop_loss_pct is not None
+
+    # -- profit ---------------------------------------------------------------------------------------------------
+
+    def get_buy_value(self) -> float:
+        """Return USD spent on executed buys."""
+        return self._bought_value
+
+    def get_sell_value(self) -> float:
+        """Return USD received from executed sells."""
+        return self._sold_value
+
+    def get_buy_quantity(self) -> Decimal:
+        """Return base tokens bought."""
+        return self._bought_quantity
+
+    def get_sell_quantity(self) -> Decimal:
+        """Return base tokens sold."""
+        return self._sold_quantity
+
+    def get_average_buy(self) -> float | None:
+        """Return USD per token over executed buys, None before the first."""
+        return self._bought_value / float(self._bought_quantity) if self._bought_quantity else None
+
+    def get_average_sell(self) -> float | None:
+        """Return USD per token over executed sells, None before the first."""
+        return self._sold_value / float(self._sold_quantity) if self._sold_quantity else None
+
+    def get_realised_profit_usd(self) -> float | None:
+        """Return (average sell - average buy) x quantity sold, None before the first sell."""
+        average_buy, average_sell = self.get_average_buy(), self.get_average_sell()
+        if average_buy is None or average_sell is None:
+            return None
+        return (average_sell - average_buy) * float(self._sold_quantity)
+
+    def get_unrealised_profit_usd(self) -> float:
+        """Return (last price - average buy) x quantity held."""
+        average_buy = self.get_average_buy()
+        if self.closed_at is not None or average_buy is None:
+            return 0.0
+        return (self.last_token_price - average_buy) * float(self.get_quantity())
+
+    def get_total_profit_usd(self) -> float:
+        """Return realised and unrealised profit."""
+        return (self.get_realised_profit_usd() or 0.0) + self.get_unrealised_profit_usd()
+
+    def get_realised_profit_percent(self) -> float:
+        """Return sell value over the cost of what was sold, less 1."""
+        if not self._bought_quantity or not self._sold_quantity or not self._bought_value:
+            return 0.0
+        fraction_closed = float(self._sold_quantity / self._bought_quantity)
+        return self._sold_value / (self._bought_value * fraction_closed) - 1
+
+    def get_unrealised_and_realised_profit_percent(self) -> float:
+        """Return (sell value + value of the rest - buy value) / buy value."""
+        if not self._bought_value:
+            return 0.0
+        return (self._sold_value + self.get_value() - self._bought_value) / self._bought_value
+
+    def get_size_relative_realised_profit_percent(self) -> float:
+        """Return the realised percent times the share of capital tied at open."""
+        return self.get_realised_profit_percent() * self.get_capital_tied_at_open_pct()
+
+    def get_loss_risk_at_open(self) -> float | None:
+        """Return USD that is lost when the first stop loss is hit, None without one."""
+        stop_loss = self.get_original_stop_loss()
+        if stop_loss is None:
+            return None
+        return abs(self.get_opening_price() - stop_loss) * abs(float(self.get_opening_quantity()))
+
+    def get_loss_risk_at_open_pct(self) -> float | None:
+        """Return the loss risk at open as a share of the portfolio, None without a stop loss."""
+        risk = self.get_loss_risk_at_open()
+        return None if risk is None or not self.portfolio_value_at_open else risk / self.portfolio_value_at_open
+
+    def get_original_stop_loss(self) -> float | None:
+        """Return the first stop-loss level, None without one."""
+        return next((u.stop_loss_after for u in self.trigger_updates if u.stop_loss_after is not None), None)
+
+    def get_duration(self) -> timedelta | None:
+        """Return how long the position was open, None while it is."""
+        return None if self.closed_at is None else self.closed_at - self.opened_at
+
+    # -- folding --------------------------------------------------------------------------------------------------
+
+    def apply_fill(self, trade: TradeExecution) -> None:
+        """Add an executed trade to the aggregates; only State calls this."""
+        fill = trade.fill
+        if fill is None:
+            return
+        self.quantity += fill.quantity
+        self.executed_trade_count += 1
+        self.last_executed_trade = trade
+        self.fees_paid += fill.lp_fees
+        if fill.quantity > 0:
+            self._bought_quantity += fill.quantity
+            self._bought_value += float(fill.reserve)
+        else:
+            self._sold_quantity -= fill.quantity
+            self._sold_value += float(fill.reserve)
+
+    def close(self, at: datetime) -> None:
+        """Mark the position closed; only State calls this."""
+        last = self.last_executed_trade
+        self.last_price_when_closed = self.last_token_price if last is None else last.executed_price
+        self.closed_at = at

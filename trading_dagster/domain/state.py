@@ -1,0 +1,400 @@
+"""State: what the events of the ledger add up to.
+
+``State.record`` is the only way anything changes. Replaying the same events gives the same State.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from trading_dagster.domain.error import BadInput, IntegrityError, LedgerError, NotEnoughMoney
+from trading_dagster.domain.event import (
+    AssetAllowed,
+    AssetBlacklisted,
+    BalanceUpdated,
+    CycleCompleted,
+    DataSaved,
+    Event,
+    PairIntroduced,
+    PositionFrozen,
+    PositionOpened,
+    PositionUnfrozen,
+    StateCreated,
+    StrategyReady,
+    TradeBroadcasted,
+    TradeDiscarded,
+    TradeExecuted,
+    TradeFailed,
+    TradePlanned,
+    TradeStarted,
+    TriggersMoved,
+)
+from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.money import ZERO
+from trading_dagster.domain.portfolio import Portfolio
+from trading_dagster.domain.position import Marks, TradingPosition, TriggerPriceUpdate
+from trading_dagster.domain.time import CycleDuration, to_aware, to_naive
+from trading_dagster.domain.trade import TradeExecution, TradeFill
+from trading_dagster.domain.treasury import (
+    BalanceUpdateCause,
+    BalanceUpdatePositionType,
+    BalanceUpdateReference,
+    Sync,
+)
+from trading_dagster.domain.visualisation import Visualisation
+
+
+@dataclass(slots=True)
+class BacktestData:
+    """The range of a backtest; naive UTC, end exclusive. ``ready_at``: from here it counts as strategy start."""
+
+    start_at: datetime
+    end_at: datetime
+    decision_cycle_duration: CycleDuration
+    ready_at: datetime | None = None
+
+
+class OtherData:
+    """Values a strategy keeps from cycle to cycle."""
+
+    def __init__(self, state: State) -> None:
+        """Belong to a state."""
+        self._state = state
+        self.data: dict[int, dict[str, Any]] = {}
+        self._latest: dict[str, Any] = {}
+
+    def save(self, cycle: int, name: str, value: Any) -> None:
+        """Store a JSON-safe value under a name."""
+        at = self._state.clock_at()
+        self._state.record(DataSaved(at=at, cycle=cycle, name=name, value=value))
+
+    def load_latest(self, name: str) -> Any:
+        """Return the newest value ever stored under a name, None if there is none."""
+        return self._latest.get(name)
+
+    def apply(self, event: DataSaved) -> None:
+        """Fold an event; only State calls this."""
+        self.data.setdefault(event.cycle, {})[event.name] = event.value
+        self._latest[event.name] = event.value
+
+
+class State:
+    """Portfolio, positions, trades and treasury of one strategy."""
+
+    def __init__(self, created: StateCreated, marks: Marks | None = None) -> None:
+        """Begin from the first event of a ledger."""
+        self.created_at = to_naive(created.at)
+        self.name = created.name
+        self.cycle = 1
+        self.last_updated_at: datetime | None = None
+        self.last_cycle_at: datetime | None = None
+        self.initial_share_price = 1.0
+        self.portfolio = Portfolio(created.reserve_asset, marks)
+        self.sync = Sync()
+        self.visualisation = Visualisation()
+        self.blacklisted_assets: dict[AssetIdentifier, str] = {}
+        self.backtest_data: BacktestData | None = None
+        self.other_data = OtherData(self)
+        self.known_pairs: set[TradingPairIdentifier] = set()
+        self._events: list[Event] = [created]
+        self._event_count = 1
+        self._now = created.at
+        self._folds: dict[type[Event], Callable[[Any], None]] = {
+            PairIntroduced: self._fold_pair,
+            BalanceUpdated: self._fold_balance,
+            PositionOpened: self._fold_position_opened,
+            TradePlanned: self._fold_planned,
+            TradeStarted: self._fold_started,
+            TradeBroadcasted: self._fold_broadcasted,
+            TradeExecuted: self._fold_executed,
+            TradeFailed: self._fold_failed,
+            TradeDiscarded: self._fold_discarded,
+            TriggersMoved: self._fold_triggers,
+            PositionFrozen: self._fold_frozen,
+            PositionUnfrozen: self._fold_unfrozen,
+            AssetBlacklisted: self._fold_blacklisted,
+            AssetAllowed: self._fold_allowed,
+            DataSaved: self.other_data.apply,
+            StrategyReady: self._fold_ready,
+            CycleCompleted: self._fold_cycle,
+        }
+
+    # -- ledger ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def replay(cls, events: Iterable[Event], marks: Marks | None = None) -> State:
+        """Fold a ledger from its first event; the result has no events waiting to be stored."""
+        iterator = iter(events)
+        first = next(iterator, None)
+        if not isinstance(first, StateCreated):
+            raise LedgerError(f"A ledger begins with StateCreated, got {type(first).__name__}: is its start missing?")
+        state = cls(first, marks)
+        for event in iterator:
+            state.apply(event)
+        state._event_count = 0
+        state._events.clear()
+        return state
+
+    def record(self, event: Event) -> None:
+        """Fold an event and keep it for the store."""
+        self._folds[type(event)](event)
+        self._now = event.at
+        self._events.append(event)
+
+    def apply(self, event: Event) -> None:
+        """Fold an event that is stored already."""
+        fold = self._folds.get(type(event))
+        if fold is None:
+            raise LedgerError(f"{type(event).__name__} cannot be replayed inside a ledger")
+        fold(event)
+        self._now = event.at
+
+    def take_events(self) -> list[Event]:
+        """Return the events since the last call; the caller stores them."""
+        events, self._events = self._events, []
+        return events
+
+    @property
+    def has_new_events(self) -> bool:
+        """Tell whether events wait to be stored."""
+        return bool(self._events)
+
+    @property
+    def new_event_count(self) -> int:
+        """Return how many events wait to be stored."""
+        return len(self._events)
+
+    def clock_at(self) -> datetime:
+        """Return the time of the newest event, aware UTC."""
+        return self._now
+
+    # -- folds ----------------------------------------------------------------------------------------------------
+
+    def _fold_pair(self, event: PairIntroduced) -> None:
+        self.known_pairs.add(event.pair)
+
+    def _fold_balance(self, event: BalanceUpdated) -> None:
+        update = event.update
+        portfolio, treasury = self.portfolio, self.sync.treasury
+        key = update.chain_key()
+        if key is not None:
+            if key in treasury.applied_chain_keys:
+                raise LedgerError(f"Balance update {key} was applied before: the same log may count only once")
+            treasury.applied_chain_keys.add(key)
+        portfolio.next_balance_update_id = update.balance_update_id + 1
+        reserve = portfolio.reserve
+        if update.position_type is BalanceUpdatePositionType.reserve:
+            portfolio.add_cash(update.quantity)
+            reserve.last_sync_at = reserve.last_pricing_at = to_naive(event.at)
+            reserve.balance_updates[update.balance_update_id] = update
+            if reserve.initial_deposit is None and update.cause is BalanceUpdateCause.deposit:
+                reserve.initial_deposit = update.quantity
+                reserve.initial_deposit_reserve_token_price = reserve.reserve_token_price
+        else:
+            position = self._position(update.position_id or 0)
+            position.quantity += update.quantity
+            position.balance_updates[update.balance_update_id] = update
+        treasury.last_updated_at = to_naive(event.at)
+        treasury.last_cycle_at = update.strategy_cycle_included_at
+        if event.share_price and update.position_type is BalanceUpdatePositionType.reserve:
+            minted = update.quantity * Decimal(reserve.reserve_token_price) / Decimal(event.share_price)
+            treasury.share_count = (treasury.share_count or ZERO) + minted
+        if update.cause is not BalanceUpdateCause.interest:
+            treasury.balance_update_refs.append(
+                BalanceUpdateReference(
+                    update.balance_update_id, update.strategy_cycle_included_at, update.cause, update.usd_value
+                )
+            )
+
+    def _fold_position_opened(self, event: PositionOpened) -> None:
+        portfolio = self.portfolio
+        position = TradingPosition(
+            event.position_id,
+            event.pair,
+            opened_at=to_naive(event.at),
+            reserve_currency=portfolio.reserve.asset,
+            portfolio_value_at_open=event.portfolio_value_at_open,
+            marks=portfolio.marks,
+        )
+        position.notes = event.notes
+        portfolio.add_open(position)
+        portfolio.next_position_id = event.position_id + 1
+
+    def _fold_planned(self, event: TradePlanned) -> None:
+        plan = event.plan
+        position = self._position(plan.position_id)
+        position.trades[plan.trade_id] = TradeExecution(plan, to_naive(event.at))
+        self.portfolio.next_trade_id = plan.trade_id + 1
+
+    def _fold_started(self, event: TradeStarted) -> None:
+        position = self._position(event.position_id)
+        trade = position.trades[event.trade_id]
+        plan = trade.plan
+        if plan.quantity > 0:
+            cash = self.portfolio.reserve.quantity
+            if plan.reserve > cash:
+                raise NotEnoughMoney(
+                    f"Trade #{plan.trade_id} buys {plan.pair.get_ticker()} for {plan.reserve} "
+                    f"{plan.reserve_currency.token_symbol} but cash is {cash}: buy for less or sell first"
+                )
+            self.portfolio.add_cash(-plan.reserve)
+        trade.started_at = to_naive(event.at)
+
+    def _fold_broadcasted(self, event: TradeBroadcasted) -> None:
+        self._position(event.position_id).trades[event.trade_id].broadcasted_at = to_naive(event.at)
+
+    def _fold_executed(self, event: TradeExecuted) -> None:
+        portfolio = self.portfolio
+        position = self._position(event.position_id)
+        trade = position.trades[event.trade_id]
+        profit = None
+        if event.quantity > 0:
+            change = trade.plan.reserve - event.reserve
+            if change:
+                portfolio.add_cash(change)
+        else:
+            portfolio.add_cash(event.reserve)
+            average_buy = position.get_average_buy()
+            if average_buy is not None:
+                profit = float(event.reserve) + average_buy * float(event.quantity)
+        executed_at = to_naive(event.at)
+        trade.fill = TradeFill(executed_at, event.quantity, event.reserve, event.price, event.lp_fees, profit)
+        position.apply_fill(trade)
+        portfolio.trade_count += 1
+        if trade.plan.quantity < 0 and position.can_be_closed() and position.closed_at is None:
+            position.close(executed_at)
+            if position.position_id in portfolio.open_positions:
+                portfolio.remove_open(position)
+            else:
+                portfolio.frozen_positions.pop(position.position_id, None)
+            portfolio.closed_positions[position.position_id] = position
+
+    def _fold_failed(self, event: TradeFailed) -> None:
+        trade = self._position(event.position_id).trades[event.trade_id]
+        if trade.is_buy() and trade.started_at is not None:
+            self.portfolio.add_cash(trade.plan.reserve)
+        trade.failed_at = to_naive(event.at)
+        trade.failure = event.reason
+
+    def _fold_discarded(self, event: TradeDiscarded) -> None:
+        position = self._position(event.position_id)
+        trade = position.trades[event.trade_id]
+        trade.discarded_at = to_naive(event.at)
+        trade.failure = event.reason
+        if all(t.discarded_at is not None for t in position.trades.values()):
+            self.portfolio.remove_open(position)
+            self.portfolio.expired_positions[position.position_id] = position
+
+    def _fold_triggers(self, event: TriggersMoved) -> None:
+        position = self._position(event.position_id)
+        position.trigger_updates.append(
+            TriggerPriceUpdate(
+                timestamp=to_naive(event.at),
+                mid_price=event.mid_price,
+                stop_loss_before=position.stop_loss,
+                stop_loss_after=event.stop_loss,
+                take_profit_before=position.take_profit,
+                take_profit_after=event.take_profit,
+            )
+        )
+        position.stop_loss = event.stop_loss
+        position.take_profit = event.take_profit
+        position.trailing_stop_loss_pct = event.trailing_stop_loss_pct
+
+    def _fold_frozen(self, event: PositionFrozen) -> None:
+        position = self._position(event.position_id)
+        self.portfolio.remove_open(position)
+        self.portfolio.frozen_positions[position.position_id] = position
+        position.frozen_at, position.unfrozen_at = to_naive(event.at), None
+        position.notes = event.reason if position.notes is None else f"{position.notes}\n{event.reason}"
+
+    def _fold_unfrozen(self, event: PositionUnfrozen) -> None:
+        position = self.portfolio.frozen_positions.pop(event.position_id)
+        position.unfrozen_at = to_naive(event.at)
+        position.notes = event.reason if position.notes is None else f"{position.notes}\n{event.reason}"
+        self.portfolio.add_open(position)
+
+    def _fold_blacklisted(self, event: AssetBlacklisted) -> None:
+        self.blacklisted_assets[event.asset] = event.reason
+
+    def _fold_allowed(self, event: AssetAllowed) -> None:
+        self.blacklisted_assets.pop(event.asset, None)
+
+    def _fold_ready(self, event: StrategyReady) -> None:
+        if self.backtest_data is not None:
+            self.backtest_data.ready_at = to_naive(event.at)
+
+    def _fold_cycle(self, event: CycleCompleted) -> None:
+        self.cycle = event.cycle + 1
+        self.last_cycle_at = self.last_updated_at = to_naive(event.at)
+
+    def _position(self, position_id: int) -> TradingPosition:
+        position = self.portfolio.open_positions.get(position_id)
+        return self.portfolio.get_position_by_id(position_id) if position is None else position
+
+    # -- questions ------------------------------------------------------------------------------------------------
+
+    def is_good_pair(self, pair: TradingPairIdentifier) -> bool:
+        """Tell whether neither token of the pair is blacklisted."""
+        return pair.base not in self.blacklisted_assets and pair.quote not in self.blacklisted_assets
+
+    def has_trading_capital(self, threshold_usd: float = 0.15) -> bool:
+        """Tell whether equity is worth trading with."""
+        return self.portfolio.calculate_total_equity() >= threshold_usd
+
+    def get_strategy_time_range(self) -> tuple[datetime | None, datetime | None]:
+        """Return where the strategy starts and ends, naive UTC: the backtest's range, else first to last cycle."""
+        data = self.backtest_data
+        if data is not None:
+            return data.ready_at or data.start_at, data.end_at
+        return self.created_at, self.last_cycle_at
+
+    def get_strategy_duration(self) -> timedelta | None:
+        """Return the length of the strategy's range."""
+        start, end = self.get_strategy_time_range()
+        return None if start is None or end is None else end - start
+
+    def get_trading_time_range(self) -> tuple[datetime | None, datetime | None]:
+        """Return when the first and the last trade executed, naive UTC."""
+        first, last = self.portfolio.get_first_and_last_executed_trade()
+        return (None if first is None else first.executed_at, None if last is None else last.executed_at)
+
+    def perform_integrity_check(self) -> None:
+        """Raise IntegrityError when ids repeat, counters are off or cash is negative."""
+        portfolio = self.portfolio
+        positions = [*portfolio.get_all_positions(pending=True), *portfolio.expired_positions.values()]
+        trade_ids = [i for p in positions for i in (*p.trades, *p.pending_trades, *p.expired_trades)]
+        for what, ids, next_id in (
+            ("position", [p.position_id for p in positions], portfolio.next_position_id),
+            ("trade", trade_ids, portfolio.next_trade_id),
+        ):
+            if len(ids) != len(set(ids)):
+                raise IntegrityError(f"Some {what} ids occur twice: {sorted(i for i in ids if ids.count(i) > 1)[:10]}")
+            if next_id != max(ids, default=0) + 1:
+                raise IntegrityError(f"The next {what} id is {next_id} but the largest used is {max(ids, default=0)}")
+        if portfolio.reserve.quantity < ZERO:
+            raise IntegrityError(f"Cash is negative: {portfolio.reserve.quantity}")
+
+    # -- operator and strategy actions ------------------------------------------------------------------------------
+
+    def blacklist_asset(self, asset: AssetIdentifier, reason: str = "") -> None:
+        """Forbid buying a token."""
+        self.record(AssetBlacklisted(at=self._now, asset=asset, reason=reason))
+
+    def unblacklist_asset(self, asset: AssetIdentifier, reason: str = "") -> None:
+        """Allow buying a token again."""
+        self.record(AssetAllowed(at=self._now, asset=asset, reason=reason))
+
+    def mark_ready(self, timestamp: datetime) -> None:
+        """Say that from here the backtest counts as strategy start."""
+        if self.backtest_data is None:
+            raise BadInput("mark_ready is for backtests: this state has no backtest range")
+        self.record(StrategyReady(at=to_aware(timestamp)))
+
+    def get_cash_quantity(self) -> Decimal:
+        """Return cash in reserve tokens, exactly."""
+        return self.portfolio.reserve.quantity

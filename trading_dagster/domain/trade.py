@@ -1,0 +1,331 @@
+"""A trade: what was planned, what came of it, and the status that follows from the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.money import ZERO
+
+MAX_SLIPPAGE_TOLERANCE = 0.33
+
+
+class TradeType(Enum):
+    """Why a trade is made."""
+
+    rebalance = "rebalance"
+    stop_loss = "stop_loss"
+    take_profit = "take_profit"
+    market_limit = "market_limit"
+    flexible_trigger = "flexible_trigger"
+    repair = "repair"
+    accounting_correction = "accounting_correction"
+
+
+class TradeStatus(Enum):
+    """Where a trade stands."""
+
+    planned = "planned"
+    started = "started"
+    broadcasted = "broadcasted"
+    success = "success"
+    failed = "failed"
+    repaired = "repaired"
+    expired = "expired"
+    discarded = "discarded"
+
+
+class TradeFlag(Enum):
+    """What a trade does to its position, and how it came about."""
+
+    open = "open"
+    close = "close"
+    increase = "increase"
+    reduce = "reduce"
+    close_protocol_last = "close_protocol_last"
+    test_trade = "test_trade"
+    simulated = "simulated"
+    triggered = "triggered"
+    missing_position_repair = "missing_position_repair"
+    partial_take_profit = "partial_take_profit"
+    ignore_open = "ignore_open"
+
+
+NO_FLAGS: frozenset[TradeFlag] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class TradePricing:
+    """The price of a trade at an instant.
+
+    ``price`` includes the fee, ``mid_price`` does not; both in reserve per base token.
+    ``lp_fee`` is in USD, ``pair_fee`` a fraction, ``side`` True for a buy.
+    """
+
+    price: float
+    mid_price: float
+    lp_fee: float
+    pair_fee: float
+    side: bool
+    read_at: datetime
+    path: tuple[TradingPairIdentifier, ...] = ()
+    market_feed_delay: float | None = None
+    token_tax: float | None = None
+    token_tax_percent: float | None = None
+    block_number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TradePlan:
+    """What a decision asked for. Quantity is signed: a buy is positive, a sell negative; reserve is never negative."""
+
+    trade_id: int
+    position_id: int
+    pair: TradingPairIdentifier
+    trade_type: TradeType
+    quantity: Decimal
+    reserve: Decimal
+    pricing: TradePricing
+    reserve_currency: AssetIdentifier
+    slippage_tolerance: float | None = None
+    closing: bool = False
+    flags: frozenset[TradeFlag] = NO_FLAGS
+    notes: str | None = None
+    other_data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TradeFill:
+    """What the venue did. Quantity is signed as in the plan; price is reserve per base token; fees in USD."""
+
+    executed_at: datetime
+    quantity: Decimal
+    reserve: Decimal
+    price: float
+    lp_fees: float
+    profit: float | None
+    """Realised profit of a sell against the average cost before it, USD; None for buys."""
+
+
+class TradeExecution:
+    """One trade of a position; its status is derived from the events that were applied to it."""
+
+    __slots__ = (
+        "broadcasted_at", "discarded_at", "expired_at", "failed_at", "failure", "fill", "opened_at", "plan",
+        "repaired_at", "started_at",
+    )  # fmt: skip
+
+    def __init__(self, plan: TradePlan, opened_at: datetime) -> None:
+        """Make a planned trade; only State does this."""
+        self.plan = plan
+        self.opened_at = opened_at
+        self.started_at: datetime | None = None
+        self.broadcasted_at: datetime | None = None
+        self.fill: TradeFill | None = None
+        self.failed_at: datetime | None = None
+        self.failure: str | None = None
+        self.repaired_at: datetime | None = None
+        self.expired_at: datetime | None = None
+        self.discarded_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        """Return a line a person can read."""
+        side = "buy" if self.is_buy() else "sell"
+        return (
+            f"<Trade #{self.trade_id} {side} {abs(self.plan.quantity):f} {self.pair.base.token_symbol} "
+            f"@ {self.plan.pricing.price} {self.get_status().value}>"
+        )
+
+    @property
+    def trade_id(self) -> int:
+        """Return the id, unique over all positions of a state."""
+        return self.plan.trade_id
+
+    @property
+    def position_id(self) -> int:
+        """Return the id of the position this trade belongs to."""
+        return self.plan.position_id
+
+    @property
+    def pair(self) -> TradingPairIdentifier:
+        """Return the pair traded."""
+        return self.plan.pair
+
+    @property
+    def trade_type(self) -> TradeType:
+        """Return why the trade is made."""
+        return self.plan.trade_type
+
+    @property
+    def flags(self) -> frozenset[TradeFlag]:
+        """Return the flags."""
+        return self.plan.flags
+
+    @property
+    def closing(self) -> bool:
+        """Tell whether the trade closes its position."""
+        return self.plan.closing
+
+    @property
+    def notes(self) -> str | None:
+        """Return the notes."""
+        return self.plan.notes
+
+    @property
+    def other_data(self) -> Mapping[str, Any]:
+        """Return what the strategy attached."""
+        return self.plan.other_data
+
+    @property
+    def slippage_tolerance(self) -> float | None:
+        """Return the allowed slippage as a fraction."""
+        return self.plan.slippage_tolerance
+
+    @property
+    def reserve_currency(self) -> AssetIdentifier:
+        """Return the reserve token."""
+        return self.plan.reserve_currency
+
+    @property
+    def planned_quantity(self) -> Decimal:
+        """Return the planned quantity in base tokens, negative for a sell."""
+        return self.plan.quantity
+
+    @property
+    def planned_reserve(self) -> Decimal:
+        """Return the planned amount of reserve tokens."""
+        return self.plan.reserve
+
+    @property
+    def planned_price(self) -> float:
+        """Return the planned price including the fee."""
+        return self.plan.pricing.price
+
+    @property
+    def planned_mid_price(self) -> float:
+        """Return the planned price without the fee."""
+        return self.plan.pricing.mid_price
+
+    @property
+    def price_structure(self) -> TradePricing:
+        """Return how the price came about."""
+        return self.plan.pricing
+
+    @property
+    def fee_tier(self) -> float:
+        """Return the fee as a fraction."""
+        return self.plan.pricing.pair_fee
+
+    @property
+    def lp_fees_estimated(self) -> float:
+        """Return the planned fee, USD."""
+        return self.plan.pricing.lp_fee
+
+    @property
+    def lp_fees_paid(self) -> float | None:
+        """Return the fee paid, USD, or None when not executed."""
+        return None if self.fill is None else self.fill.lp_fees
+
+    @property
+    def executed_quantity(self) -> Decimal | None:
+        """Return the executed quantity, negative for a sell, or None when not executed."""
+        return None if self.fill is None else self.fill.quantity
+
+    @property
+    def executed_reserve(self) -> Decimal | None:
+        """Return the reserve spent or received, or None when not executed."""
+        return None if self.fill is None else self.fill.reserve
+
+    @property
+    def executed_price(self) -> float | None:
+        """Return the executed price including the fee, or None when not executed."""
+        return None if self.fill is None else self.fill.price
+
+    @property
+    def executed_at(self) -> datetime | None:
+        """Return when the trade executed, or None."""
+        return None if self.fill is None else self.fill.executed_at
+
+    @property
+    def profit(self) -> float | None:
+        """Return the realised profit of an executed sell, USD, else None."""
+        return None if self.fill is None else self.fill.profit
+
+    @property
+    def reserve_currency_allocated(self) -> Decimal:
+        """Return the reserve that left cash for this trade and is not yet spent."""
+        running = self.started_at is not None and self.fill is None and self.failed_at is None
+        return self.plan.reserve if running and self.is_buy() else ZERO
+
+    def get_status(self) -> TradeStatus:
+        """Return where the trade stands."""
+        if self.repaired_at is not None:
+            return TradeStatus.repaired
+        if self.fill is not None:
+            return TradeStatus.success
+        if self.failed_at is not None:
+            return TradeStatus.failed
+        if self.discarded_at is not None:
+            return TradeStatus.discarded
+        if self.expired_at is not None:
+            return TradeStatus.expired
+        if self.broadcasted_at is not None:
+            return TradeStatus.broadcasted
+        return TradeStatus.planned if self.started_at is None else TradeStatus.started
+
+    def get_value(self) -> float:
+        """Return the USD value: executed, planned while running or failed, 0 while planned or when repaired."""
+        if self.repaired_at is not None:
+            return 0.0
+        if self.fill is not None:
+            return float(self.fill.reserve)
+        return 0.0 if self.started_at is None and self.failed_at is None else self.get_planned_value()
+
+    def get_planned_value(self) -> float:
+        """Return the planned USD value."""
+        return abs(float(self.plan.quantity)) * self.plan.pricing.price
+
+    def is_buy(self) -> bool:
+        """Tell whether base tokens are bought."""
+        return self.plan.quantity > 0
+
+    def is_sell(self) -> bool:
+        """Tell whether base tokens are sold."""
+        return self.plan.quantity < 0
+
+    def is_success(self) -> bool:
+        """Tell whether the trade executed."""
+        return self.fill is not None and self.repaired_at is None
+
+    def is_failed(self) -> bool:
+        """Tell whether the trade failed."""
+        return self.failed_at is not None and self.repaired_at is None
+
+    def is_planned(self) -> bool:
+        """Tell whether the trade waits to be started."""
+        return self.get_status() is TradeStatus.planned
+
+    def is_stop_loss(self) -> bool:
+        """Tell whether a stop loss made this trade."""
+        return self.plan.trade_type is TradeType.stop_loss
+
+    def is_take_profit(self) -> bool:
+        """Tell whether a take profit made this trade."""
+        return self.plan.trade_type is TradeType.take_profit
+
+    def is_rebalance(self) -> bool:
+        """Tell whether a decision made this trade."""
+        return self.plan.trade_type is TradeType.rebalance
+
+    def is_reduce(self) -> bool:
+        """Tell whether the trade shrinks its position without closing it."""
+        return self.plan.quantity < 0 and not self.plan.closing
+
+    def is_test(self) -> bool:
+        """Tell whether this is a test trade."""
+        return TradeFlag.test_trade in self.plan.flags

@@ -1,0 +1,116 @@
+"""Money that moves without a trade: deposits, redemptions, interest and corrections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+
+from trading_dagster.domain.identifier import AssetIdentifier
+from trading_dagster.domain.money import ZERO
+
+
+class BalanceUpdateCause(Enum):
+    """Why a balance changed."""
+
+    deposit = "deposit"
+    redemption = "redemption"
+    deposit_and_redemption = "deposit_and_redemption"
+    interest = "interest"
+    correction = "correction"
+    vault_flow = "vault_flow"
+
+
+class BalanceUpdatePositionType(Enum):
+    """What the changed balance belongs to."""
+
+    reserve = "reserve"
+    open_position = "open_position"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BalanceUpdate:
+    """One change of a balance; equal by id. Quantity is signed, in tokens; ``usd_value`` in USD."""
+
+    balance_update_id: int
+    cause: BalanceUpdateCause
+    position_type: BalanceUpdatePositionType
+    asset: AssetIdentifier
+    quantity: Decimal
+    old_balance: Decimal
+    usd_value: float
+    block_mined_at: datetime
+    strategy_cycle_included_at: datetime | None
+    previous_update_at: datetime | None = None
+    position_id: int | None = None
+    tx_hash: str | None = None
+    log_index: int | None = None
+    owner_address: str | None = None
+    notes: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by id."""
+        if not isinstance(other, BalanceUpdate):
+            return NotImplemented
+        return self.balance_update_id == other.balance_update_id
+
+    def __hash__(self) -> int:
+        """Hash the id."""
+        return hash(self.balance_update_id)
+
+    def chain_key(self) -> tuple[int, str, int, str] | None:
+        """Return what identifies the update on a chain, or None when it came from no transaction."""
+        if self.tx_hash is None or self.log_index is None:
+            return None
+        return (self.asset.chain_id, self.tx_hash, self.log_index, self.asset.address)
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceUpdateReference:
+    """A treasury entry that points at a balance update."""
+
+    balance_update_id: int
+    strategy_cycle_included_at: datetime | None
+    cause: BalanceUpdateCause
+    usd_value: float
+
+
+@dataclass(slots=True)
+class Treasury:
+    """What is known of flows into and out of the strategy. ``share_count`` is None when unknown."""
+
+    last_updated_at: datetime | None = None
+    last_cycle_at: datetime | None = None
+    last_block_scanned: int | None = None
+    balance_update_refs: list[BalanceUpdateReference] = field(default_factory=list)
+    pending_redemptions: float | None = None
+    pending_deposits: float | None = None
+    share_count: Decimal | None = None
+    applied_chain_keys: set[tuple[int, str, int, str]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Sync:
+    """Where accounting stands against the outside."""
+
+    treasury: Treasury = field(default_factory=Treasury)
+    interest_last_sync_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class ReservePosition:
+    """The cash of the strategy in its one reserve token."""
+
+    asset: AssetIdentifier
+    quantity: Decimal = ZERO
+    reserve_token_price: float = 1.0
+    last_sync_at: datetime | None = None
+    last_pricing_at: datetime | None = None
+    initial_deposit: Decimal | None = None
+    initial_deposit_reserve_token_price: float | None = None
+    balance_updates: dict[int, BalanceUpdate] = field(default_factory=dict)
+
+    def get_value(self) -> float:
+        """Return the USD value."""
+        return float(self.quantity) * self.reserve_token_price

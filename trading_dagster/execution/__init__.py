@@ -1,0 +1,1 @@
+"""From planned trades to fills."""

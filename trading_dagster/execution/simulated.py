@@ -1,0 +1,85 @@
+"""Simulated execution: perfect fills at the planned price against the simulated wallet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from trading_dagster.domain.error import (
+    AutoClosingOrderUnsupported,
+    BacktestExecutionFailed,
+    NotEnoughMoney,
+    OutOfSimulatedBalance,
+)
+from trading_dagster.domain.event import TradeExecuted, TradeStarted
+from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.money import SELL_OVERSHOOT_EPSILON
+from trading_dagster.domain.state import State
+from trading_dagster.domain.time import to_aware
+from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.execution.wallet import SimulatedWallet, check_wallet
+
+
+class SimulatedExecution:
+    """Fills each trade as planned: a buy spends its reserve, a sell gives its quantity."""
+
+    def __init__(self, wallet: SimulatedWallet, has_trigger_feed: Callable[[TradingPairIdentifier], bool]) -> None:
+        """Trade from a wallet; ``has_trigger_feed`` tells whether triggers of a pair can be checked."""
+        self.wallet = wallet
+        self._has_trigger_feed = has_trigger_feed
+
+    def execute_trades(
+        self, timestamp: datetime, state: State, trades: Sequence[TradeExecution], triggered: bool = False
+    ) -> None:
+        """Execute planned trades in the order given.
+
+        Raises:
+            BacktestExecutionFailed: wallet or cash cannot cover a trade.
+            AutoClosingOrderUnsupported: a position has triggers that nothing can check.
+            AccountingMismatch: ledger and wallet disagree after the batch.
+        """
+        touched: set[AssetIdentifier] = set()
+        for trade in trades:
+            self._check_triggers(state, trade)
+            try:
+                self._execute(timestamp, state, trade)
+            except (OutOfSimulatedBalance, NotEnoughMoney) as error:
+                listing = "\n".join(f"  {t}" for t in trades)
+                raise BacktestExecutionFailed(
+                    f"{trade} failed at {timestamp}: {error}\n"
+                    f"Cash {state.portfolio.reserve.quantity}; trades of the batch in order:\n{listing}"
+                ) from error
+            touched.add(trade.pair.base)
+            touched.add(trade.reserve_currency)
+        check_wallet(state, self.wallet, touched)
+
+    def _check_triggers(self, state: State, trade: TradeExecution) -> None:
+        position = state.portfolio.open_positions.get(trade.position_id)
+        if position is not None and position.has_trigger() and not self._has_trigger_feed(trade.pair):
+            raise AutoClosingOrderUnsupported(
+                f"{position} has a stop loss or take profit, but {trade.pair.get_ticker()} has no stop-loss candles: "
+                "load them with stop_loss_time_bucket, or trade without triggers"
+            )
+
+    def _execute(self, timestamp: datetime, state: State, trade: TradeExecution) -> None:
+        plan, wallet = trade.plan, self.wallet
+        at = to_aware(timestamp)
+        state.record(TradeStarted(at, plan.trade_id, plan.position_id))
+        if plan.quantity > 0:
+            quantity, reserve = plan.quantity, plan.reserve
+            wallet.add(plan.reserve_currency, -reserve)
+            wallet.add(plan.pair.base, quantity)
+        else:
+            quantity = self._covered(-plan.quantity, plan.pair.base)
+            reserve = plan.reserve if quantity == -plan.quantity else quantity * Decimal(plan.pricing.price)
+            wallet.add(plan.pair.base, -quantity)
+            wallet.add(plan.reserve_currency, reserve)
+            quantity = -quantity
+        price = float(abs(reserve / quantity))
+        state.record(TradeExecuted(at, plan.trade_id, plan.position_id, quantity, reserve, price, plan.pricing.lp_fee))
+
+    def _covered(self, quantity: Decimal, asset: AssetIdentifier) -> Decimal:
+        """Cut a sell that exceeds the wallet by no more than the rounding epsilon."""
+        balance = self.wallet.get_balance(asset)
+        return balance if balance < quantity <= balance + SELL_OVERSHOOT_EPSILON else quantity

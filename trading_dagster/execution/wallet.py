@@ -1,0 +1,61 @@
+"""The simulated wallet: one exact balance per token that can never go negative."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from trading_dagster.domain.error import AccountingMismatch, OutOfSimulatedBalance
+from trading_dagster.domain.identifier import AssetIdentifier
+from trading_dagster.domain.money import DUST, RELATIVE_ACCOUNTING_EPSILON, ZERO
+from trading_dagster.domain.state import State
+
+
+class SimulatedWallet:
+    """Token balances of a backtest."""
+
+    __slots__ = ("balances",)
+
+    def __init__(self, balances: Mapping[AssetIdentifier, Decimal] | None = None) -> None:
+        """Begin with the given balances."""
+        self.balances: dict[AssetIdentifier, Decimal] = dict(balances or {})
+
+    def get_balance(self, asset: AssetIdentifier) -> Decimal:
+        """Return how many tokens there are."""
+        return self.balances.get(asset, ZERO)
+
+    def add(self, asset: AssetIdentifier, quantity: Decimal) -> None:
+        """Change a balance by a signed quantity; raises OutOfSimulatedBalance below zero."""
+        old = self.balances.get(asset, ZERO)
+        new = old + quantity
+        if new < 0:
+            raise OutOfSimulatedBalance(
+                f"The wallet has {old} {asset.token_symbol} and cannot give {-quantity}: {-new} are missing"
+            )
+        self.balances[asset] = new
+
+
+def check_wallet(state: State, wallet: SimulatedWallet, assets: set[AssetIdentifier] | None = None) -> None:
+    """Raise AccountingMismatch when ledger and wallet differ for one of the assets, all held ones by default.
+
+    They agree to 1e-9 relative, or within the dust epsilon.
+    """
+    portfolio = state.portfolio
+    reserve = portfolio.reserve
+    expected: dict[AssetIdentifier, Decimal] = {} if assets is None else dict.fromkeys(assets, ZERO)
+    if assets is None or reserve.asset in expected:
+        expected[reserve.asset] = reserve.quantity
+    for position in portfolio.get_open_and_frozen_positions():
+        base = position.pair.base
+        if assets is None or base in expected:
+            expected[base] = expected.get(base, ZERO) + position.quantity
+    if assets is None:
+        expected = {**dict.fromkeys(wallet.balances, ZERO), **expected}
+    for asset, quantity in expected.items():
+        actual = wallet.balances.get(asset, ZERO)
+        difference = abs(quantity - actual)
+        if difference > DUST.token and difference > abs(actual) * RELATIVE_ACCOUNTING_EPSILON:
+            raise AccountingMismatch(
+                f"The ledger has {quantity} {asset.token_symbol} but the wallet has {actual}, "
+                f"a difference of {quantity - actual}: this is an error of the engine, please report it"
+            )

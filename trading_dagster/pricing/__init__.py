@@ -1,0 +1,1 @@
+"""The price of a trade and the value of a position."""

@@ -1,0 +1,275 @@
+"""Prices from candles: a trade at ts is priced at the open of the bar that starts at ts.
+
+A missing bar is replaced by the latest earlier one within a tolerance. The fee is added to a buy and taken from a sell.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from trading_dagster.domain.error import (
+    CandleSampleUnavailable,
+    FeeMissing,
+    InvalidTrade,
+    LiquidityDataUnavailable,
+    LookaheadRefused,
+)
+from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.time import TimeBucket, from_unix_us, require_naive_utc, to_unix_us
+from trading_dagster.domain.trade import TradePricing
+from trading_dagster.market.panel import CandlePanel
+
+DEFAULT_TOLERANCE = timedelta(days=2)
+WEEKLY_TOLERANCE = timedelta(days=9)
+FOREVER = timedelta(days=365_000)
+
+
+class Clock(Protocol):
+    """What tells the time that may be looked at."""
+
+    @property
+    def timestamp_us(self) -> int:
+        """Return now, microseconds since 1970."""
+        ...
+
+
+class FeeSchedule:
+    """Which fee a trade pays, as a fraction of its value."""
+
+    def __init__(
+        self,
+        reserve_asset: AssetIdentifier,
+        pairs: tuple[TradingPairIdentifier, ...],
+        *,
+        trading_fee_override: float | None = None,
+        default_fee: float | None = None,
+        allow_missing_fees: bool = False,
+        three_leg_resolution: bool = True,
+    ) -> None:
+        """Set the rules of reference section 4; fees are fractions."""
+        self._reserve = reserve_asset
+        self._pairs = pairs
+        self._override = trading_fee_override
+        self._default = default_fee
+        self._allow_missing = allow_missing_fees
+        self._three_leg = three_leg_resolution
+        self._known: dict[tuple[TradingPairIdentifier, bool], tuple[float, tuple[TradingPairIdentifier, ...]]] = {}
+
+    def fee_of(self, pair: TradingPairIdentifier, is_buy: bool) -> float:
+        """Return the fee of a trade on a pair; raises FeeMissing."""
+        return self.route_of(pair, is_buy)[0]
+
+    def route_of(self, pair: TradingPairIdentifier, is_buy: bool) -> tuple[float, tuple[TradingPairIdentifier, ...]]:
+        """Return the fee and the pairs traded through, in order from the reserve."""
+        key = (pair, is_buy)
+        if key not in self._known:
+            self._known[key] = self._resolve(pair, is_buy)
+        return self._known[key]
+
+    def _resolve(self, pair: TradingPairIdentifier, is_buy: bool) -> tuple[float, tuple[TradingPairIdentifier, ...]]:
+        middle = self._middle_pair(pair)
+        path = (pair,) if middle is None else (middle, pair)
+        if self._override is not None:
+            return self._override, path
+        if pair.fee is None:
+            if self._default is not None:
+                return self._default, path
+            if self._allow_missing:
+                return 0.0, path
+            raise FeeMissing(
+                f"Pair {pair} has no fee: give it one (trading_fee when loading data, or trading_fee_override), "
+                "or set allow_missing_fees=True to trade without"
+            )
+        fee = pair.fee
+        if middle is not None:
+            fee += middle.fee or 0.0
+        tax = pair.other_data.get("buy_tax" if is_buy else "sell_tax")
+        return fee + (tax or 0.0), path
+
+    def _middle_pair(self, pair: TradingPairIdentifier) -> TradingPairIdentifier | None:
+        if not self._three_leg or pair.quote == self._reserve or not pair.is_spot():
+            return None
+        for candidate in self._pairs:
+            if candidate.base == pair.quote and candidate.quote == self._reserve:
+                return candidate
+        return None
+
+
+class PriceColumns:
+    """Look-up of one candle column by pair and instant, in constant time."""
+
+    __slots__ = ("_column", "_limit", "_tolerance", "_views", "panel", "start_us", "width_us")
+
+    def __init__(self, panel: CandlePanel, column: str, tolerance: timedelta) -> None:
+        """Read a column of a panel; a value may be older than the instant by at most ``tolerance``."""
+        self.panel = panel
+        self.start_us = panel.start_us
+        self.width_us = panel.width_us
+        self._column = column
+        self._tolerance = tolerance
+        self._limit = panel.bar_count
+        self._views: dict[int, memoryview] = {}
+
+    def view(self, pair_id: int) -> memoryview:
+        """Return the filled column of a pair as floats by bar number; NaN where there is no value."""
+        view = self._views.get(pair_id)
+        if view is None:
+            view = memoryview(self.panel.column_within(pair_id, self._column, self._tolerance).data)
+            self._views[pair_id] = view
+        return view
+
+    def has_pair(self, pair_id: int | None) -> bool:
+        """Tell whether the pair has candles."""
+        return pair_id is not None and self.panel.has_pair(pair_id)
+
+    def at(self, pair_id: int, timestamp_us: int) -> float | None:
+        """Return the value at an instant, None when there is none within the tolerance."""
+        bar = (timestamp_us - self.start_us) // self.width_us
+        if 0 <= bar < self._limit:
+            value: float = self.view(pair_id)[bar]
+            return value if value == value else None  # noqa: PLR0124 - NaN is not equal to itself
+        return self._after_the_end(pair_id, bar) if bar >= self._limit else None
+
+    def _after_the_end(self, pair_id: int, bar: int) -> float | None:
+        latest = int(self.panel.latest_bar(pair_id)[-1]) if self._limit else -1
+        age = timedelta(microseconds=(bar - latest) * self.width_us)
+        if latest < 0 or age > self._tolerance:
+            return None
+        return float(self.panel.columns[self._column][self.panel.row_of(pair_id)][latest])
+
+
+class CandlePricing:
+    """The pricing model of backtests: candle opens, the fee schedule, and nothing after the clock."""
+
+    def __init__(
+        self,
+        candles: CandlePanel,
+        fees: FeeSchedule,
+        clock: Clock,
+        *,
+        liquidity: CandlePanel | None = None,
+        data_delay_tolerance: timedelta | None = None,
+    ) -> None:
+        """Price on ``candles``; ``liquidity`` holds TVL in USD."""
+        if data_delay_tolerance is None:
+            data_delay_tolerance = WEEKLY_TOLERANCE if candles.bucket is TimeBucket.d7 else DEFAULT_TOLERANCE
+        self.data_delay_tolerance = data_delay_tolerance
+        self.fees = fees
+        self.opens = PriceColumns(candles, "open", data_delay_tolerance)
+        self._clock = clock
+        self._liquidity = None if liquidity is None else PriceColumns(liquidity, "open", data_delay_tolerance)
+
+    def get_mid_price(self, timestamp: datetime, pair: TradingPairIdentifier) -> float:
+        """Return the price without fee; raises CandleSampleUnavailable."""
+        timestamp_us = self._visible_us(timestamp)
+        priced = pair.get_pricing_pair()
+        pair_id = priced.internal_id
+        price = self.opens.at(pair_id, timestamp_us) if pair_id is not None and self.opens.has_pair(pair_id) else None
+        if price is None:
+            raise CandleSampleUnavailable(
+                f"No candle of {pair} at {timestamp} or up to {self.data_delay_tolerance} before it: "
+                "the pair may not have started, or stopped trading; check strategy_universe.can_open_spot() first, "
+                "or allow older candles with data_delay_tolerance"
+            )
+        return price
+
+    def get_buy_price(self, timestamp: datetime, pair: TradingPairIdentifier, reserve: float) -> TradePricing:
+        """Return what buying for ``reserve`` USD costs a token: mid x (1 + fee)."""
+        if not reserve > 0:
+            raise InvalidTrade(f"A buy of {pair.get_ticker()} needs a reserve above 0, got {reserve}")
+        mid = self.get_mid_price(timestamp, pair)
+        fee, path = self.fees.route_of(pair, True)
+        return TradePricing(mid * (1 + fee), mid, float(reserve) * fee, fee, True, timestamp, path)
+
+    def get_sell_price(self, timestamp: datetime, pair: TradingPairIdentifier, quantity: float) -> TradePricing:
+        """Return what selling ``quantity`` tokens brings a token: mid x (1 - fee)."""
+        if not quantity > 0:
+            raise InvalidTrade(f"A sell of {pair.get_ticker()} needs a quantity above 0, got {quantity}")
+        mid = self.get_mid_price(timestamp, pair)
+        fee, path = self.fees.route_of(pair, False)
+        return TradePricing(mid * (1 - fee), mid, float(quantity) * mid * fee, fee, False, timestamp, path)
+
+    def get_pair_fee(self, timestamp: datetime, pair: TradingPairIdentifier, direction: str = "buy") -> float | None:
+        """Return the fee of a trade as a fraction, ``direction`` "buy" or "sell"."""
+        self._visible_us(timestamp)
+        return self.fees.fee_of(pair, direction == "buy")
+
+    def get_usd_tvl(self, timestamp: datetime, pair: TradingPairIdentifier) -> float:
+        """Return the pool's TVL in USD; raises LiquidityDataUnavailable."""
+        timestamp_us = self._visible_us(timestamp)
+        pair_id = pair.internal_id
+        tvl = None
+        if self._liquidity is not None and pair_id is not None and self._liquidity.has_pair(pair_id):
+            tvl = self._liquidity.at(pair_id, timestamp_us)
+        if tvl is None:
+            raise LiquidityDataUnavailable(
+                f"No TVL of {pair} at {timestamp} or up to {self.data_delay_tolerance} before it: load liquidity data"
+            )
+        return tvl
+
+    def _visible_us(self, timestamp: datetime) -> int:
+        timestamp_us = to_unix_us(require_naive_utc(timestamp))
+        if timestamp_us > self._clock.timestamp_us:
+            raise LookaheadRefused(
+                f"A price at {timestamp} was asked for at {from_unix_us(self._clock.timestamp_us)}: "
+                "a decision cannot know a later price"
+            )
+        return timestamp_us
+
+
+class CandleMarks:
+    """The valuation of open positions: what a sale brings at the clock's time, or the last price known.
+
+    Between cycles ``look_at_triggers`` switches to the stop-loss feed at an instant, ``look_at_cycle`` switches back.
+    """
+
+    __slots__ = ("_clock", "_factors", "_fees", "_main", "_now_us", "_triggers")
+
+    def __init__(
+        self, candles: CandlePanel, stop_loss_candles: CandlePanel | None, fees: FeeSchedule, clock: Clock
+    ) -> None:
+        """Value on ``candles`` at the clock's time."""
+        self._main = PriceColumns(candles, "open", FOREVER)
+        self._triggers = None if stop_loss_candles is None else PriceColumns(stop_loss_candles, "open", FOREVER)
+        self._fees = fees
+        self._clock = clock
+        self._factors: dict[TradingPairIdentifier, tuple[int, float]] = {}
+        self._now_us: int | None = None
+
+    def look_at_triggers(self, timestamp_us: int) -> None:
+        """Value on the stop-loss feed at an instant."""
+        self._now_us = timestamp_us
+
+    def look_at_cycle(self) -> None:
+        """Value on the candles at the clock's time."""
+        self._now_us = None
+
+    def priced_at(self) -> datetime:
+        """Return the instant of the valuation, naive UTC."""
+        return from_unix_us(self._clock.timestamp_us if self._now_us is None else self._now_us)
+
+    def factor_of(self, pair: TradingPairIdentifier) -> tuple[int, float]:
+        """Return the id of the pair that prices this one, and 1 - fee."""
+        factor = self._factors.get(pair)
+        if factor is None:
+            priced = pair.get_pricing_pair()
+            factor = self._factors[pair] = (priced.internal_id or 0, 1 - self._fees.fee_of(priced, False))
+        return factor
+
+    def price_of(self, pair: TradingPairIdentifier) -> float | None:
+        """Return reserve per base token a sale brings, None before the pair's first candle."""
+        pair_id, factor = self.factor_of(pair)
+        now_us = self._now_us
+        if now_us is None:
+            mid = self._main.at(pair_id, self._clock.timestamp_us)
+        elif self._triggers is not None and self._triggers.has_pair(pair_id):
+            mid = self._triggers.at(pair_id, now_us)
+        else:
+            mid = self._main.at(pair_id, now_us)
+        return None if mid is None else mid * factor
+
+    @property
+    def columns(self) -> PriceColumns:
+        """Return the open prices that cycles are valued at."""
+        return self._main

@@ -1,0 +1,131 @@
+"""Strategy parameters: a plain class in the strategy file, read by attribute or item."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from trading_dagster.domain.error import ParameterMissing, ParameterTypeInvalid
+from trading_dagster.domain.time import CycleDuration, TimeBucket, require_naive_utc
+
+REQUIRED_FOR_BACKTEST = ("cycle_duration", "routing", "initial_cash", "backtest_start", "backtest_end")
+
+
+class StrategyParameters(Mapping[str, Any]):
+    """Named values of a strategy, by attribute or item; read-only.
+
+    >>> StrategyParameters({"fast": 10}).fast
+    10
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        """Take the values and check the types of those the engine reads."""
+        object.__setattr__(self, "_values", {name: _checked(name, value) for name, value in values.items()})
+
+    _values: dict[str, Any]
+
+    @classmethod
+    def from_class(cls, parameters: type, **overrides: Any) -> StrategyParameters:
+        """Copy the non-callable, non-dunder attributes of a class, inherited ones included."""
+        values: dict[str, Any] = {}
+        for owner in reversed(parameters.__mro__[:-1]):
+            for name, value in vars(owner).items():
+                is_function = callable(value) and not isinstance(value, type)
+                if not name.startswith("__") and not is_function and not isinstance(value, property | staticmethod):
+                    values[name] = value
+        return cls({**values, **overrides})
+
+    def replace(self, **changes: Any) -> StrategyParameters:
+        """Return a copy with some values changed or added."""
+        return StrategyParameters({**self._values, **changes})
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a parameter; raises ParameterMissing with the names there are."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return self._values[name]
+        except KeyError:
+            raise self._missing(name) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse: parameters do not change during a run."""
+        raise ParameterTypeInvalid(f"Parameters are read-only: use parameters.replace({name}={value!r})")
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a parameter; raises KeyError."""
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names."""
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        """Return how many parameters there are."""
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        """Return names and values."""
+        return f"StrategyParameters({self._values!r})"
+
+    def __reduce__(self) -> tuple[type[StrategyParameters], tuple[dict[str, Any]]]:
+        """Support pickling into worker processes."""
+        return (StrategyParameters, (self._values,))
+
+    def _missing(self, name: str) -> ParameterMissing:
+        close = difflib.get_close_matches(name, self._values, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        return ParameterMissing(f"Parameters has no {name!r}.{hint} It has: {', '.join(sorted(self._values))}")
+
+
+def require_for_backtest(parameters: StrategyParameters) -> None:
+    """Raise ParameterMissing naming every parameter a backtest needs and does not find."""
+    missing = [name for name in REQUIRED_FOR_BACKTEST if name not in parameters]
+    if missing:
+        raise ParameterMissing(f"Parameters lacks {', '.join(missing)}: a backtest needs {REQUIRED_FOR_BACKTEST}")
+
+
+def _checked(name: str, value: Any) -> Any:
+    if isinstance(value, list):  # a grid dimension: the grid search checks each value
+        return value
+    if name == "cycle_duration" and isinstance(value, TimeBucket):
+        return CycleDuration.from_timebucket(value)
+    expected: type | tuple[type, ...] | None = _ENGINE_TYPES.get(name)
+    if expected is None or value is None:
+        return value
+    if isinstance(value, bool) or not isinstance(value, expected):
+        raise ParameterTypeInvalid(
+            f"Parameters.{name} is {value!r} of type {type(value).__name__}: expected {_REMEDIES[name]}"
+        )
+    if isinstance(value, datetime):
+        require_naive_utc(value)
+    if name == "initial_cash" and not value > 0:
+        raise ParameterTypeInvalid(f"Parameters.initial_cash is {value!r}: expected an amount above 0, in USD")
+    return value
+
+
+_ENGINE_TYPES: dict[str, type | tuple[type, ...]] = {
+    "cycle_duration": CycleDuration,
+    "candle_time_bucket": TimeBucket,
+    "stop_loss_time_bucket": TimeBucket,
+    "initial_cash": (int, float),
+    "backtest_start": datetime,
+    "backtest_end": datetime,
+    "required_history_period": timedelta,
+    "slippage_tolerance": (int, float),
+    "max_price_impact": (int, float),
+}
+
+_REMEDIES = {
+    "cycle_duration": "a CycleDuration such as CycleDuration.cycle_1h",
+    "candle_time_bucket": "a TimeBucket such as TimeBucket.h1",
+    "stop_loss_time_bucket": "a TimeBucket such as TimeBucket.m15",
+    "initial_cash": "a number of USD such as 10_000",
+    "backtest_start": "a naive datetime (UTC) such as datetime(2021, 1, 1)",
+    "backtest_end": "a naive datetime (UTC) such as datetime(2022, 1, 1)",
+    "required_history_period": "a timedelta such as timedelta(days=30)",
+    "slippage_tolerance": "a fraction such as 0.02",
+    "max_price_impact": "a fraction such as 0.05",
+}

@@ -1,0 +1,564 @@
+"""PositionManager: how a decision opens, changes and closes positions.
+
+It plans only: every action returns trades, and decide_trades must return them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Protocol
+
+from trading_dagster.domain.error import (
+    InvalidTrade,
+    NoSingleOpenPositionException,
+    NotEnoughCashForBuys,
+    TooSmallTrade,
+)
+from trading_dagster.domain.event import PairIntroduced, PositionOpened, TradePlanned, TriggersMoved
+from trading_dagster.domain.identifier import HumanReadableTradingPairDescription, TradingPairIdentifier
+from trading_dagster.domain.money import DUST, ZERO, exact
+from trading_dagster.domain.portfolio import Portfolio
+from trading_dagster.domain.position import TradingPosition
+from trading_dagster.domain.state import State
+from trading_dagster.domain.time import require_naive_utc, to_aware, to_unix_us
+from trading_dagster.domain.trade import (
+    MAX_SLIPPAGE_TOLERANCE,
+    NO_FLAGS,
+    TradeExecution,
+    TradeFlag,
+    TradePlan,
+    TradePricing,
+    TradeType,
+)
+from trading_dagster.market.universe import TradingStrategyUniverse
+from trading_dagster.strategy.clock import DecisionClock
+from trading_dagster.strategy.trigger import TriggerLevels, opening_levels
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_SLIPPAGE_TOLERANCE = 0.017
+OPENING = frozenset({TradeFlag.open, TradeFlag.increase})
+INCREASING = frozenset({TradeFlag.increase})
+REDUCING = frozenset({TradeFlag.reduce})
+CLOSING = frozenset({TradeFlag.close})
+
+
+class PricingModel(Protocol):
+    """What plans need to know about prices; times are naive UTC, prices reserve per base token."""
+
+    def get_mid_price(self, timestamp: datetime, pair: TradingPairIdentifier) -> float:
+        """Return the price without fee."""
+        ...
+
+    def get_buy_price(self, timestamp: datetime, pair: TradingPairIdentifier, reserve: float) -> TradePricing:
+        """Return the price of buying for ``reserve`` USD."""
+        ...
+
+    def get_sell_price(self, timestamp: datetime, pair: TradingPairIdentifier, quantity: float) -> TradePricing:
+        """Return the price of selling ``quantity`` tokens."""
+        ...
+
+    def get_pair_fee(self, timestamp: datetime, pair: TradingPairIdentifier, direction: str = "buy") -> float | None:
+        """Return the fee as a fraction."""
+        ...
+
+
+class PositionManager:
+    """Plans the trades of one decision."""
+
+    def __init__(
+        self,
+        timestamp: datetime | DecisionClock,
+        universe: TradingStrategyUniverse,
+        state: State,
+        pricing_model: PricingModel,
+        default_slippage_tolerance: float = DEFAULT_SLIPPAGE_TOLERANCE,
+        routing_model: object = None,
+        routing_state: object = None,
+    ) -> None:
+        """Plan at a naive UTC time, or at whatever a clock shows."""
+        self._clock = (
+            timestamp
+            if isinstance(timestamp, DecisionClock)
+            else DecisionClock([to_unix_us(require_naive_utc(timestamp))])
+        )
+        self.strategy_universe = universe
+        self.state = state
+        self.pricing_model = pricing_model
+        self.default_slippage_tolerance = _checked_slippage(default_slippage_tolerance)
+        self.routing_model = routing_model
+        self.routing_state = routing_state
+        self._portfolio = state.portfolio
+
+    @property
+    def timestamp(self) -> datetime:
+        """Return the decision time, naive UTC."""
+        return self._clock.timestamp
+
+    @property
+    def universe(self) -> TradingStrategyUniverse:
+        """Return the universe."""
+        return self.strategy_universe
+
+    # -- questions ------------------------------------------------------------------------------------------------
+
+    def get_current_portfolio(self) -> Portfolio:
+        """Return the portfolio."""
+        return self._portfolio
+
+    def get_current_cash(self) -> float:
+        """Return cash in USD."""
+        return self._portfolio.get_cash()
+
+    def is_any_open(self) -> bool:
+        """Tell whether a position is open."""
+        return bool(self._portfolio.open_positions)
+
+    def is_any_long_position_open(self) -> bool:
+        """Tell whether a long position is open."""
+        return any(p.is_long() for p in self._portfolio.open_positions.values())
+
+    def is_any_short_position_open(self) -> bool:
+        """Tell whether a short position is open."""
+        return any(p.is_short() for p in self._portfolio.open_positions.values())
+
+    def is_any_credit_supply_position_open(self) -> bool:
+        """Tell whether a credit supply position is open."""
+        return any(p.is_credit_supply() for p in self._portfolio.open_positions.values())
+
+    def get_current_position(self) -> TradingPosition:
+        """Return the one open position; raises NoSingleOpenPositionException."""
+        return self._single(self._portfolio.open_positions.values(), "open")
+
+    def get_current_long_position(self) -> TradingPosition:
+        """Return the one open long position; raises NoSingleOpenPositionException."""
+        return self._single((p for p in self._portfolio.open_positions.values() if p.is_long()), "open long")
+
+    def get_current_short_position(self) -> TradingPosition:
+        """Return the one open short position; raises NoSingleOpenPositionException."""
+        return self._single((p for p in self._portfolio.open_positions.values() if p.is_short()), "open short")
+
+    def get_current_credit_supply_position(self) -> TradingPosition:
+        """Return the one open credit supply position; raises NoSingleOpenPositionException."""
+        credit = (p for p in self._portfolio.open_positions.values() if p.is_credit_supply())
+        return self._single(credit, "open credit supply")
+
+    def get_current_position_for_pair(
+        self, pair: TradingPairIdentifier | HumanReadableTradingPairDescription, pending: bool = False
+    ) -> TradingPosition | None:
+        """Return the open position on a pair, or a pending one if asked, or None."""
+        pair = self.get_trading_pair(pair)
+        position = self._portfolio.get_open_position_for_pair(pair)
+        if position is None and pending:
+            return next((p for p in self._portfolio.pending_positions.values() if p.pair == pair), None)
+        return position
+
+    def get_closed_positions_for_pair(
+        self, pair: TradingPairIdentifier | HumanReadableTradingPairDescription, include_test_position: bool = False
+    ) -> list[TradingPosition]:
+        """Return the closed positions on a pair, oldest first."""
+        pair = self.get_trading_pair(pair)
+        closed = (p for p in self._portfolio.closed_positions.values() if p.pair == pair)
+        return [p for p in closed if include_test_position or not p.is_test()]
+
+    def get_last_closed_position(self) -> TradingPosition | None:
+        """Return the position closed last, the largest id of equals, or None."""
+        closed = self._portfolio.closed_positions.values()
+        return max(closed, key=lambda p: (p.closed_at or datetime.min, p.position_id), default=None)  # noqa: DTZ901
+
+    def get_trading_pair(
+        self, pair: int | TradingPairIdentifier | HumanReadableTradingPairDescription
+    ) -> TradingPairIdentifier:
+        """Return the pair of an id or a description; raises UnknownPair."""
+        if isinstance(pair, TradingPairIdentifier):
+            return pair
+        if isinstance(pair, int):
+            return self.strategy_universe.get_pair_by_id(pair)
+        return self.strategy_universe.get_pair_by_human_description(pair)
+
+    def get_pair_fee(self, pair: TradingPairIdentifier | None = None, direction: str = "buy") -> float | None:
+        """Return the fee of a trade on a pair as a fraction."""
+        pair = pair or self.strategy_universe.get_single_pair()
+        return self.pricing_model.get_pair_fee(self.timestamp, pair, direction)
+
+    def is_problematic_pair(self, pair: TradingPairIdentifier) -> bool:
+        """Tell whether a token of the pair is blacklisted."""
+        return not self.state.is_good_pair(pair)
+
+    def get_pending_redemptions(self) -> float:
+        """Return USD the strategy must keep payable, 0 if unknown."""
+        return self.state.sync.treasury.pending_redemptions or 0.0
+
+    def estimate_asset_quantity(self, pair: TradingPairIdentifier, usd: float) -> float:
+        """Return how many tokens an amount of USD is at mid, with its sign."""
+        if usd == 0:
+            raise InvalidTrade(f"Cannot estimate a quantity of {pair.get_ticker()} for 0 USD")
+        return usd / self.pricing_model.get_mid_price(self.timestamp, pair)
+
+    def _single(self, positions: Iterable[TradingPosition], what: str) -> TradingPosition:
+        found = list(positions)
+        if len(found) != 1:
+            raise NoSingleOpenPositionException(
+                f"Expected one {what} position, there are {len(found)}: {found}; "
+                "use get_current_position_for_pair() or check is_any_open() first"
+            )
+        return found[0]
+
+    # -- spot -----------------------------------------------------------------------------------------------------
+
+    def open_spot(
+        self,
+        pair: TradingPairIdentifier | HumanReadableTradingPairDescription,
+        value: float | Decimal,
+        take_profit_pct: float | None = None,
+        stop_loss_pct: float | None = None,
+        trailing_stop_loss_pct: float | None = None,
+        stop_loss_usd: float | None = None,
+        notes: str | None = None,
+        slippage_tolerance: float | None = None,
+        flags: Iterable[TradeFlag] = NO_FLAGS,
+        take_profit_usd: float | None = None,
+    ) -> list[TradeExecution]:
+        """Buy a pair for ``value`` USD at the ask and set its triggers.
+
+        Raises:
+            InvalidTrade: value not above 0, blacklisted pair, a position is open on it, impossible levels.
+            CandleSampleUnavailable: the pair has no price now.
+        """
+        pair = self.get_trading_pair(pair)
+        if not value > 0:
+            raise InvalidTrade(f"open_spot({pair.get_ticker()}) needs a value above 0 USD, got {value}")
+        if not self.state.is_good_pair(pair):
+            raise InvalidTrade(f"{pair.get_ticker()} is blacklisted: check is_problematic_pair() first")
+        flags = frozenset(flags)
+        existing = self._portfolio.get_open_position_for_pair(pair)
+        if existing is not None and TradeFlag.ignore_open not in flags and not _is_planned_to_close(existing):
+            raise InvalidTrade(
+                f"{pair.get_ticker()} has an open position already: {existing}; use adjust_position() to change it"
+            )
+        pricing = self.pricing_model.get_buy_price(self.timestamp, pair, float(value))
+        levels = opening_levels(
+            pricing.mid_price,
+            stop_loss_pct=stop_loss_pct,
+            stop_loss_usd=stop_loss_usd,
+            trailing_stop_loss_pct=trailing_stop_loss_pct,
+            take_profit_pct=take_profit_pct,
+            take_profit_usd=take_profit_usd,
+        )
+        position = self._open_position(pair, notes)
+        trade = self._plan_buy(
+            position, exact(value, "value"), pricing, OPENING | flags, slippage_tolerance, notes=notes
+        )
+        if levels != TriggerLevels():
+            self._set_levels(position, levels, pricing.mid_price)
+        return [trade]
+
+    def open_1x_long(self, *args: Any, **kwargs: Any) -> list[TradeExecution]:
+        """Do what open_spot does, under its old name."""
+        return self.open_spot(*args, **kwargs)
+
+    def adjust_position(
+        self,
+        pair: TradingPairIdentifier | HumanReadableTradingPairDescription,
+        dollar_delta: float,
+        quantity_delta: float | Decimal | None,
+        weight: float,
+        stop_loss: float | None = None,
+        take_profit: float | None = None,
+        trailing_stop_loss: float | None = None,
+        slippage_tolerance: float | None = None,
+        override_stop_loss: bool = False,
+        notes: str | None = None,
+        flags: Iterable[TradeFlag] = NO_FLAGS,
+        pending: bool = False,
+        position: TradingPosition | None = None,
+        trigger_price: float | None = None,
+        other_data: Mapping[str, Any] | None = None,
+    ) -> list[TradeExecution]:
+        """Buy for ``dollar_delta`` USD when above 0, sell ``|quantity_delta|`` tokens when below.
+
+        ``weight`` is the position's target share of the portfolio; triggers are fractions as in open_spot.
+        """
+        pair = self.get_trading_pair(pair)
+        if dollar_delta == 0 or dollar_delta != dollar_delta:  # noqa: PLR0124 - NaN is not equal to itself
+            raise InvalidTrade(f"adjust_position({pair.get_ticker()}) needs a dollar_delta other than {dollar_delta}")
+        if not 0 <= weight <= 1:
+            raise InvalidTrade(f"adjust_position({pair.get_ticker()}) needs 0 <= weight <= 1, got {weight}")
+        flags = frozenset(flags)
+        position = position or self._portfolio.get_open_position_for_pair(pair)
+        if dollar_delta > 0:
+            if not self.state.is_good_pair(pair):
+                raise InvalidTrade(f"{pair.get_ticker()} is blacklisted: check is_problematic_pair() first")
+            pricing = self.pricing_model.get_buy_price(self.timestamp, pair, dollar_delta)
+            opening = position is None or TradeFlag.ignore_open in flags or _is_planned_to_close(position)
+            if position is None or opening:
+                position = self._open_position(pair, notes)
+            trade = self._plan_buy(
+                position,
+                exact(dollar_delta),
+                pricing,
+                (OPENING if opening else INCREASING) | flags,
+                slippage_tolerance,
+                notes=notes,
+                other_data=other_data,
+            )
+        else:
+            if quantity_delta is None or not quantity_delta < 0:
+                raise InvalidTrade(
+                    f"adjust_position({pair.get_ticker()}) sells for {dollar_delta} USD: "
+                    f"give quantity_delta as a negative number of tokens, got {quantity_delta}"
+                )
+            if position is None:
+                raise InvalidTrade(f"adjust_position({pair.get_ticker()}) sells, but there is no open position")
+            quantity = -exact(quantity_delta, "quantity_delta")
+            available = position.get_available_trading_quantity()
+            if quantity > available:
+                raise InvalidTrade(
+                    f"adjust_position({pair.get_ticker()}) sells {quantity} but only {available} is available"
+                )
+            pricing = self.pricing_model.get_sell_price(self.timestamp, pair, float(quantity))
+            trade = self._plan_sell(
+                position, quantity, pricing, REDUCING | flags, slippage_tolerance, notes=notes, other_data=other_data
+            )
+        self._adjust_levels(position, pricing.mid_price, stop_loss, take_profit, trailing_stop_loss, override_stop_loss)
+        return [trade]
+
+    def close_position(
+        self,
+        position: TradingPosition,
+        trade_type: TradeType | None = None,
+        notes: str | None = None,
+        slippage_tolerance: float | None = None,
+        flags: Iterable[TradeFlag] = NO_FLAGS,
+        pending: bool = False,
+    ) -> list[TradeExecution]:
+        """Sell everything available; no trades, with a warning, when nothing is left to sell."""
+        if not position.is_spot():
+            raise InvalidTrade(f"Cannot close {position}: positions of kind {position.pair.kind.value} come later")
+        return self.close_spot_position(position, trade_type, notes, slippage_tolerance, flags)
+
+    def close_spot_position(
+        self,
+        position: TradingPosition,
+        trade_type: TradeType | None = None,
+        notes: str | None = None,
+        slippage_tolerance: float | None = None,
+        flags: Iterable[TradeFlag] = NO_FLAGS,
+        quantity: Decimal | None = None,
+    ) -> list[TradeExecution]:
+        """Sell a spot position, or ``quantity`` tokens of it, at the bid."""
+        if not position.is_open():
+            raise InvalidTrade(f"Cannot close {position}: it is not open")
+        available = position.get_available_trading_quantity()
+        if available <= 0:
+            logger.warning("Nothing is left to sell of %s at %s", position, self.timestamp)
+            return []
+        if quantity is None:
+            quantity = available
+        elif not 0 < quantity <= available:
+            raise InvalidTrade(f"Cannot sell {quantity} of {position}: {available} is available")
+        pricing = self.pricing_model.get_sell_price(self.timestamp, position.pair, float(quantity))
+        return [
+            self._plan_sell(
+                position,
+                quantity,
+                pricing,
+                CLOSING | frozenset(flags),
+                slippage_tolerance,
+                trade_type=trade_type or TradeType.rebalance,
+                closing=True,
+                notes=notes,
+            )
+        ]
+
+    def close_all(self, credit_supply: bool = True) -> list[TradeExecution]:
+        """Close every open position, without the credit ones if asked; a position must be open."""
+        if not self._portfolio.open_positions:
+            raise InvalidTrade("close_all(): no position is open; check is_any_open() first")
+        trades: list[TradeExecution] = []
+        for position in list(self._portfolio.open_positions.values()):
+            if credit_supply or not position.is_credit_supply():
+                trades += self.close_position(position)
+        return trades
+
+    def update_stop_loss(self, position: TradingPosition, stop_loss: float, trailing: bool = False) -> None:
+        """Set the stop-loss level, a mid price; with ``trailing`` only upward and only for spot."""
+        if trailing:
+            if not position.is_spot():
+                raise InvalidTrade(f"update_stop_loss(trailing=True) is for spot positions, got {position}")
+            if position.stop_loss is not None and stop_loss <= position.stop_loss:
+                return
+        mid = self.pricing_model.get_mid_price(self.timestamp, position.pair)
+        levels = TriggerLevels(stop_loss, position.take_profit, position.trailing_stop_loss_pct)
+        self._set_levels(position, levels, mid)
+
+    def check_enough_cash(self, trades: Iterable[TradeExecution]) -> None:
+        """Raise NotEnoughCashForBuys when buys need more than cash and sells bring."""
+        trades = list(trades)
+        buys = sum((t.planned_reserve for t in trades if t.is_buy()), ZERO)
+        sells = sum((t.planned_reserve for t in trades if t.is_sell()), ZERO)
+        cash = self._portfolio.reserve.quantity
+        if buys > cash + sells:
+            raise NotEnoughCashForBuys(
+                f"Buys need {buys} but there is cash {cash} and sells bring {sells}, "
+                f"{buys - cash - sells} too little. Trades:\n" + "\n".join(f"  {t}" for t in trades)
+            )
+
+    def log(self, msg: str, level: int = logging.INFO, prefix: str = "{timestamp}: ") -> None:
+        """Write to the log and to the messages of the visualisation."""
+        logger.log(level, "%s%s", prefix.format(timestamp=self.timestamp), msg)
+        self.state.visualisation.add_message(self.timestamp, msg)
+
+    # -- planning -------------------------------------------------------------------------------------------------
+
+    def _open_position(self, pair: TradingPairIdentifier, notes: str | None) -> TradingPosition:
+        state, portfolio = self.state, self._portfolio
+        at = to_aware(self.timestamp)
+        if pair not in state.known_pairs:
+            state.record(PairIntroduced(at, pair))
+        position_id = portfolio.next_position_id
+        state.record(PositionOpened(at, position_id, pair, portfolio.calculate_total_equity(), notes))
+        return portfolio.open_positions[position_id]
+
+    def _plan_buy(
+        self,
+        position: TradingPosition,
+        reserve: Decimal,
+        pricing: TradePricing,
+        flags: frozenset[TradeFlag],
+        slippage_tolerance: float | None,
+        *,
+        notes: str | None,
+        other_data: Mapping[str, Any] | None = None,
+    ) -> TradeExecution:
+        quantity = reserve / Decimal(pricing.price)
+        return self._plan(
+            position, quantity, reserve, pricing, flags, slippage_tolerance, notes=notes, other_data=other_data
+        )
+
+    def _plan_sell(
+        self,
+        position: TradingPosition,
+        quantity: Decimal,
+        pricing: TradePricing,
+        flags: frozenset[TradeFlag],
+        slippage_tolerance: float | None,
+        *,
+        notes: str | None,
+        trade_type: TradeType = TradeType.rebalance,
+        closing: bool = False,
+        other_data: Mapping[str, Any] | None = None,
+    ) -> TradeExecution:
+        return self._plan(
+            position,
+            -quantity,
+            quantity * Decimal(pricing.price),
+            pricing,
+            flags,
+            slippage_tolerance,
+            notes=notes,
+            trade_type=trade_type,
+            closing=closing,
+            other_data=other_data,
+        )
+
+    def _plan(
+        self,
+        position: TradingPosition,
+        quantity: Decimal,
+        reserve: Decimal,
+        pricing: TradePricing,
+        flags: frozenset[TradeFlag],
+        slippage_tolerance: float | None,
+        *,
+        notes: str | None,
+        trade_type: TradeType = TradeType.rebalance,
+        closing: bool = False,
+        other_data: Mapping[str, Any] | None = None,
+    ) -> TradeExecution:
+        dust = DUST.close_epsilon(position.pair.kind)
+        if abs(quantity) <= dust:
+            raise TooSmallTrade(
+                f"A trade of {quantity} {position.pair.base.token_symbol} is not above the dust limit {dust}: skip it"
+            )
+        trade_id = self._portfolio.next_trade_id
+        plan = TradePlan(
+            trade_id=trade_id,
+            position_id=position.position_id,
+            pair=position.pair,
+            trade_type=trade_type,
+            quantity=quantity,
+            reserve=reserve,
+            pricing=pricing,
+            reserve_currency=position.reserve_currency,
+            slippage_tolerance=self.default_slippage_tolerance
+            if slippage_tolerance is None
+            else _checked_slippage(slippage_tolerance),
+            closing=closing,
+            flags=flags,
+            notes=notes,
+            other_data=dict(other_data) if other_data else {},
+        )
+        self.state.record(TradePlanned(to_aware(self.timestamp), plan))
+        return position.trades[trade_id]
+
+    def _adjust_levels(
+        self,
+        position: TradingPosition,
+        mid: float,
+        stop_loss: float | None,
+        take_profit: float | None,
+        trailing_stop_loss: float | None,
+        override_stop_loss: bool,
+    ) -> None:
+        asked = opening_levels(
+            mid,
+            is_short=position.is_short(),
+            stop_loss_pct=stop_loss,
+            trailing_stop_loss_pct=trailing_stop_loss,
+            take_profit_pct=take_profit,
+        )
+        keep_stop = asked.stop_loss is None or (position.stop_loss is not None and not override_stop_loss)
+        levels = TriggerLevels(
+            stop_loss=position.stop_loss if keep_stop else asked.stop_loss,
+            take_profit=position.take_profit if asked.take_profit is None else asked.take_profit,
+            trailing_stop_loss_pct=position.trailing_stop_loss_pct
+            if asked.trailing_stop_loss_pct is None
+            else asked.trailing_stop_loss_pct,
+        )
+        if levels != TriggerLevels(position.stop_loss, position.take_profit, position.trailing_stop_loss_pct):
+            self._set_levels(position, levels, mid)
+
+    def _set_levels(self, position: TradingPosition, levels: TriggerLevels, mid: float) -> None:
+        self.state.record(
+            TriggersMoved(
+                to_aware(self.timestamp),
+                position.position_id,
+                mid,
+                levels.stop_loss,
+                levels.take_profit,
+                levels.trailing_stop_loss_pct,
+            )
+        )
+
+    def get_duration_since_last_close(self) -> timedelta | None:
+        """Return how long ago the last position closed, None if none has."""
+        last = self.get_last_closed_position()
+        return None if last is None or last.closed_at is None else self.timestamp - last.closed_at
+
+
+def _is_planned_to_close(position: TradingPosition) -> bool:
+    """Tell whether the trades planned in this cycle bring the position to zero."""
+    return position.get_quantity() > 0 and position.get_available_trading_quantity() <= 0
+
+
+def _checked_slippage(tolerance: float) -> float:
+    if not 0 <= tolerance < MAX_SLIPPAGE_TOLERANCE:
+        raise InvalidTrade(
+            f"slippage_tolerance is {tolerance}: it is a fraction from 0 to below {MAX_SLIPPAGE_TOLERANCE}, "
+            "0.02 allows 2 %"
+        )
+    return tolerance
