@@ -228,7 +228,7 @@ def test_ported_strategies_read_frames():
         WETH_USDC, datetime(2021, 7, 1, 12), timedelta(days=2), "open"
     )
     assert price == frame["open"].iloc[-1]
-    assert age == timedelta(days=1)
+    assert age == timedelta(days=1, hours=12)
 
 
 def test_two_reserves_are_refused():
