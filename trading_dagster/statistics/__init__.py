@@ -1,0 +1,1 @@
+"""Measures of performance and the tables made of them, on pandas and numpy only."""
