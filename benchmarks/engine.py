@@ -1,0 +1,90 @@
+"""The list of what can be measured: our engine, four libraries and two floors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from importlib import import_module, metadata
+from pathlib import Path
+
+from benchmarks.rule import Outcome
+from benchmarks.workload import Workload
+
+Run = Callable[[], Outcome]
+Prepare = Callable[[Workload, Path], Run]
+
+
+class Kind(Enum):
+    """How the strategy's decision is run."""
+
+    callback = "callback"
+    compiled = "compiled"
+    floor = "floor"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One way to run the workloads.
+
+    Attributes:
+        name: Name on the command line and in tables.
+        module: Module with a function `prepare(workload, folder)` that loads data and returns the timed call.
+        kind: How decisions run.
+        distribution: Installed distribution whose version is shown; None for the floors.
+        warm_up: Whether an untimed run comes first, as just-in-time compilation would otherwise be timed.
+        unsupported: Workload name to the reason why the engine cannot express it.
+        deviations: What differs from the rule or from the library's usual way; printed below the table.
+    """
+
+    name: str
+    module: str
+    kind: Kind
+    distribution: str | None = None
+    warm_up: bool = False
+    unsupported: dict[str, str] = field(default_factory=dict)
+    deviations: str = ""
+
+    @property
+    def version(self) -> str:
+        """Return the installed version, or "" for a floor."""
+        return metadata.version(self.distribution) if self.distribution else ""
+
+    def load(self) -> Prepare:
+        """Import the adapter; raises ModuleNotFoundError when the library is not installed."""
+        prepare: Prepare = import_module(self.module).prepare
+        return prepare
+
+
+OURS = "trading-dagster"
+ONE_INSTRUMENT = "holds one instrument an account"
+
+ENGINES = {
+    engine.name: engine
+    for engine in (
+        Engine(OURS, "benchmarks.trading_dagster_engine", Kind.callback, "trading-dagster", warm_up=True),
+        Engine(
+            "backtesting.py",
+            "benchmarks.peers.backtesting",
+            Kind.callback,
+            "backtesting",
+            unsupported={"w3": ONE_INSTRUMENT, "w4": ONE_INSTRUMENT},
+            deviations="quantities are multiples of 1e-12",
+        ),
+        Engine(
+            "bt",
+            "benchmarks.peers.bt",
+            Kind.callback,
+            "bt",
+            deviations="opens passed as prices, ranks from plain lists instead of its data frames (faster)",
+        ),
+        Engine(
+            "backtrader",
+            "benchmarks.peers.backtrader",
+            Kind.callback,
+            "backtrader",
+            deviations="cheat-on-open to size buys at the fill price, EMA from pandas (faster)",
+        ),
+        Engine("vectorbt", "benchmarks.peers.vectorbt", Kind.compiled, "vectorbt", warm_up=True),
+        Engine("python-floor", "benchmarks.peers.floor", Kind.floor),
+        Engine("numba-floor", "benchmarks.peers.floor_numba", Kind.floor, "numba", warm_up=True),
+    )
+}
