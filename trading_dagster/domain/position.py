@@ -360,6 +360,10 @@ class TradingPosition:
             self._sold_quantity -= fill.quantity
             self._sold_value += float(fill.reserve)
 
+    def use_marks(self, marks: Marks) -> None:
+        """Read prices elsewhere from now on; only State calls this."""
+        self._marks = marks
+
     def close(self, at: datetime) -> None:
         """Mark the position closed; only State calls this."""
         last = self.last_executed_trade

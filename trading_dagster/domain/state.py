@@ -153,6 +153,12 @@ class State:
         fold(event)
         self._now = event.at
 
+    def use_marks(self, marks: Marks) -> None:
+        """Value positions with other prices from now on."""
+        self.portfolio.marks = marks
+        for position in self.portfolio.get_all_positions(pending=True):
+            position.use_marks(marks)
+
     def take_events(self) -> list[Event]:
         """Return the events since the last call; the caller stores them."""
         events, self._events = self._events, []

@@ -30,7 +30,11 @@ class SimulatedExecution:
         self._has_trigger_feed = has_trigger_feed
 
     def execute_trades(
-        self, timestamp: datetime, state: State, trades: Sequence[TradeExecution], triggered: bool = False
+        self,
+        timestamp: datetime,
+        state: State,
+        trades: Sequence[TradeExecution],
+        triggered: bool = False,  # noqa: ARG002 - the port names it; a simulated fill is the same either way
     ) -> None:
         """Execute planned trades in the order given.
 

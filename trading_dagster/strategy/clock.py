@@ -32,6 +32,11 @@ class DecisionClock:
         self.timestamp_us = self.grid_us[index]
         self._timestamp = None
 
+    def stand_at(self, timestamp_us: int) -> None:
+        """Stand at an instant that need not be on the grid, as trigger checks do."""
+        self.timestamp_us = timestamp_us
+        self._timestamp = None
+
     @property
     def timestamp(self) -> datetime:
         """Return the current decision time, naive UTC."""

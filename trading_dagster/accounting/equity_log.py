@@ -1,0 +1,156 @@
+"""Equity over time: one sample a cycle and one at every instant where a trigger traded.
+
+Between two changes of the holdings equity depends on prices only, so quiet cycles are valued later, all at once. The
+arithmetic is the same, operation by operation, as Portfolio.calculate_total_equity, so cutting a run changes no bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from trading_dagster.domain.portfolio import Portfolio
+from trading_dagster.pricing.candle_pricing import CandleMarks
+
+Floats = npt.NDArray[np.float64]
+SAMPLE_COLUMNS = ("timestamp", "equity", "cash", "position_equity", "open_positions", "share_count", "share_price")
+
+
+@dataclass(frozen=True, slots=True)
+class _Holding:
+    """A position's part in the equity: quantity x mid price x (1 - fee)."""
+
+    pair_id: int
+    factor: float
+    quantity: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Cycles from ``first`` on with unchanged holdings."""
+
+    first: int
+    cash: float
+    share_count: float
+    holdings: tuple[_Holding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Instant:
+    """A sample at a trigger instant in the window after cycle ``cycle``."""
+
+    cycle: int
+    timestamp_us: int
+    cash: float
+    position_equity: float
+    equity: float
+    open_positions: int
+    share_count: float
+
+
+class EquityLog:
+    """Records holdings when they change and turns them into equity samples."""
+
+    def __init__(
+        self, grid_us: npt.NDArray[np.int64], marks: CandleMarks, first_cycle: int, portfolio: Portfolio
+    ) -> None:
+        """Begin at a cycle index of the grid with the portfolio as it is."""
+        self._grid_us = grid_us
+        self._marks = marks
+        self._first = first_cycle
+        self._segments: list[_Segment] = []
+        self._instants: list[_Instant] = []
+        self._share_count = 0.0
+        self.begin(first_cycle, portfolio)
+
+    def begin(self, cycle: int, portfolio: Portfolio, share_count: float | None = None) -> None:
+        """Value cycles from this index on with the holdings of now."""
+        if share_count is not None:
+            self._share_count = share_count
+        segment = _Segment(cycle, portfolio.get_cash(), self._share_count, tuple(self._holdings(portfolio)))
+        if self._segments and self._segments[-1].first == cycle:
+            self._segments[-1] = segment
+        else:
+            self._segments.append(segment)
+
+    def sample_instant(self, cycle: int, timestamp_us: int, portfolio: Portfolio) -> None:
+        """Take a sample at a trigger instant; the marks stand at that instant."""
+        equity = portfolio.calculate_total_equity()
+        cash = portfolio.get_cash()
+        self._instants.append(
+            _Instant(cycle, timestamp_us, cash, equity - cash, equity, len(portfolio.open_positions), self._share_count)
+        )
+
+    def take_samples(self, end_cycle: int, portfolio: Portfolio) -> pd.DataFrame:
+        """Return the samples up to a cycle index (exclusive) and begin anew there.
+
+        Columns: timestamp (naive UTC), equity, cash, position_equity (USD), open_positions, share_count, share_price.
+        """
+        blocks = [
+            self._value(segment, end)
+            for segment, end in zip(self._segments, [*(s.first for s in self._segments[1:]), end_cycle], strict=True)
+            if segment.first < end
+        ]
+        cycles = np.arange(self._first, end_cycle, dtype=np.int64)
+        columns = [np.concatenate(c) if blocks else np.empty(0) for c in zip(*blocks, strict=True)] or [np.empty(0)] * 4
+        frame = pd.DataFrame(
+            {
+                "timestamp": self._grid_us[self._first : end_cycle].view("datetime64[us]"),
+                "equity": columns[0],
+                "cash": columns[1],
+                "position_equity": columns[0] - columns[1],
+                "open_positions": columns[2].astype(np.int64),
+                "share_count": columns[3],
+            }
+        )
+        frame = self._with_instants(frame, cycles)
+        shares = frame["share_count"].to_numpy()
+        frame["share_price"] = np.divide(
+            frame["equity"].to_numpy(), shares, out=np.full(len(frame), np.nan), where=shares > 0
+        )
+        self._first = end_cycle
+        self._segments, self._instants = [], []
+        self.begin(end_cycle, portfolio)
+        return frame
+
+    def _holdings(self, portfolio: Portfolio) -> list[_Holding]:
+        holdings = []
+        for position in portfolio.open_positions.values():
+            if position.quantity:
+                pair_id, factor = self._marks.factor_of(position.pair)
+                holdings.append(_Holding(pair_id, factor, float(position.get_quantity())))
+        return holdings
+
+    def _value(self, segment: _Segment, end: int) -> tuple[Floats, Floats, Floats, Floats]:
+        columns = self._marks.columns
+        times = self._grid_us[segment.first : end]
+        count = len(times)
+        bars = np.minimum((times - columns.start_us) // columns.width_us, columns.panel.bar_count - 1)
+        equity = np.full(count, segment.cash)
+        for holding in segment.holdings:
+            prices = np.asarray(columns.view(holding.pair_id))[bars] * holding.factor
+            equity += holding.quantity * prices
+        cash = np.full(count, segment.cash)
+        positions = np.full(count, float(len(segment.holdings)))
+        return equity, cash, positions, np.full(count, segment.share_count)
+
+    def _with_instants(self, frame: pd.DataFrame, cycles: npt.NDArray[np.int64]) -> pd.DataFrame:
+        if not self._instants:
+            return frame
+        extra = pd.DataFrame(
+            {
+                "timestamp": np.array([i.timestamp_us for i in self._instants], dtype="datetime64[us]"),
+                "equity": [i.equity for i in self._instants],
+                "cash": [i.cash for i in self._instants],
+                "position_equity": [i.position_equity for i in self._instants],
+                "open_positions": [i.open_positions for i in self._instants],
+                "share_count": [i.share_count for i in self._instants],
+            }
+        )
+        order = np.argsort(
+            np.concatenate([cycles * 2, np.array([i.cycle * 2 + 1 for i in self._instants])]), kind="stable"
+        )
+        return pd.concat([frame, extra], ignore_index=True).iloc[order].reset_index(drop=True)
