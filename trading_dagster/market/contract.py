@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -128,6 +128,7 @@ def find_defects(
     source_name: str,
     *,
     close_may_leave_range: bool = False,
+    any_order: bool = False,
     max_gap: timedelta | None = None,
 ) -> list[Defect]:
     """Return every broken rule of the candle contract; an empty list means the frame is good.
@@ -137,6 +138,7 @@ def find_defects(
         bucket: Width of the candles.
         source_name: File or source, for messages.
         close_may_leave_range: Accept open and close outside [low, high]: synthetic candles only.
+        any_order: Accept rows in any order.
         max_gap: Longest time that may lie between two candles beyond the bucket; None accepts any.
 
     Raises:
@@ -150,7 +152,7 @@ def find_defects(
         rows = np.flatnonzero(mask)[:SHOWN]
         shown = [
             f"{names[codes[row]]} {from_unix_us(int(times[row]))}".strip()
-            + (f" = {columns[field][row]!r}" if field else "")
+            + (f" = {float(columns[field][row])}" if field else "")
             for row in rows
         ]
         return "; ".join(shown)
@@ -165,17 +167,9 @@ def find_defects(
         defects.append(
             Defect(f"is off the {bucket.value} grid", "timestamp", int(off_grid.sum()), examples(off_grid), remedy)
         )
-    same_pair = codes[1:] == codes[:-1]
-    backwards = np.r_[False, (codes[1:] < codes[:-1]) | (same_pair & (times[1:] < times[:-1]))]
-    if backwards.any():
-        remedy = "Sort by pair and timestamp"
-        defects.append(Defect("goes backwards", "timestamp", int(backwards.sum()), examples(backwards), remedy))
-    repeated = duplicated_rows(codes, times)
-    if repeated.any():
-        remedy = "Keep one candle of each pair and time"
-        defects.append(Defect("is duplicated", "timestamp", int(repeated.sum()), examples(repeated), remedy))
+    defects += _order_defects(codes, times, examples, any_order=any_order)
     if max_gap is not None:
-        before_gap = np.r_[False, same_pair & (np.diff(times) - bucket_width_us(bucket) > max_gap // ONE_US)]
+        before_gap = rows_after_gaps(codes, times, bucket, max_gap)
         if before_gap.any():
             remedy = f"Fill the hole, begin after it, or accept it with a tolerance above {max_gap}"
             defects.append(
@@ -186,12 +180,32 @@ def find_defects(
     return defects
 
 
+def _order_defects(
+    codes: Integers, times: Integers, examples: Callable[[Flags], str], *, any_order: bool
+) -> list[Defect]:
+    same_pair = codes[1:] == codes[:-1]
+    forwards = (codes[1:] > codes[:-1]) | (same_pair & (times[1:] > times[:-1]))
+    if forwards.all():
+        return []
+    defects = []
+    backwards = np.r_[False, ~forwards & ~(same_pair & (times[1:] == times[:-1]))]
+    if backwards.any() and not any_order:
+        remedy = "Sort by pair and timestamp"
+        defects.append(Defect("goes backwards", "timestamp", int(backwards.sum()), examples(backwards), remedy))
+    repeated = duplicated_rows(codes, times)
+    if repeated.any():
+        remedy = "Keep one candle of each pair and time"
+        defects.append(Defect("is duplicated", "timestamp", int(repeated.sum()), examples(repeated), remedy))
+    return defects
+
+
 def check_candles(
     frame: Candles,
     bucket: TimeBucket,
     source_name: str,
     *,
     close_may_leave_range: bool = False,
+    any_order: bool = False,
     max_gap: timedelta | None = None,
 ) -> None:
     """Refuse a frame that breaks the candle contract; arguments as of `find_defects`.
@@ -199,7 +213,14 @@ def check_candles(
     Raises:
         CandleContractBroken: Names the source and for each broken rule the field, count, first rows and remedy.
     """
-    defects = find_defects(frame, bucket, source_name, close_may_leave_range=close_may_leave_range, max_gap=max_gap)
+    defects = find_defects(
+        frame,
+        bucket,
+        source_name,
+        close_may_leave_range=close_may_leave_range,
+        any_order=any_order,
+        max_gap=max_gap,
+    )
     if defects:
         raise CandleContractBroken(f"{source_name}: " + "\n".join(str(defect) for defect in defects))
 
@@ -224,9 +245,19 @@ def find_gaps(frame: Candles, bucket: TimeBucket, source_name: str, tolerance: t
     codes, names = pair_codes(frame)
     order = np.lexsort((times, codes))
     times, codes = times[order], codes[order]
+    ends = np.flatnonzero(rows_after_gaps(codes, times, bucket, tolerance))
     width = bucket_width_us(bucket)
-    holes = np.flatnonzero((codes[1:] == codes[:-1]) & (np.diff(times) - width > tolerance // ONE_US))
-    return [Gap(names[codes[i]], from_unix_us(int(times[i]) + width), from_unix_us(int(times[i + 1]))) for i in holes]
+    return [
+        Gap(names[codes[row]], from_unix_us(int(times[row - 1]) + width), from_unix_us(int(times[row]))) for row in ends
+    ]
+
+
+def rows_after_gaps(codes: Integers, times_us: Integers, bucket: TimeBucket, tolerance: timedelta) -> Flags:
+    """Return True for each row before which more than the tolerance has no candle; rows sorted by pair and time."""
+    after: Flags = np.zeros(len(codes), dtype=np.bool_)
+    longest = bucket_width_us(bucket) + tolerance // ONE_US
+    after[1:] = (codes[1:] == codes[:-1]) & (np.diff(times_us) > longest)
+    return after
 
 
 def numeric_columns(frame: Candles, names: Sequence[str], source_name: str) -> dict[str, Floats]:
@@ -262,7 +293,7 @@ def pair_codes(frame: Candles) -> tuple[Integers, list[str]]:
     if "exchange" in frame.columns:
         venue_codes, venues = pd.factorize(frame["exchange"], sort=True)
         codes = venue_codes * len(names) + codes
-        names = [f"{venue} {name}" for venue in venues for name in names]
+        names = [name if name.endswith(f"@{venue}") else f"{name}@{venue}" for venue in venues for name in names]
     return np.asarray(codes, dtype=np.int64), names
 
 

@@ -247,6 +247,30 @@ def fill_forward(panel: CandlePanel, fill: ForwardFill, *, reuse: bool = False) 
     return CandlePanel(panel.bucket, panel.start_us, panel.pair_ids, columns, exists, filled)
 
 
+def merge_panels(panels: Sequence[CandlePanel], pair_ids: Sequence[int]) -> CandlePanel:
+    """Return one panel with the given rows, out of panels of different pairs in one bucket.
+
+    A pair that no panel has gets an empty row; the time index spans all panels.
+    """
+    if len(panels) == 1 and panels[0].pair_ids == tuple(pair_ids):
+        return panels[0]
+    first = panels[0]
+    start = min(panel.start_us for panel in panels)
+    end = max(panel.start_us + panel.bar_count * panel.width_us for panel in panels)
+    shape = (len(pair_ids), (end - start) // first.width_us)
+    columns = {name: np.full(shape, np.nan) for name in first.columns}
+    exists, filled = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
+    rows = {pair_id: row for row, pair_id in enumerate(pair_ids)}
+    for panel in panels:
+        bars = slice(offset := (panel.start_us - start) // first.width_us, offset + panel.bar_count)
+        for row, pair_id in enumerate(panel.pair_ids):
+            for name, values in columns.items():
+                values[rows[pair_id], bars] = panel.columns[name][row]
+            exists[rows[pair_id], bars] = panel.exists[row]
+            filled[rows[pair_id], bars] = panel.forward_filled[row]
+    return CandlePanel(first.bucket, start, tuple(pair_ids), columns, exists, filled)
+
+
 def _own(values: Array, bar_count: int, filler: float | bool, reuse: bool) -> Array:
     if values.shape[1] == bar_count and reuse:
         values.flags.writeable = True

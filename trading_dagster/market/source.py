@@ -12,7 +12,7 @@ from trading_dagster.domain.error import BadInput, UnknownPair
 from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription, TradingPairIdentifier
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.market.contract import Candles
-from trading_dagster.market.exchange import Exchange, centralised_pair, split_ticker
+from trading_dagster.market.exchange import centralised_pair, split_ticker
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,9 @@ class CandleSource(Protocol):
 class LiquiditySource(Protocol):
     """A source that knows the TVL of markets."""
 
+    def list_liquidity(self) -> Sequence[Market]:
+        """Return the markets whose TVL there is, with the bucket and span of the TVL."""
+
     def load_liquidity(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
         """Yield TVL in USD as frames with ``timestamp``, ``pair``, ``open``, ``high``, ``low``, ``close``."""
 
@@ -144,8 +147,3 @@ def suggest(markets: Sequence[Market], base: str, quote: str) -> str:
         return f"did you mean {' or '.join(list(found)[:4])}?"
     known = ", ".join(repr(market.description) for market in markets[:10])
     return f"it has {known}{' ...' if len(markets) > 10 else ''}" if known else "it has no markets"
-
-
-def exchange_of(market: Market, exchange_id: int, pair: TradingPairIdentifier) -> Exchange:
-    """Return the venue object of a market."""
-    return Exchange(exchange_id, market.chain_id, pair.exchange_address, market.exchange_slug)

@@ -36,6 +36,7 @@ def generate_ohlcv_candles(
     bucket: TimeBucket,
     start: datetime,
     end: datetime,
+    *,
     start_price: float = 1800.0,
     daily_drift: tuple[float, float] = (0.95, 1.05),
     high_drift: float = 1.05,
@@ -106,6 +107,7 @@ def generate_tvl_candles(
     bucket: TimeBucket,
     start: datetime,
     end: datetime,
+    *,
     start_liquidity: float = 10_000_000.0,
     daily_drift: tuple[float, float] = (0.95, 1.05),
     high_drift: float = 1.05,
@@ -118,7 +120,15 @@ def generate_tvl_candles(
     The algorithm and its arguments are those of `generate_ohlcv_candles`.
     """
     candles = generate_ohlcv_candles(
-        bucket, start, end, start_liquidity, daily_drift, high_drift, low_drift, random_seed, pair_id
+        bucket,
+        start,
+        end,
+        start_price=start_liquidity,
+        daily_drift=daily_drift,
+        high_drift=high_drift,
+        low_drift=low_drift,
+        random_seed=random_seed,
+        pair_id=pair_id,
     )
     return candles.drop(columns="volume")
 
@@ -188,6 +198,7 @@ def create_synthetic_single_pair_universe(
     exchange: Exchange,
     time_bucket: TimeBucket,
     pair: TradingPairIdentifier,
+    *,
     lending_candles: LendingUniverse | None = None,
 ) -> TradingStrategyUniverse:
     """Return the universe of one pair; its candles serve as stop-loss feed too, its quote token is the reserve."""

@@ -1,0 +1,294 @@
+"""Load candles of pairs from a source into a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from trading_dagster.domain.error import BadInput, MarketDataMissing
+from trading_dagster.domain.identifier import HumanReadableTradingPairDescription, TradingPairIdentifier
+from trading_dagster.domain.time import TimeBucket, require_naive_utc
+from trading_dagster.market.contract import OHLCV, PRICE_COLUMNS, Candles, check_candles, timestamps_us
+from trading_dagster.market.dataset import Dataset, UniverseOptions
+from trading_dagster.market.exchange import Exchange
+from trading_dagster.market.file_source import EmbeddedSample
+from trading_dagster.market.panel import CandlePanel
+from trading_dagster.market.panel_builder import PanelBuilder, merge_panels, refuse_sparse
+from trading_dagster.market.resample import resample_panel
+from trading_dagster.market.source import CandleSource, LiquiditySource, Market, choose_market, usable_markets
+from trading_dagster.market.universe import default_delay_tolerance
+
+CHUNK_CELLS = 20_000_000
+ReadMarkets = Callable[[Sequence[Market], datetime, datetime], Iterator[Candles]]
+
+
+def load_partial_data(
+    client: CandleSource | None = None,
+    execution_context: object = None,
+    time_bucket: TimeBucket | None = None,
+    pairs: Sequence[HumanReadableTradingPairDescription] | None = None,
+    universe_options: UniverseOptions | None = None,
+    *,
+    stop_loss_time_bucket: TimeBucket | None = None,
+    liquidity: bool = False,
+    liquidity_time_bucket: TimeBucket | None = None,
+    required_history_period: timedelta | None = None,
+    start_at: datetime | None = None,
+    end_at: datetime | None = None,
+    trading_fee: float | None = None,
+    name: str | None = None,
+    progress: bool = False,
+) -> Dataset:
+    """Load candles of some pairs, resampled where the source has finer ones.
+
+    The candles that open in [start_at - required_history_period, end_at], both ends included, are loaded; without
+    ``start_at`` and ``end_at`` the last required_history_period before the source's end, without any of them all.
+
+    Args:
+        client: Where candles come from; None is the embedded sample.
+        execution_context: Accepted for ported strategies, not used.
+        time_bucket: Width of the candles.
+        pairs: Human descriptions; a fee named there counts where the source knows none. None takes all pairs that
+            have candles in the span.
+        universe_options: What the run changes; values set there win.
+        stop_loss_time_bucket: Width of the candles for triggers, equal or finer; None loads none.
+        liquidity: Load TVL too.
+        liquidity_time_bucket: Width of the TVL candles, None for that of the candles.
+        required_history_period: Warm-up before ``start_at``.
+        start_at: First decision, naive UTC.
+        end_at: Last instant, naive UTC.
+        trading_fee: Fee of pairs for which neither source nor description has one, as a fraction.
+        name: For messages and charts.
+        progress: Show a progress bar.
+
+    Raises:
+        UnknownPair: The source does not have a pair; the message names the closest.
+        MarketDataMissing: No candles in the span.
+        BadInput: A bucket cannot be made, or arguments contradict each other.
+        CandleContractBroken: The candles cannot be trusted.
+    """
+    del execution_context
+    source = client if client is not None else EmbeddedSample()
+    options = universe_options or UniverseOptions()
+    bucket = options.candle_time_bucket_override or time_bucket
+    if bucket is None:
+        raise BadInput("time_bucket is missing: give the candle width, such as TimeBucket.h1")
+    stop_loss_bucket = options.stop_loss_time_bucket_override or stop_loss_time_bucket
+    if stop_loss_bucket is not None and stop_loss_bucket.to_timedelta() > bucket.to_timedelta():
+        raise BadInput(
+            f"stop_loss_time_bucket {stop_loss_bucket.name} is coarser than time_bucket {bucket.name}: "
+            "choose the same bucket or a finer one"
+        )
+    request = Request(
+        start_at=options.start_at or start_at,
+        end_at=options.end_at or end_at,
+        history_period=options.history_period or required_history_period,
+    )
+    available = source.list_markets()
+    chosen = _choose(available, pairs, bucket, request, source.name)
+    identifiers, exchanges = _identify(chosen, pairs, trading_fee)
+
+    def load(width: TimeBucket, own: Sequence[Market], read: ReadMarkets, columns: Sequence[str]) -> CandlePanel:
+        first, last = min(market.first_at for market in own), max(market.end_at for market in own)
+        start, end = request.span(width, first, last)
+        parts = zip(own, identifiers, strict=True)
+        return _load_panel(
+            parts,
+            bucket=width,
+            span=(start, end),
+            read=read,
+            columns=columns,
+            source_name=source.name,
+            progress=progress,
+        )
+
+    candles = load(bucket, chosen, source.load_candles, OHLCV)
+    feed: CandlePanel | None = None
+    if stop_loss_bucket is not None:
+        finer = [choose_market(available, market.description, stop_loss_bucket, source.name) for market in chosen]
+        feed = candles if stop_loss_bucket is bucket else load(stop_loss_bucket, finer, source.load_candles, OHLCV)
+    tvl: CandlePanel | None = None
+    if liquidity:
+        if not isinstance(source, LiquiditySource):
+            raise BadInput(f"liquidity: {source.name} has no TVL; load without, or use a source that has it")
+        known = source.list_liquidity()
+        width = liquidity_time_bucket or bucket
+        samples = [choose_market(known, market.description, width, source.name) for market in chosen]
+        tvl = load(width, samples, source.load_liquidity, PRICE_COLUMNS)
+    return Dataset(
+        time_bucket=bucket,
+        exchanges=exchanges,
+        pairs=identifiers,
+        candles=candles,
+        liquidity=tvl,
+        liquidity_time_bucket=None if tvl is None else tvl.bucket,
+        backtest_stop_loss_candles=feed,
+        backtest_stop_loss_time_bucket=stop_loss_bucket,
+        start_at=request.start_at,
+        end_at=request.end_at,
+        history_period=request.history_period,
+        name=name,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What part of the data is asked for, naive UTC; None is open-ended."""
+
+    start_at: datetime | None
+    end_at: datetime | None
+    history_period: timedelta | None
+
+    def __post_init__(self) -> None:
+        """Check the order."""
+        for moment in (self.start_at, self.end_at):
+            if moment is not None:
+                require_naive_utc(moment)
+        if self.start_at is not None and self.end_at is not None and self.start_at >= self.end_at:
+            raise BadInput(f"start_at {self.start_at} is not before end_at {self.end_at}")
+
+    def span(self, bucket: TimeBucket, first_at: datetime, last_end: datetime) -> tuple[datetime, datetime]:
+        """Return the opens [first, end) to load of data that has [first_at, last_end)."""
+        width = bucket.to_timedelta()
+        end = last_end if self.end_at is None else min(last_end, bucket.floor(self.end_at) + width)
+        history = self.history_period or timedelta(0)
+        if self.start_at is not None:
+            start = self.start_at - history
+        elif self.history_period is not None:
+            start = (self.end_at or last_end) - history
+        else:
+            start = first_at
+        return max(bucket.floor(start), bucket.floor(first_at)), bucket.ceil(end)
+
+
+def _choose(
+    available: Sequence[Market],
+    pairs: Sequence[HumanReadableTradingPairDescription] | None,
+    bucket: TimeBucket,
+    request: Request,
+    source_name: str,
+) -> list[Market]:
+    if pairs is None:
+        chosen = usable_markets(available, bucket)
+        if not chosen:
+            widths = ", ".join(sorted({market.bucket.name for market in available})) or "no"
+            raise BadInput(
+                f"{source_name}: time_bucket {bucket.name} cannot be made from {widths} candles: "
+                "choose that bucket or a whole multiple of it, or import finer candles"
+            )
+    else:
+        chosen = [choose_market(available, description, bucket, source_name) for description in pairs]
+        if not chosen:
+            raise BadInput("pairs is empty: name at least one pair, or give None for all")
+        twice = [market for place, market in enumerate(chosen) if market in chosen[:place]]
+        if twice:
+            raise BadInput(f"pairs: {twice[0].description!r} is named twice")
+    first, last = min(market.first_at for market in chosen), max(market.end_at for market in chosen)
+    _check_span(request, first, last, default_delay_tolerance(bucket), source_name)
+    start, end = request.span(bucket, first, last)
+    inside = [market for market in chosen if market.first_at < end and market.end_at > start]
+    outside = [market for market in chosen if market not in inside]
+    if outside and (pairs is not None or not inside):
+        market = outside[0]
+        raise MarketDataMissing(
+            f"{source_name}: {market.description!r} has candles from {market.first_at} to {market.last_at}, none in "
+            f"{start} to {end}: change start_at and end_at, or leave the pair out"
+        )
+    return inside
+
+
+def _check_span(request: Request, first: datetime, last: datetime, tolerance: timedelta, source_name: str) -> None:
+    for field, moment in (("start_at", request.start_at), ("end_at", request.end_at)):
+        if moment is not None and not first - tolerance <= moment <= last + tolerance:
+            raise MarketDataMissing(
+                f"{source_name}: {field} {moment} is outside the candles of these pairs, which reach from {first} to "
+                f"{last}: choose a {field} in between, or load more data"
+            )
+
+
+def _identify(
+    chosen: Sequence[Market], pairs: Sequence[HumanReadableTradingPairDescription] | None, trading_fee: float | None
+) -> tuple[tuple[TradingPairIdentifier, ...], tuple[Exchange, ...]]:
+    exchanges: dict[tuple[int, str], Exchange] = {}
+    identifiers = []
+    for place, market in enumerate(chosen):
+        description = pairs[place] if pairs is not None else market.description
+        pair = market.to_pair(place + 1, description[4] if len(description) == 5 else trading_fee)
+        key = (int(market.chain_id), market.exchange_slug)
+        venue = Exchange(len(exchanges) + 1, market.chain_id, pair.exchange_address, market.exchange_slug)
+        venue = exchanges.setdefault(key, venue)
+        identifiers.append(replace(pair, internal_exchange_id=venue.exchange_id))
+    return tuple(identifiers), tuple(exchanges.values())
+
+
+def _load_panel(
+    parts: Iterable[tuple[Market, TradingPairIdentifier]],
+    *,
+    bucket: TimeBucket,
+    span: tuple[datetime, datetime],
+    read: ReadMarkets,
+    columns: Sequence[str],
+    source_name: str,
+    progress: bool,
+) -> CandlePanel:
+    start, end = span
+    by_bucket: dict[TimeBucket, list[tuple[Market, int]]] = {}
+    order = []
+    for market, pair in parts:
+        assert pair.internal_id is not None
+        by_bucket.setdefault(market.bucket, []).append((market, pair.internal_id))
+        order.append(pair.internal_id)
+    panels = []
+    with tqdm(total=len(order), desc=f"Loading {bucket.value} candles", unit="pair", disable=not progress) as bar:
+        for native, members in by_bucket.items():
+            per_pair = max(1, (end - start) // native.to_timedelta())
+            size = len(members) if native is bucket else max(1, CHUNK_CELLS // per_pair)
+            for first in range(0, len(members), size):
+                chunk = members[first : first + size]
+                panel = _read_panel(
+                    chunk, bucket=native, span=span, read=read, columns=columns, source_name=source_name
+                )
+                panels.append(resample_panel(panel, bucket))
+                bar.update(len(chunk))
+    return merge_panels(panels, order)
+
+
+def _read_panel(
+    members: Sequence[tuple[Market, int]],
+    *,
+    bucket: TimeBucket,
+    span: tuple[datetime, datetime],
+    read: ReadMarkets,
+    columns: Sequence[str],
+    source_name: str,
+) -> CandlePanel:
+    start, end = span
+    is_tvl = "volume" not in columns
+    builder = PanelBuilder(
+        bucket=bucket,
+        pair_ids=[pair_id for _, pair_id in members],
+        start=start,
+        end=end,
+        columns=columns,
+        source_name=source_name,
+        zero_allowed=is_tvl,
+    )
+    groups: dict[tuple[int, str, float | None], dict[Market, int]] = {}
+    for market, pair_id in members:
+        groups.setdefault((int(market.chain_id), market.exchange_slug, market.fee), {})[market] = pair_id
+    for group in groups.values():
+        ids = {market.pair: pair_id for market, pair_id in group.items()}
+        for frame in read(list(group), start, end):
+            if not is_tvl:
+                check_candles(frame, bucket, source_name, any_order=True)
+            codes, names = pd.factorize(frame["pair"])
+            pair_ids = np.asarray([ids[str(name)] for name in names], dtype=np.int64)[codes]
+            times = timestamps_us(frame, source_name)
+            builder.add(pair_ids, times, {name: frame[name].to_numpy(dtype=np.float64) for name in columns})
+    refuse_sparse(len(members), builder.bar_count, builder.rows_added, source_name)
+    return builder.build()

@@ -1,0 +1,139 @@
+"""Exact resampling of candles to a coarser bucket: open first, high max, low min, close last, volume sum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from trading_dagster.domain.error import BadInput
+from trading_dagster.domain.time import TimeBucket
+from trading_dagster.market.contract import (
+    OHLCV,
+    Candles,
+    Floats,
+    Integers,
+    bucket_width_us,
+    duplicated_rows,
+    floor_to_bucket,
+    numeric_columns,
+    pair_codes,
+    timestamps_us,
+)
+from trading_dagster.market.panel import CandlePanel
+
+ROW_CELLS = 4_000_000
+Reduction = Callable[[Floats, Integers], Floats]
+
+
+def _first(values: Floats, starts: Integers) -> Floats:
+    return values[starts]
+
+
+def _last(values: Floats, starts: Integers) -> Floats:
+    ends: Integers = np.append(starts[1:], len(values)) - 1
+    return values[ends]
+
+
+def _max(values: Floats, starts: Integers) -> Floats:
+    return np.asarray(np.maximum.reduceat(values, starts))
+
+
+def _min(values: Floats, starts: Integers) -> Floats:
+    return np.asarray(np.minimum.reduceat(values, starts))
+
+
+def _sum(values: Floats, starts: Integers) -> Floats:
+    return np.asarray(np.add.reduceat(values, starts))
+
+
+REDUCTIONS: Mapping[str, Reduction] = {"open": _first, "high": _max, "low": _min, "close": _last, "volume": _sum}
+
+
+def check_resampling(source: TimeBucket, target: TimeBucket) -> None:
+    """Refuse a target bucket that is not a whole multiple of the source's; raises BadInput."""
+    if target.to_timedelta() % source.to_timedelta():
+        raise BadInput(
+            f"time_bucket {target.name} cannot be made from {source.name} candles: it is not a whole multiple; "
+            f"choose {source.name} or coarser, or load finer candles"
+        )
+
+
+def resample_candles(frame: Candles, bucket: TimeBucket, source_bucket: TimeBucket | None = None) -> Candles:
+    """Return candles of a coarser bucket, sorted by pair and time.
+
+    A bar is made from what candles open inside it, on the grid of 0001-01-01 (7 d on Mondays); a bar without any is
+    missing, not filled. Rows may come in any order; columns other than ``pair_id``, ``pair``, ``exchange``, the times
+    and open, high, low, close, volume are dropped.
+
+    Args:
+        frame: Candles; volume is optional.
+        bucket: Width wanted.
+        source_bucket: Width of the candles given, to refuse what it cannot make; None trusts the caller.
+
+    Raises:
+        BadInput: ``bucket`` is not a whole multiple of ``source_bucket``.
+        CandleContractBroken: Times or columns cannot be read, or a time is duplicated.
+    """
+    if source_bucket is not None:
+        check_resampling(source_bucket, bucket)
+    times = timestamps_us(frame, "candles to resample")
+    names = [name for name in OHLCV if name != "volume" or name in frame.columns]
+    columns = numeric_columns(frame, names, "candles to resample")
+    codes, _ = pair_codes(frame)
+    repeated = duplicated_rows(codes, times)
+    if repeated.any():
+        raise BadInput(
+            f"{int(repeated.sum())} candles are duplicated, first at row {int(np.flatnonzero(repeated)[0])}: "
+            "keep one of each pair and time before resampling"
+        )
+    order = np.lexsort((times, codes))
+    bars = floor_to_bucket(times[order], bucket)
+    starts = _group_starts(codes[order], bars)
+    keys = [name for name in ("pair_id", "pair", "exchange") if name in frame.columns]
+    result = frame[keys].iloc[order[starts]].reset_index(drop=True)
+    result.insert(0, "timestamp", pd.DatetimeIndex(bars[starts].view("datetime64[us]")))
+    for name in names:
+        result[name] = REDUCTIONS[name](columns[name][order], starts) if len(starts) else columns[name]
+    return result
+
+
+def resample_panel(panel: CandlePanel, bucket: TimeBucket) -> CandlePanel:
+    """Return a panel of a coarser bucket, of real bars only: fill gaps after resampling, not before.
+
+    Raises:
+        BadInput: ``bucket`` is not a whole multiple of the panel's.
+    """
+    check_resampling(panel.bucket, bucket)
+    if bucket is panel.bucket:
+        return panel
+    width = bucket_width_us(bucket)
+    start = int(floor_to_bucket(np.asarray([panel.start_us], dtype=np.int64), bucket)[0])
+    bar_of = (panel.times_us - start) // width
+    bar_count = int(bar_of[-1]) + 1 if len(bar_of) else 0
+    shape = (len(panel.pair_ids), bar_count)
+    names = [name for name in panel.columns if name in REDUCTIONS]
+    columns = {name: np.full(shape, np.nan) for name in names}
+    exists = np.zeros(shape, dtype=np.bool_)
+    step = max(1, ROW_CELLS // max(1, panel.bar_count))
+    for first in range(0, len(panel.pair_ids), step):
+        part = slice(first, first + step)
+        rows, bars = np.nonzero(panel.exists[part] & ~panel.forward_filled[part])
+        if not len(rows):
+            continue
+        cells = rows * bar_count + bar_of[bars]
+        starts = _group_starts(cells, cells)
+        exists[part].reshape(-1)[cells[starts]] = True
+        for name in names:
+            reduced = REDUCTIONS[name](panel.columns[name][part][rows, bars], starts)
+            columns[name][part].reshape(-1)[cells[starts]] = reduced
+    return CandlePanel(bucket, start, panel.pair_ids, columns, exists, np.zeros(shape, dtype=np.bool_))
+
+
+def _group_starts(*keys: Integers) -> Integers:
+    changed = np.zeros(len(keys[0]), dtype=np.bool_)
+    changed[:1] = True
+    for key in keys:
+        changed[1:] |= key[1:] != key[:-1]
+    return np.flatnonzero(changed)
