@@ -1,1 +1,76 @@
-"""Algorithmic trading on decentralised markets: one strategy file, backtested and traded live, on Dagster."""
+"""Algorithmic trading on decentralised markets: one strategy file, backtested and traded live, on Dagster.
+
+Every public name is loaded when it is first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+try:
+    __version__ = version("trading-dagster")
+except PackageNotFoundError:  # running from a source tree that is not installed
+    __version__ = "0.0.0"
+
+_MODULES: dict[str, tuple[str, ...]] = {
+    "backtest": ("BacktestOptions", "BacktestPlan", "BacktestRun", "plan_backtest", "run_backtest"),
+    "backtest_result": ("BacktestResult",),
+    "domain.identifier": (
+        "AssetIdentifier",
+        "AssetType",
+        "ChainId",
+        "HumanReadableTradingPairDescription",
+        "TradingPairIdentifier",
+        "TradingPairKind",
+    ),
+    "domain.portfolio": ("Portfolio",),
+    "domain.position": ("TradingPosition", "TriggerPriceUpdate"),
+    "domain.state": ("State",),
+    "domain.time": ("CycleDuration", "TimeBucket"),
+    "domain.trade": ("TradeExecution", "TradeFlag", "TradePricing", "TradeStatus", "TradeType"),
+    "domain.treasury": ("BalanceUpdate", "BalanceUpdateCause"),
+    "domain.visualisation": ("PlotKind", "PlotShape", "RecordingTime"),
+    "market.dataset": ("Dataset", "UniverseOptions"),
+    "market.loader": ("load_partial_data",),
+    "market.panel": ("CandlePanel",),
+    "market.universe": ("TradingStrategyUniverse",),
+    "pricing.candle_pricing": ("CandlePricing",),
+    "strategy.execution_context": ("ExecutionContext", "ExecutionMode"),
+    "strategy.indicator_binding": ("IndicatorSource",),
+    "strategy.indicator_definition": ("IndicatorSet",),
+    "strategy.indicator_registry": ("IndicatorRegistry",),
+    "strategy.indicator_resolver": ("IndicatorDependencyResolver",),
+    "strategy.input": ("CreateTradingUniverseInput", "StrategyInput", "StrategyTickHookInput"),
+    "strategy.module": ("StrategyModule", "load_strategy_file", "load_strategy_module"),
+    "strategy.parameters": ("StrategyParameters",),
+    "strategy.position_manager": ("PositionManager",),
+    "strategy.routing": ("ReserveCurrency", "TradeRouting"),
+}
+
+_SUBMODULES = {"synthetic": "market.synthetic", "technical": "strategy.technical"}
+
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOMES), *sorted(_SUBMODULES)]  # noqa: PLE0604 - strings, made above
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use; errors of the tree are found here too."""
+    if name in _SUBMODULES:
+        value: Any = importlib.import_module(f"{__name__}.{_SUBMODULES[name]}")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    else:
+        errors = importlib.import_module(f"{__name__}.domain.error")
+        value = getattr(errors, name, None)
+        if not (isinstance(value, type) and issubclass(value, errors.TradingDagsterError)):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

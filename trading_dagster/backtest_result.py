@@ -1,0 +1,142 @@
+"""What a backtest gives back: the final state and everything that can be read from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from trading_dagster.domain.time import from_unix_us
+from trading_dagster.statistics.metrics_table import calculate_advanced_metrics
+from trading_dagster.statistics.returns import (
+    calculate_benchmark_curve,
+    calculate_daily_returns_from_curve,
+    calculate_returns,
+)
+from trading_dagster.statistics.trade_table import decisions_table, positions_table, trades_table
+from trading_dagster.storage.file import write_frame, write_text
+
+if TYPE_CHECKING:
+    from trading_dagster.backtest import BacktestPlan
+    from trading_dagster.domain.state import State
+    from trading_dagster.market.universe import TradingStrategyUniverse
+    from trading_dagster.strategy.indicator_result import IndicatorResults
+
+
+@dataclass(frozen=True, eq=False)
+class BacktestResult:
+    """A finished backtest.
+
+    Args:
+        plan: What was run: strategy, parameters, universe, indicators, range.
+        state: The final state.
+        samples: Equity samples; columns timestamp, equity, cash, position_equity, open_positions, share_count,
+            share_price.
+    """
+
+    plan: BacktestPlan
+    state: State
+    samples: pd.DataFrame
+
+    def __repr__(self) -> str:
+        """Return a line a person can read."""
+        return (
+            f"<BacktestResult {self.plan.name} {self.plan.start} to {self.plan.end}: "
+            f"{len(self.trades)} trades, equity {self.equity_curve.iloc[-1]:,.2f}>"
+        )
+
+    @property
+    def universe(self) -> TradingStrategyUniverse:
+        """Return the universe traded on."""
+        return self.plan.universe
+
+    @property
+    def indicators(self) -> IndicatorResults:
+        """Return the calculated indicators."""
+        return self.plan.indicators
+
+    @cached_property
+    def equity_curve(self) -> pd.Series:
+        """Return total equity in USD by naive UTC time, the last of equal times."""
+        series = self.samples.set_index("timestamp")["equity"]
+        return series[~series.index.duplicated(keep="last")].rename("equity")
+
+    @cached_property
+    def returns(self) -> pd.Series:
+        """Return the fractional change from sample to sample, 0 for the first."""
+        return calculate_returns(self.equity_curve)
+
+    @cached_property
+    def daily_returns(self) -> pd.Series:
+        """Return daily returns over the strategy's range; the undefined first day is dropped."""
+        return calculate_daily_returns_from_curve(self.equity_curve, self.plan.end)
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """Return one row a trade."""
+        return trades_table(self.state)
+
+    @cached_property
+    def positions(self) -> pd.DataFrame:
+        """Return one row a position."""
+        return positions_table(self.state)
+
+    @cached_property
+    def decisions(self) -> pd.DataFrame:
+        """Return one row a decision cycle."""
+        return decisions_table(self.state, self.samples, self.plan.grid)
+
+    @cached_property
+    def buy_and_hold(self) -> pd.Series:
+        """Return the equity of holding the universe's first pair instead, over the cycles' times, in USD."""
+        pair_id = self.universe.pairs[0].internal_id or 0
+        opens = self.universe.candles.series(pair_id, "open")
+        known = opens.reindex(self.plan.grid, method="ffill").dropna()
+        return calculate_benchmark_curve(known, float(self.plan.initial_cash)).rename("buy and hold")
+
+    @cached_property
+    def statistics(self) -> pd.DataFrame:
+        """Return the trade summary: a row a metric, columns All, Long and Short."""
+        from trading_dagster.statistics.trade_analysis import calculate_all_summary_stats_by_side
+
+        return calculate_all_summary_stats_by_side(self.state, self.plan.universe.time_bucket, self.equity_curve)
+
+    @cached_property
+    def metrics_table(self) -> pd.DataFrame:
+        """Return the full table of performance metrics beside buy and hold."""
+        benchmark = calculate_daily_returns_from_curve(self.buy_and_hold, self.plan.end)
+        return calculate_advanced_metrics(self.daily_returns, mode="full", benchmark=benchmark)
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Return the performance metrics of the strategy by name."""
+        return dict(self.metrics_table["Strategy"])
+
+    def report(self, path: str | Path) -> Path:
+        """Write one self-contained HTML file; returns where."""
+        from trading_dagster.charts.backtest_report import write_backtest_report
+
+        return write_backtest_report(self, Path(path))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write tables as Parquet, metrics and parameters as JSON, and the report, into a folder; returns it."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        for name in ("trades", "positions", "decisions", "samples"):
+            write_frame(getattr(self, name), target / f"{name}.parquet")
+        metrics = {k: v if isinstance(v, int | float | str) else str(v) for k, v in self.metrics.items()}
+        write_text(json.dumps(metrics, indent=2, default=str), target / "metrics.json")
+        write_text(
+            json.dumps({k: str(v) for k, v in self.plan.parameters.items()}, indent=2), target / "parameters.json"
+        )
+        self.report(target / "report.html")
+        return target
+
+    @property
+    def last_cycle_at(self) -> pd.Timestamp:
+        """Return the time of the last decision, naive UTC."""
+        return pd.Timestamp(from_unix_us(int(self.plan.grid_us[-1])))

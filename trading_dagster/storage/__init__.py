@@ -1,0 +1,1 @@
+"""Ledgers, snapshots and artefact tables on disk."""
