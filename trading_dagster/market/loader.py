@@ -20,7 +20,14 @@ from trading_dagster.market.file_source import EmbeddedSample
 from trading_dagster.market.panel import CandlePanel
 from trading_dagster.market.panel_builder import PanelBuilder, merge_panels, refuse_sparse
 from trading_dagster.market.resample import resample_panel
-from trading_dagster.market.source import CandleSource, LiquiditySource, Market, choose_market, usable_markets
+from trading_dagster.market.source import (
+    CandleSource,
+    LiquiditySource,
+    Market,
+    choose_market,
+    group_markets,
+    usable_markets,
+)
 from trading_dagster.market.universe import default_delay_tolerance
 
 CHUNK_CELLS = 20_000_000
@@ -278,12 +285,10 @@ def _read_panel(
         source_name=source_name,
         zero_allowed=is_tvl,
     )
-    groups: dict[tuple[int, str, float | None], dict[Market, int]] = {}
-    for market, pair_id in members:
-        groups.setdefault((int(market.chain_id), market.exchange_slug, market.fee), {})[market] = pair_id
-    for group in groups.values():
-        ids = {market.pair: pair_id for market, pair_id in group.items()}
-        for frame in read(list(group), start, end):
+    ids_of = dict(members)
+    for group in group_markets(ids_of):
+        ids = {market.pair: ids_of[market] for market in group}
+        for frame in read(group, start, end):
             if not is_tvl:
                 check_candles(frame, bucket, source_name, any_order=True)
             codes, names = pd.factorize(frame["pair"])

@@ -136,6 +136,15 @@ def usable_markets(markets: Iterable[Market], bucket: TimeBucket) -> list[Market
     return [market for market in fitting if market.bucket.to_timedelta() == coarsest]
 
 
+def group_markets(markets: Iterable[Market]) -> list[list[Market]]:
+    """Return groups that one call of a source may ask for: one bucket, no pair name twice."""
+    groups: dict[tuple[TimeBucket, int, str, float | None], list[Market]] = {}
+    for market in markets:
+        key = (market.bucket, int(market.chain_id), market.exchange_slug, market.fee)
+        groups.setdefault(key, []).append(market)
+    return list(groups.values())
+
+
 def suggest(markets: Sequence[Market], base: str, quote: str) -> str:
     """Return "did you mean ...?" with the closest markets, or what there is."""
     by_pair: dict[str, list[Market]] = {}

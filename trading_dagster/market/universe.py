@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from trading_dagster.domain.time import TimeBucket, require_naive_utc, to_unix_u
 from trading_dagster.market.data_universe import CandleUniverse, DataUniverse
 from trading_dagster.market.dataset import CandleInput, Dataset, limit_dataset, to_panel
 from trading_dagster.market.exchange import Exchange
+from trading_dagster.market.identifier_json import asset_to_json, exchange_to_json, pair_to_json
 from trading_dagster.market.lending import LendingUniverse
 from trading_dagster.market.pair_universe import PairLike, PairUniverse, number_pairs
 from trading_dagster.market.panel import ONE_US, CandlePanel
@@ -311,17 +313,15 @@ class TradingStrategyUniverse:
     @cached_property
     def _cache_key(self) -> str:
         digest = hashlib.blake2b(digest_size=16)
-        about = (
-            self.pairs,
-            self.reserve_assets,
-            int(self.primary_chain),
-            self.exchanges,
-            self.price_data_delay_tolerance,
-            self.start_at,
-            self.end_at,
-            self.required_history_period,
-        )
-        digest.update(repr(about).encode())
+        about = {
+            "pairs": [pair_to_json(pair) for pair in self.pairs],
+            "reserve_assets": [asset_to_json(asset) for asset in self.reserve_assets],
+            "exchanges": [exchange_to_json(exchange) for exchange in self.exchanges],
+            "primary_chain": int(self.primary_chain),
+            "spans": [repr(self.price_data_delay_tolerance), repr(self.required_history_period)],
+            "times": [repr(self.start_at), repr(self.end_at)],
+        }
+        digest.update(json.dumps(about, sort_keys=True).encode())
         for role in ("candles", "stop_loss_candles", "liquidity"):
             panel: CandlePanel | None = getattr(self, role)
             digest.update(f"{role} {'absent' if panel is None else panel.bucket.value}".encode())

@@ -1,0 +1,193 @@
+"""One month of candles in the lake: a Parquet file that carries its own content hash and coverage.
+
+What the file covers stands in its footer, so candles and their description change in one rename.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trading_dagster.domain.error import CandleContractBroken
+from trading_dagster.domain.identifier import ChainId
+from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
+from trading_dagster.market.atomic_file import write_atomically
+from trading_dagster.market.contract import OHLCV, Candles
+from trading_dagster.market.identifier_json import pair_from_json, pair_to_json
+from trading_dagster.market.source import Market
+
+FOOTER_KEY = b"trading_dagster"
+SCHEMA = pa.schema(
+    [("market", pa.dictionary(pa.int32(), pa.string())), ("timestamp", pa.timestamp("us", "UTC"))]
+    + [(name, pa.float64()) for name in OHLCV]
+)
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What a month file knows of a market: the times asked for, and the candles found.
+
+    Args:
+        market: The market; its span is that of the candles in this file.
+        row_count: Number of candles.
+        covered: Times [from, to) that were asked of the source, microseconds since 1970, sorted, disjoint.
+    """
+
+    market: Market
+    row_count: int
+    covered: tuple[Interval, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MonthContent:
+    """The footer of a month file."""
+
+    content_hash: str
+    row_count: int
+    coverages: tuple[Coverage, ...]
+
+
+def market_key(market: Market) -> str:
+    """Return the name that marks the rows of a market: its description in a fixed form."""
+    fee = "" if market.fee is None else f" {market.fee!r}"
+    return f"{market.pair}@{market.exchange_slug} {int(market.chain_id)}{fee}"
+
+
+def write_month(path: Path, bucket: TimeBucket, frame: Candles, coverages: Sequence[Coverage]) -> MonthContent:
+    """Write a month atomically and return its footer.
+
+    Args:
+        path: The file.
+        bucket: Width of the candles.
+        frame: timestamp (naive UTC), market (see `market_key`), open, high, low, close, volume.
+        coverages: One for each market, also those without candles.
+    """
+    frame = frame.sort_values(["market", "timestamp"], kind="stable", ignore_index=True)
+    table = pa.table(
+        [
+            pa.array(frame["market"].astype(str), pa.string()).dictionary_encode(),
+            pa.array(frame["timestamp"].dt.tz_localize("UTC"), SCHEMA.field("timestamp").type),
+            *(pa.array(frame[name], pa.float64()) for name in OHLCV),
+        ],
+        schema=SCHEMA,
+    )
+    content = MonthContent(hash_rows(frame), len(frame), tuple(sorted(coverages, key=lambda c: market_key(c.market))))
+    footer = {FOOTER_KEY: json.dumps(_to_json(content, bucket), sort_keys=True).encode()}
+    write_atomically(
+        path, lambda temporary: pq.write_table(table.replace_schema_metadata(footer), temporary, compression="zstd")
+    )
+    return content
+
+
+def read_footer(path: Path) -> MonthContent:
+    """Return the footer of a month file; raises CandleContractBroken when the file is damaged."""
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+        about = json.loads(metadata[FOOTER_KEY])
+    except (pa.ArrowInvalid, KeyError, ValueError) as error:
+        raise CandleContractBroken(
+            f"path {path}: not a month of the lake ({error}); delete it, import again"
+        ) from error
+    bucket = TimeBucket(about["bucket"])
+    return MonthContent(
+        about["content_hash"], about["row_count"], tuple(_coverage(item, bucket) for item in about["markets"])
+    )
+
+
+def read_month(path: Path) -> Candles:
+    """Return the candles of a month file: market, timestamp (naive UTC), open, high, low, close, volume."""
+    try:
+        frame = pq.read_table(path).to_pandas()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise CandleContractBroken(f"path {path}: not readable ({error}); delete it, import again") from error
+    frame["timestamp"] = frame["timestamp"].dt.tz_localize(None)
+    return pd.DataFrame(frame)
+
+
+def hash_rows(frame: Candles) -> str:
+    """Return a hash of candles sorted by market and time."""
+    digest = hashlib.blake2b(digest_size=16)
+    codes, names = pd.factorize(frame["market"])
+    digest.update(json.dumps([str(name) for name in names]).encode())
+    digest.update(np.asarray(codes, dtype=np.int64).tobytes())
+    digest.update(pd.DatetimeIndex(frame["timestamp"]).as_unit("us").asi8.tobytes())
+    for name in OHLCV:
+        digest.update(frame[name].to_numpy(dtype=np.float64).tobytes())
+    return digest.hexdigest()
+
+
+def join_intervals(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
+    """Return the same times as sorted, disjoint intervals."""
+    joined: list[Interval] = []
+    for start, end in sorted(intervals):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        elif start < end:
+            joined.append((start, end))
+    return tuple(joined)
+
+
+def missing_intervals(wanted: Interval, covered: Iterable[Interval]) -> list[Interval]:
+    """Return the parts of ``wanted`` that no interval covers."""
+    missing, position = [], wanted[0]
+    for start, end in join_intervals(covered):
+        if start > position:
+            missing.append((position, min(start, wanted[1])))
+        position = max(position, end)
+        if position >= wanted[1]:
+            break
+    if position < wanted[1]:
+        missing.append((position, wanted[1]))
+    return [(start, end) for start, end in missing if start < end]
+
+
+def _to_json(content: MonthContent, bucket: TimeBucket) -> dict[str, Any]:
+    return {
+        "bucket": bucket.value,
+        "content_hash": content.content_hash,
+        "row_count": content.row_count,
+        "markets": [
+            {
+                "chain_id": int(item.market.chain_id),
+                "exchange_slug": item.market.exchange_slug,
+                "pair": item.market.pair,
+                "first_us": to_unix_us(item.market.first_at),
+                "last_us": to_unix_us(item.market.last_at),
+                "fee": item.market.fee,
+                "identifier": None if item.market.identifier is None else pair_to_json(item.market.identifier),
+                "row_count": item.row_count,
+                "covered": item.covered,
+            }
+            for item in content.coverages
+        ],
+    }
+
+
+def _coverage(about: dict[str, Any], bucket: TimeBucket) -> Coverage:
+    market = Market(
+        chain_id=ChainId(about["chain_id"]),
+        exchange_slug=about["exchange_slug"],
+        pair=about["pair"],
+        bucket=bucket,
+        first_at=from_unix_us(about["first_us"]),
+        last_at=from_unix_us(about["last_us"]),
+        fee=about["fee"],
+        identifier=None if about["identifier"] is None else pair_from_json(about["identifier"]),
+    )
+    return Coverage(market, about["row_count"], tuple((start, end) for start, end in about["covered"]))
+
+
+def with_span(market: Market, first: datetime, last: datetime) -> Market:
+    """Return a market with another span."""
+    return replace(market, first_at=first, last_at=last)
