@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from html import escape
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -143,7 +145,9 @@ def to_script_json(value: object) -> str:
 
 
 def shorten_values(value: Any) -> Any:
-    """Return a figure's data with arrays as lists and numbers of at most seven digits; NaN becomes None."""
+    """Return a figure's data with lists for arrays, packed or not, and short numbers; NaN becomes None."""
+    if isinstance(value, dict) and "bdata" in value:
+        value = _unpack_array(value)
     if isinstance(value, dict):
         return {key: shorten_values(entry) for key, entry in value.items()}
     if isinstance(value, np.ndarray):
@@ -155,3 +159,8 @@ def shorten_values(value: Any) -> Any:
     if isinstance(value, float):
         return shorten_number(value, DIGITS)
     return value
+
+
+def _unpack_array(packed: Mapping[str, str]) -> npt.NDArray[Any]:
+    flat = np.frombuffer(base64.b64decode(packed["bdata"]), dtype=packed["dtype"])
+    return flat.reshape([int(size) for size in packed["shape"].split(",")]) if "shape" in packed else flat

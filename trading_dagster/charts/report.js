@@ -14,7 +14,7 @@
   const coarse = matchMedia("(pointer: coarse)").matches;
   const templates = read("templates");
   const drawn = new Map();
-  const config = { displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: "", displayModeBar: coarse ? false : "hover",
+  const config = { displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: "", displayModeBar: coarse || innerWidth < 700 ? false : "hover",
     modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]] };
 
   const layoutOf = (figure, element) => {

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
-from trading_dagster.charts.number import format_percent, format_value
+from trading_dagster.charts.number import MINUS, format_percent, format_value
 from trading_dagster.charts.returns import month_scale
 from trading_dagster.statistics.returns import MONTHS
 
@@ -200,8 +200,9 @@ def _month_cell(value: float, scale: float, *, is_total: bool) -> str:
     tone = "gain" if value > 0 else "loss" if value < 0 else "flat"
     depth = min(abs(value) / scale, 1.0)
     total = " total" if is_total else ""
-    text = format_percent(value, signed=True).replace(" %", "%")
-    return f'<td class="{tone}{total}" style="--depth:{depth:.2f}">{text}</td>'
+    text = f"{value:+.1%}".replace("-", MINUS)
+    exact = format_percent(value, signed=True)
+    return f'<td class="{tone}{total}" style="--depth:{depth:.2f}" title="{exact}">{text}</td>'
 
 
 def _guess_column(values: pd.Series[Any], name: str) -> Column:
