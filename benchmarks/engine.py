@@ -27,10 +27,11 @@ class Engine:
 
     Attributes:
         name: Name on the command line and in tables.
-        module: Module with a function `prepare(workload, folder)` that loads data and returns the timed call.
+        module: Module with the adapter.
         kind: How decisions run.
         distribution: Installed distribution whose version is shown; None for the floors.
         warm_up: Whether an untimed run comes first, as just-in-time compilation would otherwise be timed.
+        function: Function of the module, `f(workload, folder)`, that loads data and returns the timed call.
         unsupported: Workload name to the reason why the engine cannot express it.
         deviations: What differs from the rule or from the library's usual way; printed below the table.
     """
@@ -40,6 +41,7 @@ class Engine:
     kind: Kind
     distribution: str | None = None
     warm_up: bool = False
+    function: str = "prepare"
     unsupported: dict[str, str] = field(default_factory=dict)
     deviations: str = ""
 
@@ -50,17 +52,28 @@ class Engine:
 
     def load(self) -> Prepare:
         """Import the adapter; raises ModuleNotFoundError when the library is not installed."""
-        prepare: Prepare = import_module(self.module).prepare
+        prepare: Prepare = getattr(import_module(self.module), self.function)
         return prepare
 
 
 OURS = "trading-dagster"
+OUR_MODULE = "benchmarks.trading_dagster_engine"
 ONE_INSTRUMENT = "holds one instrument an account"
 
 ENGINES = {
     engine.name: engine
     for engine in (
-        Engine(OURS, "benchmarks.trading_dagster_engine", Kind.callback, "trading-dagster", warm_up=True),
+        Engine(OURS, OUR_MODULE, Kind.callback, "trading-dagster", warm_up=True),
+        Engine(
+            "trading-dagster-hourly",
+            OUR_MODULE,
+            Kind.callback,
+            "trading-dagster",
+            warm_up=True,
+            function="prepare_hourly",
+            unsupported=dict.fromkeys(("w1", "w2", "w4"), "differs from trading-dagster in w3 only"),
+            deviations="decides every hour, where trading-dagster has one decision a day and hourly stop checks",
+        ),
         Engine(
             "backtesting.py",
             "benchmarks.peers.backtesting",
@@ -74,7 +87,14 @@ ENGINES = {
             "benchmarks.peers.bt",
             Kind.callback,
             "bt",
-            deviations="opens passed as prices, ranks from plain lists instead of its data frames (faster)",
+            deviations="opens passed as prices; its algos choose, exact quantities go through transact",
+        ),
+        Engine(
+            "bt-lean",
+            "benchmarks.peers.bt_lean",
+            Kind.callback,
+            "bt",
+            deviations="as bt, but driven by plain lists instead of frames: what of the time is bt's own",
         ),
         Engine(
             "backtrader",
