@@ -45,7 +45,7 @@ PROGRESS_STEPS = 200
 
 ExecutionTestHook = Callable[[int, datetime, State, SimulatedTreasury], None]
 StrategyLike = StrategyModule | str | Path | ModuleType
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from trading_dagster.storage.file import write_frame, write_text
 
 if TYPE_CHECKING:
     from trading_dagster.backtest import BacktestPlan
+    from trading_dagster.charts.report import ReportContent
     from trading_dagster.domain.state import State
     from trading_dagster.market.universe import TradingStrategyUniverse
     from trading_dagster.strategy.indicator_result import IndicatorResults
@@ -118,9 +119,36 @@ class BacktestResult:
 
     def report(self, path: str | Path) -> Path:
         """Write one self-contained HTML file; returns where."""
-        from trading_dagster.charts.backtest_report import write_backtest_report
+        from trading_dagster.charts.report import write_report  # plotly is loaded only when a report is wanted
 
-        return write_backtest_report(self, Path(path))
+        return write_report(path, self.report_content())
+
+    def report_content(self) -> ReportContent:
+        """Return what a report shows of this backtest."""
+        from trading_dagster.charts.report import ReportContent
+
+        traded = dict.fromkeys(self.trades["pair_id"])
+        pairs = [pair for pair in self.universe.pairs if pair.internal_id in traded] or [self.universe.pairs[0]]
+        messages: dict[Any, list[str]] = dict(self.state.visualisation.messages)
+        return ReportContent(
+            name=self.plan.name,
+            equity=self.equity_curve,
+            trades=self.trades,
+            positions=self.positions,
+            benchmarks={f"Hold {self.universe.pairs[0].get_ticker()}": self.buy_and_hold},
+            candles={
+                pair.get_ticker(): self.universe.candles.clip(self.plan.start, self.plan.end).frame(
+                    pair.internal_id or 0
+                )
+                for pair in pairs
+            },
+            summary=self.statistics,
+            metrics=self.metrics_table,
+            parameters=dict(self.plan.parameters),
+            messages=messages,
+            start_at=self.plan.start,
+            end_at=self.plan.end,
+        )
 
     def save(self, folder: str | Path) -> Path:
         """Write tables as Parquet, metrics and parameters as JSON, and the report, into a folder; returns it."""

@@ -112,3 +112,16 @@ class Visualisation:
                 height,
             )
         plot.points.append((require_naive_utc(timestamp), None if value is None else float(value)))
+
+    def take_messages(self) -> list[tuple[datetime, str]]:
+        """Return and forget all messages, in order of time."""
+        taken = [(time, text) for time, texts in sorted(self.messages.items()) for text in texts]
+        self.messages.clear()
+        return taken
+
+    def take_points(self) -> list[tuple[str, datetime, float | None]]:
+        """Return and forget the points of all plots as (plot, time, value)."""
+        taken = [(plot.name, time, value) for plot in self.plots.values() for time, value in plot.points]
+        for plot in self.plots.values():
+            plot.points.clear()
+        return taken

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -109,7 +110,11 @@ def trade_rows(trades: Iterable[TradeExecution]) -> pd.DataFrame:
 
 def positions_table(state: State) -> pd.DataFrame:
     """Return one row a position, by id; open ones are valued at the state's last prices."""
-    positions = sorted(state.portfolio.get_all_positions(), key=lambda p: p.position_id)
+    return position_rows(sorted(state.portfolio.get_all_positions(), key=lambda p: p.position_id))
+
+
+def position_rows(positions: Iterable[TradingPosition]) -> pd.DataFrame:
+    """Return one row for each of the given positions."""
     rows = [
         (
             p.position_id,
@@ -150,18 +155,21 @@ def close_reason(position: TradingPosition) -> str:
     return position.get_last_trade().trade_type.value
 
 
-def decisions_table(state: State, samples: pd.DataFrame, grid: pd.DatetimeIndex) -> pd.DataFrame:
+def decisions_table(
+    state: State, samples: pd.DataFrame, grid: pd.DatetimeIndex, trades: Iterable[TradeExecution] | None = None
+) -> pd.DataFrame:
     """Return one row a decision cycle: what it planned, what it said, and equity after it.
 
     Args:
         state: Source of trades and messages.
         samples: Equity samples with columns timestamp, equity, cash.
         grid: The decision times, naive UTC; cycle numbers count from 1 along it.
+        trades: The trades to count, None for all.
     """
     table = pd.DataFrame({"cycle": np.arange(1, len(grid) + 1, dtype=np.int64), "timestamp": grid})
     counts = {"buys": np.zeros(len(grid), dtype=np.int64), "sells": np.zeros(len(grid), dtype=np.int64)}
-    decided = [t for t in state.portfolio.get_all_trades() if t.is_rebalance()]
-    places = grid.get_indexer(pd.DatetimeIndex([t.opened_at for t in decided]).as_unit("us")) if decided else []
+    decided = [t for t in (state.portfolio.get_all_trades() if trades is None else trades) if t.is_rebalance()]
+    places = grid.get_indexer(pd.DatetimeIndex([t.opened_at for t in decided], dtype="datetime64[us]"))
     for trade, place in zip(decided, places, strict=True):
         if place >= 0:
             counts["buys" if trade.is_buy() else "sells"][place] += 1
@@ -174,6 +182,17 @@ def decisions_table(state: State, samples: pd.DataFrame, grid: pd.DatetimeIndex)
     return table
 
 
-def _frame(rows: list[tuple[object, ...]], columns: dict[str, str]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=list(columns))
-    return frame.astype(columns)
+def _frame(rows: Sequence[tuple[Any, ...]], columns: dict[str, str]) -> pd.DataFrame:
+    """Build a frame column by column with fixed types, so that an empty one has them too."""
+    values = zip(*rows, strict=True) if rows else ((),) * len(columns)
+    return pd.DataFrame(
+        {name: _column(list(column), dtype) for (name, dtype), column in zip(columns.items(), values, strict=True)}
+    )
+
+
+def _column(values: list[Any], dtype: str) -> Any:
+    if dtype == "str":
+        return pd.array(values, dtype="str")
+    if dtype.startswith(("datetime64", "timedelta64")):
+        return np.array([np.datetime64("NaT") if v is None and dtype[0] == "d" else v for v in values], dtype=dtype)
+    return np.array(values, dtype=dtype)

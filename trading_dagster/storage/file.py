@@ -8,11 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> Path:
-    """Let ``write`` fill a temporary file beside ``path``, then put it there; a crash leaves the old file."""
+    """Let ``write`` fill a temporary file beside ``path``, sync it and put it there; a crash leaves the old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(handle)
@@ -39,5 +42,22 @@ def write_text(text: str, path: Path) -> Path:
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> Path:
-    """Write a frame as Parquet; equal frames give equal bytes."""
-    return write_atomically(path, lambda temporary: frame.to_parquet(temporary, index=False, compression="zstd"))
+    """Write a frame as Parquet, whole or not at all."""
+    return write_bytes(frame_to_parquet(frame), path)
+
+
+def frame_to_parquet(frame: pd.DataFrame) -> bytes:
+    """Return a frame as a Parquet file; equal frames give equal bytes. The index is not kept."""
+    columns = {str(name): _to_arrow(column) for name, column in frame.items()}
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def _to_arrow(column: pd.Series) -> Any:
+    values = column.array
+    if isinstance(values, pd.arrays.ArrowStringArray):
+        return pa.array(values).cast(pa.string())
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiubMm":
+        return pa.array(column.to_numpy())
+    return pa.array(column.tolist())

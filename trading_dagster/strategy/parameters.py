@@ -101,7 +101,7 @@ def _checked(name: str, value: Any) -> Any:
         )
     if isinstance(value, datetime):
         require_naive_utc(value)
-    if name == "initial_cash" and not value > 0:
+    if name == "initial_cash" and isinstance(value, int | float) and not value > 0:
         raise ParameterTypeInvalid(f"Parameters.initial_cash is {value!r}: expected an amount above 0, in USD")
     return value
 

@@ -1,0 +1,182 @@
+"""Ledger events as JSON text and back, exactly: floats round-trip, Decimals and times are tagged text.
+
+Pairs are written once, in PairIntroduced; elsewhere a pair is its key. On reading, keys resolve to the pairs of the
+running universe where they are known there, because internal ids are valid inside one universe only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from trading_dagster.domain import event as events
+from trading_dagster.domain.error import LedgerError, SerialisationRefused
+from trading_dagster.domain.event import Event, PairIntroduced
+from trading_dagster.domain.identifier import AssetIdentifier, AssetType, TradingPairIdentifier, TradingPairKind
+from trading_dagster.domain.time import CycleDuration, TimeBucket
+from trading_dagster.domain.trade import TradeFlag, TradePlan, TradePricing, TradeType
+from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
+
+SCHEMA_VERSION = 1
+MAX_SAFE_INTEGER = 2**53
+
+_VALUES: dict[str, type[Any]] = {
+    cls.__name__: cls for cls in (AssetIdentifier, TradingPairIdentifier, TradePlan, TradePricing, BalanceUpdate)
+}
+_ENUMS: dict[str, type[Enum]] = {
+    cls.__name__: cls
+    for cls in (
+        AssetType,
+        TradingPairKind,
+        TradeFlag,
+        TradeType,
+        BalanceUpdateCause,
+        BalanceUpdatePositionType,
+        CycleDuration,
+        TimeBucket,
+    )
+}
+_EVENTS: dict[str, type[Event]] = {cls.__name__: cls for cls in Event.__subclasses__()}
+_FIELDS: dict[type, tuple[str, ...]] = {
+    cls: tuple(f.name for f in dataclasses.fields(cls) if f.init) for cls in (*_VALUES.values(), *_EVENTS.values())
+}
+
+
+def encode_event(event: Event) -> str:
+    """Return an event as one line of JSON; raises SerialisationRefused for a value that would not come back equal."""
+    cls = type(event)
+    inner = _encode_pair if cls is PairIntroduced else _encode
+    body = {name: inner(getattr(event, name)) for name in _FIELDS[cls]}
+    return json.dumps({"event": cls.__name__, **body}, separators=(",", ":"), allow_nan=False)
+
+
+class EventDecoder:
+    """Reads events in ledger order; remembers the pairs introduced so far."""
+
+    def __init__(self, known_pairs: Iterable[TradingPairIdentifier] = ()) -> None:
+        """Resolve keys to these pairs where possible."""
+        self._known = {pair.get_identifier(): pair for pair in known_pairs}
+        self._pairs: dict[str, TradingPairIdentifier] = {}
+
+    def decode(self, line: str) -> Event:
+        """Return the event of one line; raises LedgerError when it cannot be read."""
+        try:
+            body = json.loads(line)
+            cls = _EVENTS[body.pop("event")]
+            event = cls(**{name: self._decode(value) for name, value in body.items()})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LedgerError(
+                f"A ledger line cannot be read ({type(error).__name__}: {error}): {line[:200]}"
+            ) from error
+        if isinstance(event, PairIntroduced):
+            key = event.pair.get_identifier()
+            pair = self._known.get(key, event.pair)
+            self._pairs[key] = pair
+            return PairIntroduced(event.at, pair)
+        return event
+
+    def decode_all(self, lines: Iterable[str]) -> list[Event]:
+        """Return the events of several lines."""
+        return [self.decode(line) for line in lines]
+
+    def _decode(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._decode(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        tag = next(iter(value), None)
+        if len(value) == 1 and tag in _DECODERS:
+            return _DECODERS[tag](value[tag])
+        if len(value) == 1 and tag == "$tuple":
+            return tuple(self._decode(item) for item in value[tag])
+        if len(value) == 1 and tag == "$flags":
+            return frozenset(TradeFlag(item) for item in value[tag])
+        if len(value) == 1 and tag == "$pair":
+            return self._pairs[value[tag]]
+        if tag == "$type":
+            cls = _VALUES[value["$type"]]
+            return cls(**{name: self._decode(item) for name, item in value.items() if name != "$type"})
+        if len(value) == 1 and tag == "$dict":
+            return {self._decode(key): self._decode(item) for key, item in value[tag]}
+        return {key: self._decode(item) for key, item in value.items()}
+
+
+def _decode_enum(text: str) -> Enum:
+    cls, _, name = text.partition(".")
+    return _ENUMS[cls][name]
+
+
+_DECODERS: dict[str, Callable[[Any], Any]] = {
+    "$decimal": Decimal,
+    "$time": datetime.fromisoformat,
+    "$duration": lambda microseconds: timedelta(microseconds=microseconds),
+    "$enum": _decode_enum,
+}
+
+
+def _encode_pair(value: Any) -> Any:
+    """Encode like _encode, but a pair in full."""
+    if isinstance(value, TradingPairIdentifier):
+        return {"$type": "TradingPairIdentifier", **{n: _encode_pair(getattr(value, n)) for n in _FIELDS[type(value)]}}
+    return _encode(value)
+
+
+def _encode(value: Any) -> Any:  # noqa: PLR0912 - one branch a kind of value
+    cls = value.__class__
+    if value is None or cls is str or cls is bool:
+        return value
+    if cls is Decimal:
+        return {"$decimal": str(value)}
+    if cls is float:
+        if not math.isfinite(value):
+            raise SerialisationRefused(f"The ledger cannot store {value}: store None or a finite number")
+        return value
+    if isinstance(value, datetime):
+        return {"$time": value.isoformat()}
+    if isinstance(value, Enum) and cls.__name__ in _ENUMS:
+        return {"$enum": f"{cls.__name__}.{value.name}"}
+    if isinstance(value, int):
+        if abs(value) > MAX_SAFE_INTEGER:
+            raise SerialisationRefused(f"The ledger cannot store the integer {value}: above 2^53, store it as text")
+        return int(value)
+    if cls is TradingPairIdentifier:
+        return {"$pair": value.get_identifier()}
+    if cls in _FIELDS:
+        return {"$type": cls.__name__, **{name: _encode(getattr(value, name)) for name in _FIELDS[cls]}}
+    if cls is tuple:
+        return {"$tuple": [_encode(item) for item in value]}
+    if cls is list:
+        return [_encode(item) for item in value]
+    if cls is frozenset:
+        return {"$flags": sorted(item.value for item in value)}
+    if cls is timedelta:
+        return {"$duration": value // timedelta(microseconds=1)}
+    if isinstance(value, Mapping):
+        return _encode_mapping(value)
+    if isinstance(value, float):  # numpy floats derive from float
+        return _encode(float(value))
+    item = getattr(value, "item", None)
+    if callable(item):
+        return _encode(item())
+    raise SerialisationRefused(f"The ledger cannot store a {cls.__name__}: {value!r}; use plain data")
+
+
+def _encode_mapping(value: Mapping[Any, Any]) -> Any:
+    if all(isinstance(key, str) and not key.startswith("$") for key in value):
+        return {key: _encode(item) for key, item in value.items()}
+    for key in value:
+        if isinstance(key, float) and not math.isfinite(key):
+            raise SerialisationRefused("The ledger cannot store NaN or infinity as a key")
+    return {"$dict": [[_encode(key), _encode(item)] for key, item in value.items()]}
+
+
+EVENT_TYPES = tuple(sorted(_EVENTS))
+"""Names of all events, for documentation and tests."""
+
+assert all(events.__dict__[name] is cls for name, cls in _EVENTS.items()), "every event is defined in domain.event"
