@@ -19,7 +19,8 @@ from trading_dagster.charts.number import MINUS
 from trading_dagster.charts.palette import LIGHT
 
 DPI = 100
-COLOURS = 128
+COLOURS = (128, 32, 8)
+MAX_BYTES = 80_000
 INCH_PAD = 0.08
 
 
@@ -34,15 +35,21 @@ def new_figure(width: int, height: int) -> Figure:
 
 
 def encode_png(figure: Figure) -> bytes:
-    """Return the figure as a PNG file of at most 128 colours."""
+    """Return the figure as a PNG file of at most 128 colours, of fewer where it would exceed 80 kB."""
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     image = Image.fromarray(pixels).convert("RGB")
-    file = io.BytesIO()
-    image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
-    return file.getvalue()
+    png = b""
+    for colours in COLOURS:
+        file = io.BytesIO()
+        few = image.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        few.save(file, "PNG", optimize=True)
+        png = file.getvalue()
+        if len(png) < MAX_BYTES:
+            break
+    return png
 
 
 def write_head(axes: Axes, title: str, note: str = "", *, handles: list[Line2D] | None = None) -> None:

@@ -91,7 +91,9 @@
       if (button.dataset.span === "ytd") start.setUTCMonth(0, 1), start.setUTCHours(0, 0, 0, 0);
       else start.setTime(last - Number(button.dataset.span) * 86400000);
       const range = [Math.max(first, start.getTime()), last].map((time) => new Date(time).toISOString().slice(0, 19));
-      Plotly.relayout(element, { "xaxis.range[0]": range[0], "xaxis.range[1]": range[1] });
+      // All panels at once: axes that match each other follow the one that was left on its own.
+      const axes = Object.keys(element.layout).filter((name) => /^xaxis\d*$/.test(name));
+      Plotly.relayout(element, Object.fromEntries(axes.flatMap((name) => [0, 1].map((end) => [`${name}.range[${end}]`, range[end]]))));
     });
   }
 
