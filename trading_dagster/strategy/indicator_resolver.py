@@ -37,6 +37,9 @@ class IndicatorUniverse(Protocol):
     def liquidity(self) -> CandlePanel | None:
         """Return the TVL candles, None when there are none."""
 
+    def get_cache_key(self) -> str:
+        """Return a hash of all that the universe holds."""
+
     def get_pair_by_id(self, internal_id: int, /) -> TradingPairIdentifier:
         """Return a pair by its id; raises UnknownPair."""
 

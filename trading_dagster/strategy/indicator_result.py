@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -149,6 +149,10 @@ class IndicatorResults:
         """Iterate over (label, pair id)."""
         return iter(self._results)
 
+    def items(self) -> ItemsView[tuple[str, int | None], IndicatorResult]:
+        """Iterate over ((label, pair id), result) in the order of calculation."""
+        return self._results.items()
+
     def __len__(self) -> int:
         """Return the number of results."""
         return len(self._results)
@@ -184,18 +188,19 @@ def to_result(returned: object, candles: CandlePanel | None, pair_id: int | None
         columns = {str(name): _to_array(returned[name]) for name in returned.columns}
     else:
         columns = {SERIES_COLUMN: _to_array(returned)}
-    candle_index = _candle_index(candles, pair_id)
-    is_aligned = candle_index is not None and (returned.index is candle_index or candle_index.equals(returned.index))
+    rows = candle_index(candles, pair_id)
+    is_aligned = rows is not None and (returned.index is rows or rows.equals(returned.index))
     width_us = _attribute_width(returned)
-    if is_aligned and candles is not None and candle_index is not None:
-        index = candle_index
+    if is_aligned and candles is not None and rows is not None:
+        index = rows
         width_us = candles.width_us if width_us is None else width_us
     else:
         index = _checked_index(returned.index)
     return IndicatorResult(index, columns, is_frame, width_us, is_aligned)
 
 
-def _candle_index(candles: CandlePanel | None, pair_id: int | None) -> pd.DatetimeIndex | None:
+def candle_index(candles: CandlePanel | None, pair_id: int | None) -> pd.DatetimeIndex | None:
+    """Return the open times of a pair's candles, of all bars when ``pair_id`` is None; None without candles."""
     if candles is None:
         return None
     if pair_id is None:
