@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -186,8 +185,3 @@ def _coverage(about: dict[str, Any], bucket: TimeBucket) -> Coverage:
         identifier=None if about["identifier"] is None else pair_from_json(about["identifier"]),
     )
     return Coverage(market, about["row_count"], tuple((start, end) for start, end in about["covered"]))
-
-
-def with_span(market: Market, first: datetime, last: datetime) -> Market:
-    """Return a market with another span."""
-    return replace(market, first_at=first, last_at=last)

@@ -90,6 +90,34 @@ class LiquiditySource(Protocol):
         """Yield TVL in USD as frames with ``timestamp``, ``pair``, ``open``, ``high``, ``low``, ``close``."""
 
 
+def find_markets(
+    markets: Sequence[Market], description: HumanReadableTradingPairDescription, source_name: str
+) -> list[Market]:
+    """Return the markets that a description fits, in all buckets.
+
+    Raises:
+        UnknownPair: There is none; the message names the closest ones.
+        BadInput: The description is malformed.
+    """
+    if not isinstance(description, tuple | list) or len(description) not in (4, 5):
+        raise BadInput(
+            f"pairs: {description!r} is not a tuple (ChainId, exchange slug, base, quote[, fee]), "
+            'such as (ChainId.centralised_exchange, "binance", "ETH", "USDT")'
+        )
+    chain, slug, base, quote = description[:4]
+    fee = description[4] if len(description) == 5 else None
+    found = [
+        market
+        for market in markets
+        if (market.chain_id, market.pair) == (chain, f"{base}/{quote}")
+        and slug in (None, market.exchange_slug)
+        and (fee is None or market.fee in (None, fee))
+    ]
+    if not found:
+        raise UnknownPair(f"{source_name}: pairs: no {tuple(description)!r}; {suggest(markets, base, quote)}")
+    return found
+
+
 def choose_market(
     markets: Sequence[Market], description: HumanReadableTradingPairDescription, bucket: TimeBucket, source_name: str
 ) -> Market:
@@ -99,27 +127,12 @@ def choose_market(
         UnknownPair: The source has no such pair; the message names the closest ones.
         BadInput: The description is malformed, fits several venues or fees, or the source's candles are coarser.
     """
-    if not isinstance(description, tuple | list) or len(description) not in (4, 5):
-        raise BadInput(
-            f"pairs: {description!r} is not a tuple (ChainId, exchange slug, base, quote[, fee]), "
-            'such as (ChainId.centralised_exchange, "binance", "ETH", "USDT")'
-        )
-    chain, slug, base, quote = description[:4]
-    fee = description[4] if len(description) == 5 else None
-    same = [
-        market
-        for market in markets
-        if (market.chain_id, market.pair) == (chain, f"{base}/{quote}")
-        and slug in (None, market.exchange_slug)
-        and (fee is None or market.fee in (None, fee))
-    ]
-    if not same:
-        raise UnknownPair(f"{source_name}: pairs: no {tuple(description)!r}; {suggest(markets, base, quote)}")
+    same = find_markets(markets, description, source_name)
     usable = usable_markets(same, bucket)
     if not usable:
         widths = ", ".join(sorted({market.bucket.name for market in same}))
         raise BadInput(
-            f"{source_name}: time_bucket {bucket.name} of {base}/{quote} cannot be made from {widths} candles: "
+            f"{source_name}: time_bucket {bucket.name} of {same[0].pair} cannot be made from {widths} candles: "
             "choose that bucket or a whole multiple of it, or import finer candles"
         )
     if len(usable) > 1:

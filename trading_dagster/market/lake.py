@@ -1,0 +1,179 @@
+"""The lake: all market data as Parquet files by source, bucket and month, read through in-memory DuckDB.
+
+``<lake>/<source>/<bucket>/<YYYY-MM>.parquet``. Each file is replaced in one rename and describes itself in its footer
+(`MonthContent`); ``manifest.json`` beside them repeats the hashes for people and other tools. There is no database
+file, so any number of processes may read while one writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+
+from trading_dagster.domain.error import BadInput, MarketDataMissing
+from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
+from trading_dagster.market.contract import OHLCV, Candles
+from trading_dagster.market.month_file import Interval, MonthContent, hash_rows, market_key, read_footer, read_month
+from trading_dagster.market.source import Market
+
+LAKE_VARIABLE = "TRADING_DAGSTER_LAKE"
+DEFAULT_LAKE = Path(".trading-dagster") / "lake"
+MONTH_FILES = "[0-9][0-9][0-9][0-9]-[0-9][0-9].parquet"
+BATCH_ROWS = 250_000
+LAKE_VIEW = """
+CREATE VIEW candles AS SELECT
+    parse_path(filename)[-3] AS source, parse_path(filename)[-2] AS bucket,
+    split_part(split_part(market, '@', 2), ' ', 1) AS exchange, split_part(market, '@', 1) AS pair,
+    market, timestamp, open, high, low, close, volume
+FROM read_parquet({files}, filename = true)
+"""
+
+
+class Lake:
+    """A folder of candles.
+
+    Args:
+        folder: None takes the environment variable TRADING_DAGSTER_LAKE, or ./.trading-dagster/lake.
+    """
+
+    def __init__(self, folder: Path | str | None = None) -> None:
+        self.folder = Path(folder or os.environ.get(LAKE_VARIABLE) or DEFAULT_LAKE)
+
+    def list_sources(self) -> list[str]:
+        """Return the names of the sources that have candles here, sorted."""
+        return sorted({path.parent.parent.name for path in self._files()})
+
+    def source(self, name: str) -> LakeSource:
+        """Return what the lake has of a source, as a source; raises MarketDataMissing."""
+        known = self.list_sources()
+        if folder_name(name) not in known:
+            raise MarketDataMissing(
+                f"source {name!r} is not in the lake {self.folder}, which has {', '.join(known) or 'nothing'}; "
+                "import it first"
+            )
+        return LakeSource(self, folder_name(name))
+
+    def content_hash(self, source: str, bucket: TimeBucket) -> str:
+        """Return a hash of all candles of a source and bucket; equal exactly when they are equal."""
+        digest = hashlib.blake2b(digest_size=16)
+        for path, content in self.read_contents(source, bucket):
+            digest.update(f"{path.name} {content.content_hash}\n".encode())
+        return digest.hexdigest()
+
+    def read_contents(self, source: str, bucket: TimeBucket | None = None) -> list[tuple[Path, MonthContent]]:
+        """Return the month files of a source and their footers, sorted; raises CandleContractBroken."""
+        return [(path, read_footer(path)) for path in self._files(folder_name(source), bucket)]
+
+    def find_damaged(self) -> list[Path]:
+        """Return the files whose candles do not match the hash in their footer."""
+        return [path for path in self._files() if hash_rows(read_month(path)) != read_footer(path).content_hash]
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """Return the result of SQL over the view ``candles``.
+
+        It has source, bucket, exchange, pair, market, timestamp (UTC), open, high, low, close, volume.
+
+        Raises:
+            MarketDataMissing: The lake is empty.
+            BadInput: The SQL is wrong.
+        """
+        files = [str(path) for path in self._files()]
+        if not files:
+            raise MarketDataMissing(f"the lake {self.folder} is empty: import candles first")
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(LAKE_VIEW.format(files=_sql_list(files)))
+            try:
+                result = connection.sql(sql)
+                if result is None:
+                    raise BadInput(f"sql {sql!r} gives no table; ask with SELECT")
+                return pd.DataFrame(result.to_arrow_table().to_pandas())
+            except duckdb.Error as error:
+                raise BadInput(f"sql {sql!r}: {error}") from error
+
+    def month_path(self, source: str, bucket: TimeBucket, month: str) -> Path:
+        """Return where the candles of a month ("2018-01") are or will be."""
+        return self.folder / folder_name(source) / bucket.value / f"{month}.parquet"
+
+    def _files(self, source: str = "*", bucket: TimeBucket | None = None) -> list[Path]:
+        return sorted(self.folder.glob(f"{source}/{'*' if bucket is None else bucket.value}/{MONTH_FILES}"))
+
+
+class LakeSource:
+    """The candles that a lake has of one source; see `CandleSource`."""
+
+    def __init__(self, lake: Lake, source: str) -> None:
+        self.lake = lake
+        self.name = source
+
+    def list_markets(self) -> Sequence[Market]:
+        """Return the markets of all buckets, sorted by bucket width, venue and pair."""
+        found: dict[tuple[TimeBucket, str], Market] = {}
+        for _, content in self.lake.read_contents(self.name):
+            for coverage in content.coverages:
+                market = coverage.market
+                key = (market.bucket, market_key(market))
+                known = found.get(key)
+                if coverage.row_count == 0:
+                    continue
+                found[key] = replace(market, first_at=known.first_at) if known is not None else market
+        return tuple(found[key] for key in sorted(found, key=lambda key: (key[0].to_timedelta(), key[1])))
+
+    def load_candles(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
+        """Yield the candles that open in [start, end) in frames of bounded size; see `CandleSource`."""
+        pair_of = {market_key(market): market.pair for market in markets}
+        paths = [
+            self.lake.month_path(self.name, bucket, month)
+            for bucket in dict.fromkeys(market.bucket for market in markets)
+            for month, _ in months_between(to_unix_us(start), to_unix_us(end))
+        ]
+        files = [str(path) for path in paths if path.is_file()]
+        if not files:
+            return
+        names = pd.Index(list(dict.fromkeys(pair_of.values())), dtype="str")
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            result = connection.sql(
+                f"SELECT market, epoch_us(timestamp) AS time_us, {', '.join(OHLCV)} "  # noqa: S608 - values are bound
+                f"FROM read_parquet({_sql_list(files)}) WHERE market IN (SELECT unnest($markets)) "
+                "AND timestamp >= make_timestamptz($start) AND timestamp < make_timestamptz($end)",
+                params={"markets": list(pair_of), "start": to_unix_us(start), "end": to_unix_us(end)},
+            )
+            for batch in result.to_arrow_reader(BATCH_ROWS):
+                if batch.num_rows == 0:
+                    continue
+                marks = batch["market"].dictionary_encode()
+                code_of = names.get_indexer(pd.Index([pair_of[key] for key in marks.dictionary.to_pylist()]))
+                codes = code_of[marks.indices.to_numpy(zero_copy_only=False)]
+                times = batch["time_us"].to_numpy(zero_copy_only=False).view("datetime64[us]")
+                columns = {column: batch[column].to_numpy(zero_copy_only=False) for column in OHLCV}
+                yield pd.DataFrame(
+                    {"timestamp": times, "pair": pd.Categorical.from_codes(codes, names), **columns}, copy=False
+                )
+
+
+def folder_name(source: str) -> str:
+    """Return the folder of a source: its name in safe characters."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", source).strip("-.") or "source"
+
+
+def months_between(start_us: int, end_us: int) -> Iterator[tuple[str, Interval]]:
+    """Yield name and interval of each month that [start, end) touches."""
+    moment = from_unix_us(start_us).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    while to_unix_us(moment) < end_us:
+        following = moment.replace(year=moment.year + moment.month // 12, month=moment.month % 12 + 1)
+        yield moment.strftime("%Y-%m"), (to_unix_us(moment), to_unix_us(following))
+        moment = following
+
+
+def _sql_list(values: Sequence[str]) -> str:
+    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+    return f"[{quoted}]"
