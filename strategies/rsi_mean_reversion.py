@@ -1,8 +1,8 @@
 """RSI mean reversion: buy what has fallen too fast, sell it when it is back at its middle.
 
 The relative strength index compares the gains of the last days with the losses; under 30 it is called oversold
-(J. Welles Wilder, "New Concepts in Technical Trading Systems", 1978). Buy when it rises out of there, sell above 50, and
-take the loss when the fall goes on. Every pair has an equal share of the money.
+(J. Welles Wilder, "New Concepts in Technical Trading Systems", 1978). Buy when it rises out of there, sell above 50,
+and take the loss when the fall goes on. Every pair has an equal share of the money.
 """
 
 from datetime import datetime, timedelta
