@@ -1,7 +1,5 @@
 """The acceptance scenarios of one spot pair, so that tests of several layers can run them."""
 
-# ruff: noqa: DTZ001 - naive datetimes mean UTC at the strategy surface
-
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -11,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from trading_dagster.backtest import BacktestOptions, run_backtest
-from trading_dagster.backtest_result import BacktestResult
+from trading_dagster.backtest.result import BacktestResult
 from trading_dagster.domain.identifier import AssetIdentifier, ChainId, TradingPairIdentifier
 from trading_dagster.domain.time import CycleDuration, TimeBucket
 from trading_dagster.domain.trade import TradeExecution
@@ -67,7 +65,7 @@ def ema(values: Sequence[float], n: int) -> float:
     return e
 
 
-def decide_by_ema(input: StrategyInput) -> list[TradeExecution]:  # noqa: A002 - the vocabulary of strategies
+def decide_by_ema(input: StrategyInput) -> list[TradeExecution]:
     closes = input.indicators.get_price_series()
     if closes is None or len(closes) < 20:
         return []
@@ -89,7 +87,7 @@ def run_s1(**arguments: Any) -> BacktestResult:
 # -- S2 ---------------------------------------------------------------------------------------------------------------
 
 
-def decide_to_hold(input: StrategyInput) -> list[TradeExecution]:  # noqa: A002 - the vocabulary of strategies
+def decide_to_hold(input: StrategyInput) -> list[TradeExecution]:
     manager = input.get_position_manager()
     if input.cycle > 1:
         return []
@@ -122,7 +120,7 @@ def hourly_and_daily_universe() -> TradingStrategyUniverse:
 def run_s5(open_position: Callable[[StrategyInput, float], list[TradeExecution]]) -> BacktestResult:
     """Run S5 with the trigger that `open_position(input, value)` sets."""
 
-    def decide(input: StrategyInput) -> list[TradeExecution]:  # noqa: A002 - the vocabulary of strategies
+    def decide(input: StrategyInput) -> list[TradeExecution]:
         bars = input.indicators.get_ohlcv()
         manager = input.get_position_manager()
         if manager.is_any_open():
@@ -142,19 +140,19 @@ def are_green(bars: pd.DataFrame | None, count: int) -> bool:
     return bool((last["close"] >= last["open"]).all())
 
 
-def open_without_trigger(input: StrategyInput, value: float) -> list[TradeExecution]:  # noqa: A002
+def open_without_trigger(input: StrategyInput, value: float) -> list[TradeExecution]:
     return input.get_position_manager().open_spot(input.get_default_pair(), value=value)
 
 
-def open_with_stop_loss(input: StrategyInput, value: float) -> list[TradeExecution]:  # noqa: A002
+def open_with_stop_loss(input: StrategyInput, value: float) -> list[TradeExecution]:
     return input.get_position_manager().open_spot(input.get_default_pair(), value=value, stop_loss_pct=0.95)
 
 
-def open_with_stop_loss_usd(input: StrategyInput, value: float) -> list[TradeExecution]:  # noqa: A002
+def open_with_stop_loss_usd(input: StrategyInput, value: float) -> list[TradeExecution]:
     pair = input.get_default_pair()
     mid = input.pricing_model.get_mid_price(input.timestamp, pair)
     return input.get_position_manager().open_spot(pair, value=value, stop_loss_usd=mid * 0.95)
 
 
-def open_with_take_profit(input: StrategyInput, value: float) -> list[TradeExecution]:  # noqa: A002
+def open_with_take_profit(input: StrategyInput, value: float) -> list[TradeExecution]:
     return input.get_position_manager().open_spot(input.get_default_pair(), value=value, take_profit_pct=1.05)

@@ -1,7 +1,5 @@
 """Acceptance scenarios of spot trading: the engine must reproduce every number, to 1e-9 relative."""
 
-# ruff: noqa: DTZ001 - naive datetimes mean UTC at the strategy surface
-
 from __future__ import annotations
 
 from collections import Counter
@@ -23,7 +21,7 @@ from tests.scenario import (
     run_s2,
     run_s5,
 )
-from trading_dagster.backtest_result import BacktestResult
+from trading_dagster.backtest.result import BacktestResult
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.domain.trade import TradeExecution, TradeType

@@ -15,8 +15,7 @@ except PackageNotFoundError:  # running from a source tree that is not installed
     __version__ = "0.0.0"
 
 _MODULES: dict[str, tuple[str, ...]] = {
-    "backtest": ("BacktestOptions", "BacktestPlan", "BacktestRun", "plan_backtest", "run_backtest"),
-    "backtest_result": ("BacktestResult",),
+    "backtest": ("BacktestOptions", "BacktestPlan", "BacktestResult", "BacktestRun", "plan_backtest", "run_backtest"),
     "domain.identifier": (
         "AssetIdentifier",
         "AssetType",

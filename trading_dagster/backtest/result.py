@@ -21,7 +21,7 @@ from trading_dagster.statistics.trade_table import decisions_table, positions_ta
 from trading_dagster.storage.file import write_frame, write_text
 
 if TYPE_CHECKING:
-    from trading_dagster.backtest import BacktestPlan
+    from trading_dagster.backtest.plan import BacktestPlan
     from trading_dagster.charts.report import ReportContent
     from trading_dagster.domain.state import State
     from trading_dagster.market.universe import TradingStrategyUniverse
@@ -129,6 +129,7 @@ class BacktestResult:
 
         traded = dict.fromkeys(self.trades["pair_id"])
         pairs = [pair for pair in self.universe.pairs if pair.internal_id in traded] or [self.universe.pairs[0]]
+        shown = self.universe.candles.clip(self.plan.start, self.plan.end)
         messages: dict[Any, list[str]] = dict(self.state.visualisation.messages)
         return ReportContent(
             name=self.plan.name,
@@ -136,12 +137,7 @@ class BacktestResult:
             trades=self.trades,
             positions=self.positions,
             benchmarks={f"Hold {self.universe.pairs[0].get_ticker()}": self.buy_and_hold},
-            candles={
-                pair.get_ticker(): self.universe.candles.clip(self.plan.start, self.plan.end).frame(
-                    pair.internal_id or 0
-                )
-                for pair in pairs
-            },
+            candles={pair.get_ticker(): shown.frame(pair.internal_id or 0) for pair in pairs},
             summary=self.statistics,
             metrics=self.metrics_table,
             parameters=dict(self.plan.parameters),

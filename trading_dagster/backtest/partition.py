@@ -17,8 +17,9 @@ from pathlib import Path
 import pandas as pd
 
 from trading_dagster.accounting.simulated_treasury import QueuedFlow
-from trading_dagster.backtest import BacktestPlan, BacktestRun, Progress
-from trading_dagster.backtest_result import BacktestResult
+from trading_dagster.backtest.plan import BacktestPlan
+from trading_dagster.backtest.result import BacktestResult
+from trading_dagster.backtest.run import BacktestRun, Progress
 from trading_dagster.domain.error import BadInput, IntegrityError, PartitionPredecessorMissing, SnapshotOutdated
 from trading_dagster.domain.event import Event, TradePlanned
 from trading_dagster.domain.state import State

@@ -1,0 +1,177 @@
+"""A backtest in progress: one cycle after the other, from its start or from where an earlier part ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from decimal import Decimal
+
+import pandas as pd
+
+from trading_dagster.accounting.equity_log import EquityLog
+from trading_dagster.accounting.simulated_treasury import QueuedFlow, SimulatedTreasury
+from trading_dagster.backtest.plan import BacktestPlan
+from trading_dagster.cycle import CycleHooks, DecisionCycle, TriggerChecks
+from trading_dagster.domain.event import Event, StateCreated
+from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.state import BacktestData, State
+from trading_dagster.domain.time import to_aware
+from trading_dagster.execution.simulated import SimulatedExecution
+from trading_dagster.execution.wallet import SimulatedWallet, check_wallet
+from trading_dagster.pricing.candle_pricing import CandleMarks, CandlePricing, FeeSchedule
+from trading_dagster.strategy.clock import DecisionClock
+from trading_dagster.strategy.indicator_lookup import StrategyInputIndicators
+from trading_dagster.strategy.input import StrategyInput
+from trading_dagster.strategy.position_manager import DEFAULT_SLIPPAGE_TOLERANCE, PositionManager
+
+PROGRESS_STEPS = 200
+
+Progress = Callable[[int, int], object]
+
+
+class BacktestRun:
+    """A backtest in progress: cycles are run in order, and what happened can be taken out piece by piece."""
+
+    def __init__(self, plan: BacktestPlan, state: State | None = None, next_cycle: int = 0) -> None:
+        """Begin a new backtest, or continue one from its replayed state at a cycle index."""
+        universe = plan.universe
+        self.plan = plan
+        self.next_cycle = next_cycle
+        self.clock = DecisionClock(plan.grid_us.tolist())
+        options = plan.options
+        fees = FeeSchedule(
+            universe.get_reserve_asset(),
+            universe.pairs,
+            trading_fee_override=options.trading_fee_override,
+            default_fee=options.default_fee,
+            allow_missing_fees=options.allow_missing_fees,
+            three_leg_resolution=options.three_leg_resolution,
+        )
+        tolerance = options.data_delay_tolerance or universe.price_data_delay_tolerance
+        self.marks = CandleMarks(universe.candles, universe.stop_loss_candles, fees, self.clock)
+        self.clock.move(min(next_cycle, plan.cycle_count - 1))
+        self.wallet = SimulatedWallet()
+        self.treasury = SimulatedTreasury(self.wallet.add)
+        is_new = state is None
+        if state is None:
+            created = StateCreated(to_aware(self.clock.timestamp), plan.name, universe.get_reserve_asset())
+            state = State(created, self.marks)
+            self.treasury.simulate_funding(self.clock.timestamp, plan.initial_cash)
+        else:
+            state.use_marks(self.marks)
+        self.state = state
+        state.backtest_data = BacktestData(plan.start, plan.end, plan.cycle_duration)
+        pricing = CandlePricing(
+            universe.candles, fees, self.clock, liquidity=universe.liquidity, data_delay_tolerance=tolerance
+        )
+        slippage = plan.parameters.get("slippage_tolerance", DEFAULT_SLIPPAGE_TOLERANCE)
+        manager = PositionManager(self.clock, universe, state, pricing, slippage)
+        self.input = StrategyInput(
+            clock=self.clock,
+            state=state,
+            strategy_universe=universe,
+            parameters=plan.parameters,
+            indicators=StrategyInputIndicators(universe, plan.indicators, self.clock),
+            pricing_model=pricing,
+            position_manager=manager,
+            execution_context=plan.context,
+        )
+        feed = universe.stop_loss_candles
+        execution = SimulatedExecution(self.wallet, self._has_trigger_feed)
+        self.equity_log = EquityLog(plan.grid_us, self.marks, next_cycle, state.portfolio)
+        self.cycle = DecisionCycle(
+            clock=self.clock,
+            strategy_input=self.input,
+            decide_trades=plan.strategy.decide_trades,
+            execution=execution,
+            sync_model=self.treasury,
+            equity_log=self.equity_log,
+            hooks=_hooks_of(plan),
+        )
+        self.triggers: TriggerChecks | None = None
+        if feed is not None:
+            trigger_clock = DecisionClock([int(plan.grid_us[0])])
+            trigger_pricing = CandlePricing(feed, fees, trigger_clock, data_delay_tolerance=tolerance)
+            self.triggers = TriggerChecks(
+                feed=trigger_pricing.opens,
+                clock=trigger_clock,
+                position_manager=PositionManager(trigger_clock, universe, state, trigger_pricing, slippage),
+                execution=execution,
+                marks=self.marks,
+                equity_log=self.equity_log,
+            )
+        if not is_new:
+            self.cycle.note_holdings(next_cycle)
+
+    @classmethod
+    def resume(
+        cls,
+        plan: BacktestPlan,
+        events: Iterable[Event],
+        *,
+        next_cycle: int,
+        wallet: dict[AssetIdentifier, Decimal],
+        queue: Iterable[QueuedFlow],
+    ) -> BacktestRun:
+        """Continue from a ledger: State is its fold; raises AccountingMismatch when the wallet does not agree."""
+        state = State.replay(events)
+        run = cls(plan, state, next_cycle)
+        run.wallet.balances.update(wallet)
+        run.treasury.queue = list(queue)
+        check_wallet(state, run.wallet)
+        run.cycle.note_holdings(next_cycle)
+        if run.triggers is not None:
+            run.triggers.refresh()
+        return run
+
+    def advance(self, to_cycle: int, progress: Progress | None = None) -> None:
+        """Run the cycles up to an index (exclusive), each with the trigger window after it."""
+        total = to_cycle - self.next_cycle
+        block = max(1, total // PROGRESS_STEPS) if progress is not None else total
+        while self.next_cycle < to_cycle:
+            end = min(self.next_cycle + block, to_cycle)
+            self._run_block(self.next_cycle, end, is_last=end == to_cycle)
+            if progress is not None:
+                progress(total - (to_cycle - end), total)
+
+    def _run_block(self, first: int, end: int, is_last: bool) -> None:
+        run_cycle, triggers, cycle = self.cycle.run, self.triggers, self.cycle
+        grid = self.clock.grid_us
+        width = self.plan.cycle_duration.to_timedelta() // timedelta(microseconds=1)
+        is_first = True
+        for index in range(first, end):
+            run_cycle(index)
+            if is_last and index == end - 1 and not cycle.changed:
+                cycle.complete(index)
+                cycle.changed = True
+            if triggers is not None:
+                if cycle.changed:
+                    triggers.refresh()
+                start_us = grid[index]
+                if triggers.is_watching and triggers.run_window(
+                    index, start_us, start_us + width, skip_start=not (cycle.changed or is_first)
+                ):
+                    cycle.note_holdings(index + 1)
+            is_first = False
+            self.next_cycle = index + 1
+
+    def take_segment(self) -> tuple[list[Event], pd.DataFrame]:
+        """Return the events and equity samples since the last call."""
+        samples = self.equity_log.take_samples(self.next_cycle, self.state.portfolio)
+        events = self.state.take_events()
+        self.cycle.forget_events()
+        check_wallet(self.state, self.wallet)
+        return events, samples
+
+    def _has_trigger_feed(self, pair: TradingPairIdentifier) -> bool:
+        feed = self.plan.universe.stop_loss_candles
+        pair_id = pair.get_pricing_pair().internal_id
+        return feed is not None and pair_id is not None and feed.has_pair(pair_id)
+
+
+def _hooks_of(plan: BacktestPlan) -> CycleHooks | None:
+    hook, strategy = plan.execution_test_hook, plan.strategy
+    on_before_cycle = getattr(hook, "on_before_cycle", hook)
+    if on_before_cycle is None and strategy.before_strategy_tick is None and strategy.after_strategy_tick is None:
+        return None
+    return CycleHooks(on_before_cycle, strategy.before_strategy_tick, strategy.after_strategy_tick)
