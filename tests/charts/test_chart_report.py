@@ -164,6 +164,22 @@ def test_report_without_trades_says_so(content, no_trades, no_positions):
     assert "Price and trades" in page.text
 
 
+@pytest.mark.parametrize("dtype", ["datetime64[us]", "datetime64[ns]", "object"])
+def test_failed_trade_and_open_position_have_no_time(content, dtype):
+    trades, positions = content.trades, content.positions
+    trades.loc[0, ["status", "executed_at", "executed_price"]] = ["failed", pd.NaT, np.nan]
+    positions.loc[39, ["status", "closed_at", "closing_price", "duration"]] = ["open", pd.NaT, np.nan, pd.NaT]
+    trades["executed_at"] = trades["executed_at"].astype(dtype)
+    positions["closed_at"] = positions["closed_at"].astype(dtype)
+    page = Reader(render_report(replace(content, trades=trades, positions=positions)))
+    executed, closed = table_of(page, "Executed"), table_of(page, "Closed")
+    assert executed["Executed"][0] is None
+    assert executed["Executed"][1] == int(pd.Timestamp(trades["executed_at"][1]).timestamp())
+    assert closed["Closed"][39] is None
+    assert closed["Duration"][39] is None
+    assert "1 failed" in page.text
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_report_of_a_very_short_run(content, no_trades, no_positions, count):
     html = render_report(
@@ -287,6 +303,8 @@ setTimeout(() => {
     document.body.dataset.plots = String(document.querySelectorAll(".main-svg").length);
     document.body.dataset.rows = String(document.querySelectorAll("#trades tbody tr").length);
     document.body.dataset.first = document.querySelector("#trades tbody td").textContent;
+    document.body.dataset.cloud = String(document.querySelectorAll("[data-title*='hare']").length);
+    document.body.dataset.buttons = String(document.querySelectorAll("#equity .modebar-btn").length);
     document.body.dataset.hacked = String(window.hacked ?? "no");
   }, 1500);
 }, 1500);
@@ -314,6 +332,8 @@ def test_browser_shows_the_report_without_network_or_errors(content, tmp_path):
     assert "failed" not in seen
     assert "refused" not in seen
     assert seen["hacked"] == "no"
+    assert seen["cloud"] == "0"
+    assert seen["buttons"] == "6"
     assert int(seen["plots"]) >= 6
     assert seen["days"] == "30"
     assert seen["rows"] == "10"

@@ -71,7 +71,7 @@ def draw_price_and_trades(
             marker = {"symbol": kind.symbol, "color": kind.colour, "size": size}
             figure.add_trace(_marker_trace(kind.name, rows, marker), row=1, col=1)
     for row, (name, curve) in enumerate(panels.items(), start=2):
-        figure.add_trace(_curve_trace(name, curve, row - 2), row=row, col=1)
+        figure.add_trace(_curve_trace(name, curve, row - 2).update(showlegend=False), row=row, col=1)
         figure.update_yaxes(title_text=plain(name), nticks=4, row=row, col=1)
     figure.update_layout(
         hovermode="closest", dragmode="zoom", xaxis={"type": "date", "rangeslider": {"visible": False}}, showlegend=True

@@ -14,8 +14,7 @@
   const coarse = matchMedia("(pointer: coarse)").matches;
   const templates = read("templates");
   const drawn = new Map();
-  const config = { displaylogo: false, responsive: true, showSendToCloud: false, plotlyServerURL: "", displayModeBar: coarse || innerWidth < 700 ? false : "hover",
-    modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]] };
+  const config = { ...read("config"), displayModeBar: coarse || innerWidth < 700 ? false : "hover" };
 
   const layoutOf = (figure, element) => {
     const layout = { ...figure.layout, template: dark.matches ? templates.dark : templates.light };

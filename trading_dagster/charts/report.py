@@ -33,7 +33,7 @@ from trading_dagster.charts.table import (
     summarise_pairs,
     summary_table_html,
 )
-from trading_dagster.charts.theme import template_of
+from trading_dagster.charts.theme import FIGURE_CONFIG, template_of
 from trading_dagster.charts.tile import Tile, choose_tiles, tiles_html
 from trading_dagster.statistics.returns import (
     calculate_daily_returns_from_curve,
@@ -161,7 +161,7 @@ def _price_markup(page: Page, content: ReportContent, pair: str) -> str:
     note = describe_bars(candles, REPORT_BARS)
     if len(trades) > MAX_CHARTED_TRADES:
         note += f"; the latest {MAX_CHARTED_TRADES:,} of {len(trades):,} trades are marked, the table has all"
-        trades = trades.tail(MAX_CHARTED_TRADES)
+        trades = trades.sort_values(["opened_at", "trade_id"]).tail(MAX_CHARTED_TRADES)
         positions = positions[positions["position_id"].isin(trades["position_id"])]
     figure = draw_price_and_trades(
         candles,
@@ -257,6 +257,7 @@ def _subtitle(content: ReportContent) -> str:
 
 
 def _fill_template(page: Page, content: ReportContent) -> str:
+    page.embed_named("config", FIGURE_CONFIG)
     page.embed_named("templates", {name: shorten_values(template_of(name)) for name in ("light", "dark")})
     written = f"Written {format_time(content.generated_at)} UTC. " if content.generated_at else ""
     files = resources.files("trading_dagster.charts")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from trading_dagster.charts.number import MINUS, format_percent
 from trading_dagster.charts.palette import GAIN, LOSS, STRATEGY, with_alpha
 from trading_dagster.charts.sampling import Curve, clean_curve, plot_times, thin_curve
 from trading_dagster.charts.theme import say_nothing_to_show, style_figure
@@ -34,7 +35,7 @@ def draw_monthly_returns(equity: Curve, *, title: str | None = None) -> go.Figur
     if table.empty:
         say_nothing_to_show(figure, "No returns to show")
     values = table.to_numpy(dtype=np.float64)
-    text = [["" if np.isnan(value) else f"{value:+.1%}" for value in row] for row in values]
+    text = [["" if np.isnan(value) else f"{value:+.1%}".replace("-", MINUS) for value in row] for row in values]
     figure.add_trace(
         go.Heatmap(
             z=values,
@@ -100,7 +101,12 @@ def draw_returns_distribution(returns: Curve, *, unit: str = "day", title: str |
         mean = float(active.mean())
         figure.add_vline(x=mean, line={"width": 1.5, "dash": "dash", "color": STRATEGY})
         figure.add_annotation(
-            x=mean, y=1, yref="paper", yanchor="bottom", text=f"mean {mean:+.2%}", font={"size": 11, "color": STRATEGY}
+            x=mean,
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            text=f"mean {format_percent(mean, signed=True)}",
+            font={"size": 11, "color": STRATEGY},
         )
     idle = len(values) - len(active)
     label = f"Return per {unit}" + (f" ({idle:,} without a change left out)" if idle else "")

@@ -10,6 +10,15 @@ import plotly.graph_objects as go
 from trading_dagster.charts.palette import DARK, GAIN, LIGHT, LOSS, OTHERS, STRATEGY, Scheme
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
+FIGURE_CONFIG: dict[str, Any] = {
+    "displaylogo": False,
+    "responsive": True,
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+    "modeBarButtons": [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],
+}
+"""What to hand to plotly.js with every figure; by default it offers to upload the chart to its maker's cloud."""
+
 MARGIN = {"l": 64, "r": 16, "t": 36, "b": 36}
 
 
