@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import quantstats.stats as qs
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trading_dagster.statistics import drawdown as dd
@@ -84,6 +84,10 @@ def test_days_of_hourly_episodes_are_fractions() -> None:
     assert dd.longest_drawdown_days(series([0.1, -0.1, 0.01, 0.01, 1.0], freq="h")) == pytest.approx(3 / 24)
 
 
+def test_single_loss_has_no_known_length() -> None:
+    assert dd.find_drawdown_episodes(series([-0.1]))["days"].tolist() == [0]
+
+
 def test_returning_to_the_peak_ends_an_episode_in_spite_of_rounding() -> None:
     equity = np.array([100.0, 99.0, 100.0, 100.0, 100.0, 93.0, 100.0, 100.0])
     returns = series(list(equity[1:] / equity[:-1] - 1))
@@ -125,7 +129,6 @@ def test_pitfall_and_serenity_follow_their_definitions(bitcoin: pd.Series[float]
     assert dd.serenity_index(bitcoin) == pytest.approx(math.fsum(bitcoin) / (ulcer * pitfall), rel=1e-9)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-9_999, 9_999), min_size=1, max_size=40))
 def test_drawdown_is_the_worst_fall_from_any_earlier_wealth(basis_points: list[int]) -> None:
     returns = series([value / 10_000 for value in basis_points])

@@ -7,10 +7,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trading_dagster.statistics.measure import Family, Measure, RelativeMeasure, Unit
+from trading_dagster.statistics.returns import resample_returns
 
 DAYS = pd.date_range("2021-01-01", periods=400)
 
@@ -73,11 +74,35 @@ def test_every_measure_has_a_value_on_real_returns(bitcoin: pd.Series[float]) ->
     assert [value == int(value) > 1 for value in counts] == [True, True]
 
 
+def test_windows_and_periods_of_measures_are_what_their_labels_say(bitcoin: pd.Series[float]) -> None:
+    months = {"3M": 3, "6M": 6, "1Y": 12}
+    years = {"3Y (ann.)": 3, "5Y (ann.)": 5, "10Y (ann.)": 10}
+    decade = pd.Series(np.resize([0.01, -0.02, 0.03, -0.015], 4000), index=pd.date_range("2010-01-01", periods=4000))
+    assert decade.index[-1] == pd.Timestamp("2020-12-13")
+    for label, count in months.items():
+        window = decade[decade.index > pd.Timestamp("2020-12-13") - pd.DateOffset(months=count)]
+        assert Measure(label).calculate(decade) == pytest.approx(float(np.prod(1 + window)) - 1, rel=1e-9), label
+    for label, count in years.items():
+        begin = pd.Timestamp(f"{2020 - count}-12-13")
+        growth = float(np.prod(1 + decade[decade.index > begin]))
+        oracle = growth ** (365 / (pd.Timestamp("2020-12-13") - begin).days) - 1
+        assert Measure(label).calculate(decade) == pytest.approx(oracle, rel=1e-9), label
+    for period, freq in {"Day": "D", "Month": "ME", "Year": "YE"}.items():
+        bins = resample_returns(bitcoin, freq).to_numpy()
+        geometric = float(np.prod(1 + bins)) ** (1 / len(bins)) - 1
+        assert Measure(f"Expected {period}").calculate(bitcoin) == pytest.approx(geometric, rel=1e-9)
+        assert Measure(f"Best {period}").calculate(bitcoin) == pytest.approx(bins.max(), rel=1e-9)
+        assert Measure(f"Worst {period}").calculate(bitcoin) == pytest.approx(bins.min(), rel=1e-9)
+        assert Measure(f"Average {period}").calculate(bitcoin) == pytest.approx(bins.mean(), rel=1e-9)
+    for label, freq in {"Win Days": "D", "Win Months": "ME", "Win Quarters": "QE", "Win Years": "YE"}.items():
+        bins = resample_returns(bitcoin, freq).to_numpy()
+        assert Measure(label).calculate(bitcoin) == pytest.approx((bins > 0).sum() / (bins != 0).sum()), label
+
+
 finite = st.floats(allow_nan=True, allow_infinity=False)
 moderate = st.integers(-15_000, 15_000).map(lambda basis_points: basis_points / 10_000)
 
 
-@settings(deadline=None)
 @given(
     st.one_of(st.lists(finite, max_size=40), st.lists(moderate, max_size=40)),
     st.sampled_from(["5min", "h", "D", "7D", "ME", "YE"]),

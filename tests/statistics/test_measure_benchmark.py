@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import quantstats.stats as qs
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trading_dagster.domain.error import BadInput
@@ -84,7 +84,6 @@ def test_mixing_naive_and_aware_times_is_refused(bitcoin: pd.Series[float]) -> N
         relative.beta(bitcoin, bitcoin.tz_localize("UTC"))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-900, 900), st.integers(-900, 900)), min_size=3, max_size=40))
 def test_benchmark_scaled_by_k_has_beta_divided_by_k(points: list[tuple[int, int]]) -> None:
     index = pd.date_range("2021", periods=len(points))

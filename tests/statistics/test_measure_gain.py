@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import quantstats.stats as qs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trading_dagster.statistics import measure_gain as gain
@@ -97,7 +97,6 @@ def test_without_losses_nothing_can_be_weighed() -> None:
     assert gain.risk_of_ruin(values) == 0
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-5_000, 5_000), min_size=1, max_size=60))
 def test_bounds(basis_points: list[int]) -> None:
     values = np.array(basis_points) / 10_000

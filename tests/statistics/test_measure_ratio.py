@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import quantstats.stats as qs
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trading_dagster.domain.error import BadInput
@@ -95,7 +95,6 @@ returns_in_basis_points = st.lists(st.integers(-5_000, 5_000), min_size=4, max_s
 )
 
 
-@settings(deadline=None)
 @given(returns_in_basis_points, st.floats(0.01, 1.0))
 def test_ratios_do_not_depend_on_leverage(basis_points: list[int], leverage: float) -> None:
     values = np.array(basis_points) / 10_000
@@ -104,7 +103,6 @@ def test_ratios_do_not_depend_on_leverage(basis_points: list[int], leverage: flo
         assert function(once * leverage) == pytest.approx(function(once), rel=1e-6, abs=1e-9, nan_ok=True)
 
 
-@settings(deadline=None)
 @given(returns_in_basis_points, st.randoms())
 def test_order_does_not_change_sharpe_or_sortino(basis_points: list[int], random: object) -> None:
     index = pd.date_range("2021", periods=len(basis_points))

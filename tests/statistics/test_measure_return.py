@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import quantstats.stats as qs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trading_dagster.domain.error import BadInput
@@ -54,11 +54,33 @@ def test_periods_per_year_follow_the_index(bitcoin_closes: pd.Series[float], hou
     assert periods_per_year(hourly.index) == 8760
     assert periods_per_year(pd.date_range("2021", periods=9, freq="5min")) == 365 * 288
     assert periods_per_year(pd.date_range("2021", periods=9, freq="7D")) == pytest.approx(365 / 7)
-    assert periods_per_year(pd.date_range("2021", periods=9, freq="ME")) == 12
-    assert periods_per_year(pd.date_range("2021", periods=9, freq="QE")) == 4
-    assert periods_per_year(pd.date_range("2021", periods=9, freq="YE")) == 1
+    assert periods_per_year(pd.date_range("2021", periods=9, freq="30D")) == pytest.approx(365 / 30)
     assert math.isnan(periods_per_year(pd.DatetimeIndex(["2021-01-01"])))
     assert math.isnan(periods_per_year(pd.DatetimeIndex(["2021-01-01", "2021-01-01"])))
+
+
+@pytest.mark.parametrize(
+    ("dates", "count"),
+    [
+        (pd.date_range("2021-01-31", periods=9, freq="ME"), 12),
+        (["2021-01-31", "2021-02-28", "2021-03-28", "2021-04-29"], 12),  # 28, 28, 32 days
+        (["2021-01-01", "2021-02-01", "2021-03-04", "2021-03-31"], 12),  # 31, 31, 27 days
+        (pd.date_range("2021", periods=9, freq="QE"), 4),
+        (["2021-01-01", "2021-04-01", "2021-06-30", "2021-09-30"], 4),  # 90, 90, 92 days
+        (["2021-04-01", "2021-07-02", "2021-10-02", "2021-12-31"], 4),  # 92, 92, 90 days
+        (pd.date_range("2021", periods=9, freq="YE"), 1),
+        (["2020-01-01", "2021-01-01", "2022-01-02", "2023-01-02"], 1),  # 366, 366, 365 days
+        (["2021-01-01", "2021-01-28", "2021-02-24", "2021-03-25"], 365 / 27),  # 27, 27, 29 days
+        (["2021-01-01", "2021-02-02", "2021-03-06", "2021-04-06"], 365 / 32),  # 32, 32, 31 days
+    ],
+)
+def test_uneven_calendar_periods_are_counted_by_the_calendar(dates: list[str], count: float) -> None:
+    assert periods_per_year(pd.DatetimeIndex(dates)) == pytest.approx(count)
+
+
+def test_expected_return_after_losing_everything_or_more() -> None:
+    assert performance.expected_return(series([0.1, -1.0, 0.1]), "D") == -1
+    assert math.isnan(performance.expected_return(series([0.1, -1.5, 0.1]), "D"))
 
 
 @pytest.mark.parametrize("freq", ["D", "ME", "YE"])
@@ -89,7 +111,6 @@ def test_hourly_returns_are_compounded_before_a_day_is_judged(hourly: pd.Series[
     )
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 40_000), st.integers(-9_000, 9_000)), min_size=1, max_size=50),
     st.sampled_from(["D", "ME", "QE", "YE"]),
@@ -149,7 +170,6 @@ def test_unordered_returns_are_refused() -> None:
         performance.cagr(pd.Series([0.1, 0.2]))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-9_999, 20_000), min_size=2, max_size=60), st.randoms())
 def test_order_does_not_change_the_total(basis_points: list[int], random: object) -> None:
     values = [value / 10_000 for value in basis_points]

@@ -110,22 +110,22 @@ def median_step(index: pd.Index) -> pd.Timedelta | None:
     """Return the usual time between samples, None where there are not two."""
     if not isinstance(index, pd.DatetimeIndex) or len(index) < 2:
         return None
-    steps = np.diff(index.as_unit("ns").asi8)
-    return pd.Timedelta(int(np.median(steps)), unit="ns")
+    return pd.Timedelta(int(np.median(np.diff(index.asi8))), unit=index.unit)
 
 
 def periods_per_year(index: pd.Index) -> float:
     """Return how many samples a year of 365 days has: 365 for daily, 8760 for hourly ones.
 
-    It follows the median step, so that holes in the data do not change it. Months, quarters and years of the calendar
-    count as 12, 4 and 1. NaN where there are not two different times.
+    It follows the median step, so that holes in the data do not change it. Months, quarters and years of the calendar,
+    known by their uneven lengths, count as 12, 4 and 1. NaN where there are not two different times.
     """
     step = median_step(index)
     if step is None or step <= pd.Timedelta(0):
         return math.nan
     days = step / _DAY
+    is_even = bool((index[1:] - index[:-1] == step).all())
     for shortest, longest, count in ((28, 31, 12.0), (90, 92, 4.0), (365, 366, 1.0)):
-        if shortest <= days <= longest:
+        if not is_even and shortest <= days <= longest:
             return count
     return DAYS_PER_YEAR / days
 
