@@ -60,7 +60,7 @@ def test_profit_factor_and_total_are_of_equity_curve_returns(equity: pd.Series[f
 
 
 def test_sharpe_and_sortino_are_of_daily_returns(equity: pd.Series[float]) -> None:
-    daily = calculate_daily_returns_from_curve(equity, end=datetime(2021, 12, 31))  # noqa: DTZ001 - naive is UTC here
+    daily = calculate_daily_returns_from_curve(equity, end=datetime(2021, 12, 31))
     assert len(daily) == 214
     assert sharpe_ratio(daily) == pytest.approx(-0.16402, rel=0.005)
     assert sortino_ratio(daily) == pytest.approx(-0.23988, rel=0.005)

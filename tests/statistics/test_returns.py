@@ -78,14 +78,14 @@ def test_aggregating_daily_closes_by_month_equals_resampling_their_returns(bitco
 def test_daily_returns_extend_the_curve_to_the_end() -> None:
     curve = series([100, 110])
     assert calculate_daily_returns_from_curve(curve).fillna(-9).tolist() == pytest.approx([-9, 0.1])
-    extended = calculate_daily_returns_from_curve(curve, datetime(2021, 1, 4))  # noqa: DTZ001 - naive is UTC here
+    extended = calculate_daily_returns_from_curve(curve, datetime(2021, 1, 4))
     assert extended.fillna(-9).tolist() == pytest.approx([-9, 0.1, 0, 0])
     assert extended.index[-1] == pd.Timestamp("2021-01-04")
 
 
 def test_end_before_the_last_sample_does_not_cut_the_curve() -> None:
     curve = series([100, 110, 121])
-    early = calculate_daily_returns_from_curve(curve, datetime(2021, 1, 2))  # noqa: DTZ001 - naive is UTC here
+    early = calculate_daily_returns_from_curve(curve, datetime(2021, 1, 2))
     assert early.tolist()[1:] == pytest.approx([0.1, 0.1])
 
 
@@ -194,7 +194,7 @@ def test_empty_input_gives_empty_output() -> None:
     for result in (
         calculate_returns(EMPTY),
         calculate_aggregate_returns(EMPTY),
-        calculate_daily_returns_from_curve(EMPTY, datetime(2021, 1, 1)),  # noqa: DTZ001 - naive is UTC here
+        calculate_daily_returns_from_curve(EMPTY, datetime(2021, 1, 1)),
         resample_returns(pd.Series(dtype="float64"), "D"),
         calculate_benchmark_curve(EMPTY, 1),
         calculate_deposit_adjusted_returns(EMPTY, EMPTY),
