@@ -17,6 +17,7 @@ from trading_dagster.statistics.returns import (
     calculate_daily_returns_from_curve,
     calculate_returns,
 )
+from trading_dagster.statistics.trade_analysis import calculate_all_summary_stats_by_side
 from trading_dagster.statistics.trade_table import decisions_table, positions_table, trades_table
 from trading_dagster.storage.file import write_frame, write_text
 
@@ -102,8 +103,6 @@ class BacktestResult:
     @cached_property
     def statistics(self) -> pd.DataFrame:
         """Return the trade summary: a row a metric, columns All, Long and Short."""
-        from trading_dagster.statistics.trade_analysis import calculate_all_summary_stats_by_side
-
         return calculate_all_summary_stats_by_side(self.state, self.plan.universe.time_bucket, self.equity_curve)
 
     @cached_property
