@@ -76,9 +76,9 @@ def decide_momentum(input: td.StrategyInput) -> list[td.TradeExecution]:  # noqa
     ranked = [pairs[i] for i in np.argsort(-signals, kind="stable")[: parameters.top].tolist()]
     weight = parameters.allocation / parameters.top
     target = weight * portfolio.calculate_total_equity()
-    trades = []
+    trades, chosen = [], set(ranked)
     for position in list(portfolio.open_positions.values()):
-        if position.pair not in ranked:
+        if position.pair not in chosen:
             trades += position_manager.close_position(position)
     for pair in ranked:
         position = position_manager.get_current_position_for_pair(pair)

@@ -30,12 +30,13 @@ class Workload:
         name: Key on the command line and name of the cached file.
         pairs: Number of trading pairs, numbered from 1.
         start: First candle open, ISO date, UTC.
-        bars: Candles a pair.
+        bars: Candles a pair, before repetition.
         frequency: Pandas offset alias of the candle interval.
         sigma: Standard deviation of the logarithmic return of one candle.
         seed: Seed of the one generator that makes all pairs, in order of pair id.
         fee: Trading fee as a fraction of the traded amount.
         title: One line for the printed table.
+        repeats: How often the walk is walked, each time from where it ended: more of the same, for growth.
     """
 
     name: str
@@ -47,16 +48,17 @@ class Workload:
     seed: int
     fee: float
     title: str
+    repeats: int = 1
 
     @property
     def rows(self) -> int:
         """Count candles over all pairs."""
-        return self.pairs * self.bars
+        return self.pairs * self.bars * self.repeats
 
     @property
     def timestamps(self) -> pd.DatetimeIndex:
         """Return the candle opens, naive UTC, microsecond resolution."""
-        return pd.date_range(self.start, periods=self.bars, freq=self.frequency).as_unit("us")
+        return pd.date_range(self.start, periods=self.bars * self.repeats, freq=self.frequency).as_unit("us")
 
 
 WORKLOADS = {
@@ -68,7 +70,7 @@ WORKLOADS = {
         Workload("w4", 1000, "2021-01-01", 1095, "1D", 0.04, 4, 0.003, "1,000 pairs, daily, weekly top 20"),
         Workload("growth-20k", 1, "2023-01-01", 20_000, "1min", 0.0008, 2, 0.00003, "1 pair, 20,000 cycles, EMA cross"),
         Workload(
-            "growth-320k", 1, "2023-01-01", 320_000, "1min", 0.0008, 2, 0.00003, "1 pair, 320,000 cycles, EMA cross"
+            "growth-320k", 1, "2023-01-01", 20_000, "1min", 0.0008, 2, 0.00003, "the same, 16 times over", repeats=16
         ),
         Workload(
             "memory", 1000, "2022-01-01", 730 * 24, "1h", 0.008, 5, 0.003, "1,000 pairs, hourly, 2 years, 3 indicators"
@@ -99,12 +101,23 @@ def generate_candles(
     }
 
 
+def repeat_candles(columns: dict[str, FloatArray], repeats: int) -> dict[str, FloatArray]:
+    """Walk the same returns several times, each time from the close before."""
+    scale = (columns["close"][-1] / START_PRICE) ** np.arange(repeats)
+    return {
+        name: np.tile(values, repeats) if name == "volume" else np.outer(scale, values).ravel()
+        for name, values in columns.items()
+    }
+
+
 def iterate_pairs(workload: Workload) -> Iterator[pd.DataFrame]:
     """Yield the candles of one pair after the other, so that a large workload never has to fit into memory."""
     generator = np.random.default_rng(workload.seed)
     timestamps = workload.timestamps
     for pair_id in range(1, workload.pairs + 1):
         columns = generate_candles(generator, bars=workload.bars, sigma=workload.sigma)
+        if workload.repeats > 1:
+            columns = repeat_candles(columns, workload.repeats)
         yield pd.DataFrame({"pair_id": np.int32(pair_id), "timestamp": timestamps, **columns})
 
 

@@ -48,7 +48,7 @@ def run_ema_cross(opens: FloatArray, closes: FloatArray, fee: float) -> tuple[fl
 
 
 @njit
-def run_momentum(  # noqa: PLR0917 (compiled functions take their arguments by position)
+def run_momentum(
     opens: FloatArray,
     closes: FloatArray,
     mask: npt.NDArray[np.bool_],

@@ -92,7 +92,7 @@ def allocate_memory(context: SimulationContext) -> tuple[FloatArray, IntArray, F
 
 
 @njit
-def plan_orders(  # noqa: PLR0917 (the library passes them by position)
+def plan_orders(
     context: SegmentContext,
     levels: FloatArray,
     columns: IntArray,
@@ -144,7 +144,7 @@ def plan_orders(  # noqa: PLR0917 (the library passes them by position)
 
 
 @njit
-def next_order(  # noqa: PLR0917 (the library passes them by position)
+def next_order(
     context: FlexOrderContext, columns: IntArray, sizes: FloatArray, count: IntArray, opens: FloatArray, fee: float
 ) -> tuple[int, Order]:
     """Hand out the planned orders one by one."""

@@ -44,6 +44,13 @@ def test_pivot_puts_pairs_into_columns(tmp_path: Path) -> None:
     assert closes[:, 1] == pytest.approx(candles.loc[candles["pair_id"] == 2, "close"].to_numpy(), abs=0)
 
 
+def test_repeated_walk_has_the_same_returns() -> None:
+    once, thrice = (next(iterate_pairs(replace(SMALL, repeats=repeats)))["close"] for repeats in (1, 3))
+    returns = once.pct_change().to_numpy()[1:]
+    assert len(thrice) == 1500
+    assert thrice.pct_change().to_numpy()[501:1000] == pytest.approx(returns, rel=1e-9)
+
+
 def test_workload_without_pairs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one"):
         load_candles(replace(SMALL, pairs=0), tmp_path)
