@@ -1,7 +1,5 @@
 """The generators must give the exact numbers of the acceptance scenarios."""
 
-# ruff: noqa: DTZ001 - naive datetimes mean UTC at the strategy surface
-
 import random
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """A universe finds pairs by every name they have and says what is wrong when it does not."""
 
-# ruff: noqa: DTZ001 - naive datetimes mean UTC at the strategy surface
-
 from dataclasses import replace
 from datetime import datetime, timedelta
 

@@ -20,7 +20,7 @@ Integers: TypeAlias = npt.NDArray[np.int64]
 
 Candles: TypeAlias = pd.DataFrame
 """One row a candle: ``timestamp`` (open time, naive UTC), ``pair`` (BASE/QUOTE) or ``pair_id``, ``open``, ``high``,
-``low``, ``close`` (float64, above zero), ``volume`` (float64, base units, not negative); sorted by pair, timestamp."""
+``low``, ``close`` (float64, above zero), ``volume`` (float64, base units, not negative); the times of a pair ascend."""
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
 OHLCV = (*PRICE_COLUMNS, "volume")
@@ -183,12 +183,14 @@ def find_defects(
 def _order_defects(
     codes: Integers, times: Integers, examples: Callable[[Flags], str], *, any_order: bool
 ) -> list[Defect]:
-    same_pair = codes[1:] == codes[:-1]
-    forwards = (codes[1:] > codes[:-1]) | (same_pair & (times[1:] > times[:-1]))
-    if forwards.all():
+    by_pair = np.argsort(codes, kind="stable") if (codes[1:] < codes[:-1]).any() else np.arange(len(codes))
+    steps = np.diff(times[by_pair])
+    same_pair = np.diff(codes[by_pair]) == 0
+    if not (same_pair & (steps <= 0)).any():
         return []
     defects = []
-    backwards = np.r_[False, ~forwards & ~(same_pair & (times[1:] == times[:-1]))]
+    backwards: Flags = np.zeros(len(codes), dtype=np.bool_)
+    backwards[by_pair[1:]] = same_pair & (steps < 0)
     if backwards.any() and not any_order:
         remedy = "Sort by pair and timestamp"
         defects.append(Defect("goes backwards", "timestamp", int(backwards.sum()), examples(backwards), remedy))

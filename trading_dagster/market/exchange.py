@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trading_dagster.domain.error import BadInput
@@ -33,6 +34,12 @@ def split_ticker(pair: str) -> tuple[str, str]:
     if not base or not slash or not quote or "/" in quote:
         raise BadInput(f"Pair {pair!r} is not BASE/QUOTE, such as BTC/USD")
     return base, quote
+
+
+def format_description(description: Iterable[object]) -> str:
+    """Return a pair's human description the way it is written in a strategy."""
+    shown = (f"ChainId.{part.name}" if isinstance(part, ChainId) else repr(part) for part in description)
+    return f"({', '.join(shown)})"
 
 
 def pseudo_address(*parts: str) -> str:

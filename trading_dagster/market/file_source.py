@@ -12,6 +12,7 @@ from trading_dagster.domain.identifier import ChainId
 from trading_dagster.domain.time import TimeBucket, from_unix_us
 from trading_dagster.market.candle_file import FORMATS, CandleFile, FilePair
 from trading_dagster.market.contract import Candles
+from trading_dagster.market.exchange import format_description
 from trading_dagster.market.source import Market
 
 UNNAMED_VENUE = "file"
@@ -81,7 +82,9 @@ class FileSource:
         by_file: dict[Path, tuple[CandleFile, list[FilePair]]] = {}
         for market in markets:
             if market not in self._contents:
-                raise MarketDataMissing(f"{self.name}: no candles of {market.description!r} in {market.bucket.value}")
+                raise MarketDataMissing(
+                    f"{self.name}: no candles of {format_description(market.description)} in {market.bucket.value}"
+                )
             for file, item in self._contents[market]:
                 by_file.setdefault(file.path, (file, []))[1].append(item)
         for file, items in by_file.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from trading_dagster.domain.identifier import HumanReadableTradingPairDescriptio
 from trading_dagster.domain.time import TimeBucket, require_naive_utc
 from trading_dagster.market.contract import OHLCV, PRICE_COLUMNS, Candles, check_candles, timestamps_us
 from trading_dagster.market.dataset import Dataset, UniverseOptions
-from trading_dagster.market.exchange import Exchange
+from trading_dagster.market.exchange import Exchange, format_description
 from trading_dagster.market.file_source import EmbeddedSample
 from trading_dagster.market.panel import CandlePanel
 from trading_dagster.market.panel_builder import PanelBuilder, merge_panels, refuse_sparse
@@ -117,7 +118,7 @@ def load_partial_data(
     candles = load(bucket, chosen, source.load_candles, OHLCV)
     feed: CandlePanel | None = None
     if stop_loss_bucket is not None:
-        finer = [choose_market(available, market.description, stop_loss_bucket, source.name) for market in chosen]
+        finer = _choose_each(available, [market.description for market in chosen], stop_loss_bucket, source.name)
         feed = candles if stop_loss_bucket is bucket else load(stop_loss_bucket, finer, source.load_candles, OHLCV)
     tvl: CandlePanel | None = None
     if liquidity:
@@ -125,7 +126,7 @@ def load_partial_data(
             raise BadInput(f"liquidity: {source.name} has no TVL; load without, or use a source that has it")
         known = source.list_liquidity()
         width = liquidity_time_bucket or bucket
-        samples = [choose_market(known, market.description, width, source.name) for market in chosen]
+        samples = _choose_each(known, [market.description for market in chosen], width, source.name)
         tvl = load(width, samples, source.load_liquidity, PRICE_COLUMNS)
     return Dataset(
         time_bucket=bucket,
@@ -189,24 +190,39 @@ def _choose(
                 "choose that bucket or a whole multiple of it, or import finer candles"
             )
     else:
-        chosen = [choose_market(available, description, bucket, source_name) for description in pairs]
+        chosen = _choose_each(available, pairs, bucket, source_name)
         if not chosen:
             raise BadInput("pairs is empty: name at least one pair, or give None for all")
-        twice = [market for place, market in enumerate(chosen) if market in chosen[:place]]
-        if twice:
-            raise BadInput(f"pairs: {twice[0].description!r} is named twice")
+        twice = next((market for market, count in Counter(chosen).items() if count > 1), None)
+        if twice is not None:
+            raise BadInput(f"pairs: {format_description(twice.description)} is named twice")
     first, last = min(market.first_at for market in chosen), max(market.end_at for market in chosen)
     _check_span(request, first, last, default_delay_tolerance(bucket), source_name)
     start, end = request.span(bucket, first, last)
     inside = [market for market in chosen if market.first_at < end and market.end_at > start]
-    outside = [market for market in chosen if market not in inside]
-    if outside and (pairs is not None or not inside):
-        market = outside[0]
+    if not inside or (pairs is not None and len(inside) < len(chosen)):
+        market = next(market for market in chosen if market.first_at >= end or market.end_at <= start)
         raise MarketDataMissing(
-            f"{source_name}: {market.description!r} has candles from {market.first_at} to {market.last_at}, none in "
-            f"{start} to {end}: change start_at and end_at, or leave the pair out"
+            f"{source_name}: {format_description(market.description)} has candles from {market.first_at} to "
+            f"{market.last_at}, none in {start} to {end}: change start_at and end_at, or leave the pair out"
         )
     return inside
+
+
+def _choose_each(
+    available: Sequence[Market],
+    pairs: Sequence[HumanReadableTradingPairDescription],
+    bucket: TimeBucket,
+    source_name: str,
+) -> list[Market]:
+    by_pair: dict[str, list[Market]] = {}
+    for market in available:
+        by_pair.setdefault(market.pair, []).append(market)
+    chosen = []
+    for description in pairs:
+        pair = "/".join(map(str, description[2:4])) if isinstance(description, tuple | list) else ""
+        chosen.append(choose_market(by_pair.get(pair, available), description, bucket, source_name))
+    return chosen
 
 
 def _check_span(request: Request, first: datetime, last: datetime, tolerance: timedelta, source_name: str) -> None:

@@ -15,7 +15,7 @@ from trading_dagster.domain.identifier import (
     HumanReadableTradingPairDescription,
     TradingPairIdentifier,
 )
-from trading_dagster.market.exchange import Exchange
+from trading_dagster.market.exchange import Exchange, format_description
 
 PairLike: TypeAlias = TradingPairIdentifier | HumanReadableTradingPairDescription
 """A pair, or its human description."""
@@ -104,9 +104,11 @@ class PairUniverse:
         if len(found) == 1:
             return found[0]
         if found:
-            choices = ", ".join(repr(self.describe(pair)) for pair in found)
-            raise BadInput(f"Pair description {tuple(description)!r} fits {len(found)} pairs: name one of {choices}")
-        raise UnknownPair(f"No pair is {tuple(description)!r} here: {self._closest(base, quote)}")
+            choices = ", ".join(format_description(self.describe(pair)) for pair in found)
+            raise BadInput(
+                f"Pair description {format_description(description)} fits {len(found)} pairs: name one of {choices}"
+            )
+        raise UnknownPair(f"No pair is {format_description(description)} here: {self._closest(base, quote)}")
 
     def resolve(self, pair: PairLike) -> TradingPairIdentifier:
         """Return the pair of this universe that a pair equals or a description names; raises UnknownPair."""
@@ -161,7 +163,9 @@ class PairUniverse:
             by_ticker.setdefault(pair.get_ticker().upper(), []).append(pair)
         near = difflib.get_close_matches(f"{base}-{quote}".upper(), list(by_ticker), n=3, cutoff=0.5)
         if near:
-            choices = " or ".join(repr(self.describe(pair)) for ticker in near for pair in by_ticker[ticker][:3])
+            choices = " or ".join(
+                format_description(self.describe(pair)) for ticker in near for pair in by_ticker[ticker][:3]
+            )
             return f"did you mean {choices}?"
         return self._known()
 

@@ -12,7 +12,7 @@ from trading_dagster.domain.error import BadInput, UnknownPair
 from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription, TradingPairIdentifier
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.market.contract import Candles
-from trading_dagster.market.exchange import centralised_pair, split_ticker
+from trading_dagster.market.exchange import centralised_pair, format_description, split_ticker
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,9 @@ def find_markets(
         and (fee is None or market.fee in (None, fee))
     ]
     if not found:
-        raise UnknownPair(f"{source_name}: pairs: no {tuple(description)!r}; {suggest(markets, base, quote)}")
+        raise UnknownPair(
+            f"{source_name}: pairs: no {format_description(description)}; {suggest(markets, base, quote)}"
+        )
     return found
 
 
@@ -136,8 +138,10 @@ def choose_market(
             "choose that bucket or a whole multiple of it, or import finer candles"
         )
     if len(usable) > 1:
-        choices = " or ".join(repr(market.description) for market in usable)
-        raise BadInput(f"{source_name}: pairs: {tuple(description)!r} fits {len(usable)} markets: name {choices}")
+        choices = " or ".join(format_description(market.description) for market in usable)
+        raise BadInput(
+            f"{source_name}: pairs: {format_description(description)} fits {len(usable)} markets: name {choices}"
+        )
     return usable[0]
 
 
@@ -165,7 +169,7 @@ def suggest(markets: Sequence[Market], base: str, quote: str) -> str:
         by_pair.setdefault(market.pair.upper(), []).append(market)
     near = difflib.get_close_matches(f"{base}/{quote}".upper(), list(by_pair), n=3, cutoff=0.5)
     if near:
-        found = dict.fromkeys(repr(market.description) for pair in near for market in by_pair[pair])
+        found = dict.fromkeys(format_description(market.description) for pair in near for market in by_pair[pair])
         return f"did you mean {' or '.join(list(found)[:4])}?"
-    known = ", ".join(repr(market.description) for market in markets[:10])
+    known = ", ".join(format_description(market.description) for market in markets[:10])
     return f"it has {known}{' ...' if len(markets) > 10 else ''}" if known else "it has no markets"

@@ -1,0 +1,131 @@
+"""The quality report counts exactly what is wrong with real and made-up candles."""
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trading_dagster.domain.time import TimeBucket
+from trading_dagster.market.contract import find_defects
+from trading_dagster.market.quality import drop_broken_candles, quality_report
+
+COUNTS = ["duplicates", "not_finite", "impossible", "non_positive", "negative_volume", "off_grid", "missing_bars"]
+
+
+def make_candles(closes, bucket=TimeBucket.d1):
+    times = pd.date_range("2024-01-01", periods=len(closes), freq=bucket.to_pandas_timedelta(), unit="us")
+    close = np.asarray(closes, dtype=float)
+    opening = np.r_[close[0], close[:-1]]
+    return pd.DataFrame(
+        {
+            "timestamp": times,
+            "pair": "BTC/USD",
+            "open": opening,
+            "high": np.maximum(opening, close) * 1.01,
+            "low": np.minimum(opening, close) * 0.99,
+            "close": close,
+            "volume": 1.0,
+        }
+    )
+
+
+def test_dirty_file_has_the_known_defects(shared_data):
+    candles = pd.read_parquet(shared_data / "dirty_daily_12exchanges.parquet")
+    report = quality_report(candles, TimeBucket.d1)
+    assert len(report) == 32
+    assert report["rows"].sum() == 29_214
+    assert report[COUNTS].sum().to_dict() == {
+        "duplicates": 25,
+        "not_finite": 0,
+        "impossible": 462,
+        "non_positive": 215,
+        "negative_volume": 0,
+        "off_grid": 0,
+        "missing_bars": 483,
+    }
+    mexbt = report.set_index("pair").loc["BTC/USD@mexbt"]
+    assert mexbt["stale"] == pd.Timestamp("2020-12-08") - pd.Timestamp("2016-11-09")
+    assert mexbt["longest_gap"] == timedelta(days=34)
+
+
+def test_dirty_file_is_good_once_its_broken_rows_are_dropped(shared_data):
+    candles = pd.read_parquet(shared_data / "dirty_daily_12exchanges.parquet")
+    good = drop_broken_candles(candles, TimeBucket.d1)
+    assert find_defects(good, TimeBucket.d1, "dirty") == []
+    report = quality_report(good, TimeBucket.d1)
+    assert report[COUNTS[:-1]].to_numpy().sum() == 0
+    broken = (candles[["open", "high", "low", "close"]] <= 0).any(axis=1) | (
+        (candles["high"] < candles[["open", "close", "low"]].max(axis=1))
+        | (candles["low"] > candles[["open", "close", "high"]].min(axis=1))
+    )
+    assert len(good) == len(candles[~broken].drop_duplicates(["pair", "timestamp"]))
+
+
+def test_bitfinex_holes_are_found_one_by_one(shared_data):
+    candles = pd.read_parquet(shared_data / "bitfinex_7pairs_1h.parquet")
+    report = quality_report(candles, TimeBucket.h1).set_index("pair")
+    for pair, own in candles.groupby("pair"):
+        steps = own["timestamp"].diff().dropna()
+        row = report.loc[pair]
+        assert row["missing_bars"] == sum(step // timedelta(hours=1) - 1 for step in steps)
+        assert row["longest_gap"] == max(steps.max() - timedelta(hours=1), timedelta(0))
+        assert row["rows"] == len(own)
+    assert report[COUNTS[:-1]].to_numpy().sum() == 0
+    assert report.loc["LTC/USD", "longest_gap"] > timedelta(days=61)
+    assert report.loc["BTC/USD", "spikes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "bucket", "missing"),
+    [("binance_136pairs_1h", TimeBucket.h1, 0), ("binance_136pairs_1d", TimeBucket.d1, 0)],
+)
+def test_clean_file_is_clean(shared_data, name, bucket, missing):
+    report = quality_report(pd.read_parquet(shared_data / f"{name}.parquet"), bucket)
+    assert report[COUNTS].to_numpy().sum() == missing
+
+
+def test_duplicates_are_rows_beyond_the_first_of_a_time():
+    candles = make_candles([100, 101, 102])
+    report = quality_report(pd.concat([candles, candles[1:2], candles[1:2]]), TimeBucket.d1)
+    assert report["duplicates"].tolist() == [2]
+    assert report["missing_bars"].tolist() == [0]
+
+
+def test_jump_spike_and_redenomination_are_told_apart():
+    jump = make_candles([100, 100, 160, 160])
+    report = quality_report(jump, TimeBucket.d1)
+    assert report[["jumps", "spikes", "redenominations"]].to_numpy().tolist() == [[1, 0, 0]]
+    crash = make_candles([100, 100, 100, 100])
+    crash.loc[2, "low"] = 0.01
+    report = quality_report(crash, TimeBucket.d1)
+    assert report[["jumps", "spikes", "redenominations"]].to_numpy().tolist() == [[0, 1, 0]]
+    split = make_candles([100, 100, 1, 1])
+    split.loc[2, ["open", "high"]] = [1.0, 1.01]
+    report = quality_report(split, TimeBucket.d1)
+    assert report[["jumps", "spikes", "redenominations"]].to_numpy().tolist() == [[1, 0, 1]]
+
+
+def test_jump_between_two_pairs_is_none():
+    both = pd.concat([make_candles([100, 100]), make_candles([1, 1]).assign(pair="DOGE/USD")])
+    assert quality_report(both, TimeBucket.d1)["jumps"].tolist() == [0, 0]
+
+
+def test_stale_end_counts_from_the_expected_end():
+    both = pd.concat([make_candles([1, 1, 1]), make_candles([1]).assign(pair="DOGE/USD")])
+    assert quality_report(both, TimeBucket.d1)["stale"].tolist() == [timedelta(0), timedelta(days=2)]
+    report = quality_report(both, TimeBucket.d1, expected_end=datetime(2024, 1, 11))
+    assert report["stale"].tolist() == [timedelta(days=7), timedelta(days=9)]
+
+
+def test_dropping_keeps_the_good_one_of_two_duplicates():
+    candles = make_candles([100, 101, 102])
+    bad = candles[1:2].assign(low=-1.0)
+    good = drop_broken_candles(pd.concat([bad, candles]), TimeBucket.d1)
+    assert good.equals(candles)
+
+
+def test_report_of_nothing_is_empty():
+    report = quality_report(make_candles([1.0])[:0], TimeBucket.d1)
+    assert len(report) == 0
+    assert set(COUNTS) < set(report.columns)
