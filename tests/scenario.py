@@ -17,6 +17,7 @@ from trading_dagster.market.dataset import Dataset
 from trading_dagster.market.synthetic import (
     create_synthetic_single_pair_universe,
     generate_exchange,
+    generate_fixed_price_candles,
     generate_ohlcv_candles,
 )
 from trading_dagster.market.universe import TradingStrategyUniverse
@@ -46,6 +47,11 @@ class Parameters:
 def daily_universe(pair: TradingPairIdentifier = WETH_USDC) -> TradingStrategyUniverse:
     candles = generate_ohlcv_candles(TimeBucket.d1, START, CANDLES_END)
     return create_synthetic_single_pair_universe(candles, ChainId.ethereum, DEX, TimeBucket.d1, pair)
+
+
+def flat_universe() -> TradingStrategyUniverse:
+    candles = generate_fixed_price_candles(TimeBucket.d1, START, CANDLES_END, {WETH_USDC: 1800.0})
+    return create_synthetic_single_pair_universe(candles, ChainId.ethereum, DEX, TimeBucket.d1, WETH_USDC)
 
 
 def run(decide_trades: Decision, universe: TradingStrategyUniverse, **arguments: Any) -> BacktestResult:
