@@ -117,7 +117,7 @@ class DecisionCycle:
     def complete(self, index: int) -> None:
         """Record the end of a cycle; quiet cycles need this only when a run is cut after them."""
         state = self._state
-        state.record(CycleCompleted(to_aware(self._clock.timestamp), index + 1))
+        state.record(CycleCompleted(self._clock.aware, index + 1))
         self._handled_events = state.new_event_count
         self.note_holdings(index)
 

@@ -6,7 +6,6 @@ Prices, candles and measures are float64; token quantities and cash are Decimal 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from decimal import Decimal
 
 from trading_dagster.domain.error import BadInput
@@ -23,24 +22,28 @@ RELATIVE_ACCOUNTING_EPSILON = Decimal("1e-9")
 """Largest relative difference of ledger and simulated wallet."""
 
 
-@dataclass(frozen=True, slots=True)
 class DustTable:
     """How many tokens count as nothing, by what the position is; a position closes at or below its epsilon."""
 
-    token: Decimal = Decimal("1e-10")
-    vault_share: Decimal = Decimal("1e-6")
-    credit_supply: Decimal = Decimal("0.003")
-    variable_debt: Decimal = Decimal("1e-4")
+    def __init__(
+        self,
+        token: Decimal = Decimal("1e-10"),
+        vault_share: Decimal = Decimal("1e-6"),
+        credit_supply: Decimal = Decimal("0.003"),
+        variable_debt: Decimal = Decimal("1e-4"),
+    ) -> None:
+        """Set the epsilons, in tokens."""
+        self.token = token
+        self._by_kind = {
+            TradingPairKind.vault: vault_share,
+            TradingPairKind.credit_supply: credit_supply,
+            TradingPairKind.lending_protocol_short: variable_debt,
+            TradingPairKind.lending_protocol_long: variable_debt,
+        }
 
     def close_epsilon(self, kind: TradingPairKind) -> Decimal:
         """Return the epsilon of a kind of position, in tokens."""
-        if kind.is_vault():
-            return self.vault_share
-        if kind.is_credit_supply():
-            return self.credit_supply
-        if kind.is_leverage():
-            return self.variable_debt
-        return self.token
+        return self._by_kind.get(kind, self.token)
 
 
 DUST = DustTable()

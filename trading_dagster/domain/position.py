@@ -46,7 +46,7 @@ class TradingPosition:
         "executed_trade_count", "expired_trades", "fees_paid", "frozen_at", "last_executed_trade",
         "last_price_when_closed", "last_reserve_price", "loan", "notes", "opened_at", "other_data", "pair",
         "pending_trades", "portfolio_value_at_open", "position_id", "quantity", "reserve_currency", "stop_loss",
-        "take_profit", "trades", "trailing_stop_loss_pct", "trigger_updates", "unfrozen_at",
+        "take_profit", "trades", "trailing_stop_loss_pct", "trigger_updates", "unfinished_trade_count", "unfrozen_at",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +83,7 @@ class TradingPosition:
         self.last_reserve_price = 1.0
         self.quantity = ZERO
         self.executed_trade_count = 0
+        self.unfinished_trade_count = 0
         self.last_executed_trade: TradeExecution | None = None
         self.fees_paid = 0.0
         self.last_price_when_closed: float | None = None
@@ -128,8 +129,7 @@ class TradingPosition:
         if self.closed_at is not None:
             return 0.0
         value = float(self.get_quantity()) * self.last_token_price if self.quantity else 0.0
-        last = self.last_trade
-        if last is not None and last.fill is None and last.failed_at is None:
+        if self.unfinished_trade_count:
             value += float(sum((t.reserve_currency_allocated for t in self.trades.values()), ZERO))
         return value
 
@@ -140,8 +140,7 @@ class TradingPosition:
     def get_available_trading_quantity(self) -> Decimal:
         """Return what may still be sold: quantity less planned sells that are not partial take profits."""
         quantity = self.get_quantity()
-        last = self.last_trade
-        if last is None or last.fill is not None:
+        if not self.unfinished_trade_count:
             return quantity
         return quantity + sum(
             (
@@ -344,12 +343,22 @@ class TradingPosition:
 
     # -- folding --------------------------------------------------------------------------------------------------
 
+    def add_trade(self, trade: TradeExecution) -> None:
+        """Add a planned trade; only State calls this."""
+        self.trades[trade.plan.trade_id] = trade
+        self.unfinished_trade_count += 1
+
+    def finish_trade(self) -> None:
+        """Count a trade that failed or was discarded as finished; only State calls this."""
+        self.unfinished_trade_count -= 1
+
     def apply_fill(self, trade: TradeExecution) -> None:
         """Add an executed trade to the aggregates; only State calls this."""
         fill = trade.fill
         if fill is None:
             return
         self.quantity += fill.quantity
+        self.unfinished_trade_count -= 1
         self.executed_trade_count += 1
         self.last_executed_trade = trade
         self.fees_paid += fill.lp_fees

@@ -103,6 +103,7 @@ class State:
         self._events: list[Event] = [created]
         self._event_count = 1
         self._now = created.at
+        self._naive_of: tuple[datetime, datetime] = (created.at, self.created_at)
         self._folds: dict[type[Event], Callable[[Any], None]] = {
             PairIntroduced: self._fold_pair,
             BalanceUpdated: self._fold_balance,
@@ -195,7 +196,7 @@ class State:
         reserve = portfolio.reserve
         if update.position_type is BalanceUpdatePositionType.reserve:
             portfolio.add_cash(update.quantity)
-            reserve.last_sync_at = reserve.last_pricing_at = to_naive(event.at)
+            reserve.last_sync_at = reserve.last_pricing_at = self._naive(event.at)
             reserve.balance_updates[update.balance_update_id] = update
             if reserve.initial_deposit is None and update.cause is BalanceUpdateCause.deposit:
                 reserve.initial_deposit = update.quantity
@@ -204,7 +205,7 @@ class State:
             position = self._position(update.position_id or 0)
             position.quantity += update.quantity
             position.balance_updates[update.balance_update_id] = update
-        treasury.last_updated_at = to_naive(event.at)
+        treasury.last_updated_at = self._naive(event.at)
         treasury.last_cycle_at = update.strategy_cycle_included_at
         if event.share_price and update.position_type is BalanceUpdatePositionType.reserve:
             minted = update.quantity * Decimal(reserve.reserve_token_price) / Decimal(event.share_price)
@@ -221,7 +222,7 @@ class State:
         position = TradingPosition(
             event.position_id,
             event.pair,
-            opened_at=to_naive(event.at),
+            opened_at=self._naive(event.at),
             reserve_currency=portfolio.reserve.asset,
             portfolio_value_at_open=event.portfolio_value_at_open,
             marks=portfolio.marks,
@@ -233,7 +234,7 @@ class State:
     def _fold_planned(self, event: TradePlanned) -> None:
         plan = event.plan
         position = self._position(plan.position_id)
-        position.trades[plan.trade_id] = TradeExecution(plan, to_naive(event.at))
+        position.add_trade(TradeExecution(plan, self._naive(event.at)))
         self.portfolio.next_trade_id = plan.trade_id + 1
 
     def _fold_started(self, event: TradeStarted) -> None:
@@ -248,10 +249,10 @@ class State:
                     f"{plan.reserve_currency.token_symbol} but cash is {cash}: buy for less or sell first"
                 )
             self.portfolio.add_cash(-plan.reserve)
-        trade.started_at = to_naive(event.at)
+        trade.started_at = self._naive(event.at)
 
     def _fold_broadcasted(self, event: TradeBroadcasted) -> None:
-        self._position(event.position_id).trades[event.trade_id].broadcasted_at = to_naive(event.at)
+        self._position(event.position_id).trades[event.trade_id].broadcasted_at = self._naive(event.at)
 
     def _fold_executed(self, event: TradeExecuted) -> None:
         portfolio = self.portfolio
@@ -267,7 +268,7 @@ class State:
             average_buy = position.get_average_buy()
             if average_buy is not None:
                 profit = float(event.reserve) + average_buy * float(event.quantity)
-        executed_at = to_naive(event.at)
+        executed_at = self._naive(event.at)
         trade.fill = TradeFill(executed_at, event.quantity, event.reserve, event.price, event.lp_fees, profit)
         position.apply_fill(trade)
         portfolio.trade_count += 1
@@ -280,17 +281,20 @@ class State:
             portfolio.closed_positions[position.position_id] = position
 
     def _fold_failed(self, event: TradeFailed) -> None:
-        trade = self._position(event.position_id).trades[event.trade_id]
+        position = self._position(event.position_id)
+        trade = position.trades[event.trade_id]
         if trade.is_buy() and trade.started_at is not None:
             self.portfolio.add_cash(trade.plan.reserve)
-        trade.failed_at = to_naive(event.at)
+        trade.failed_at = self._naive(event.at)
         trade.failure = event.reason
+        position.finish_trade()
 
     def _fold_discarded(self, event: TradeDiscarded) -> None:
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
-        trade.discarded_at = to_naive(event.at)
+        trade.discarded_at = self._naive(event.at)
         trade.failure = event.reason
+        position.finish_trade()
         if all(t.discarded_at is not None for t in position.trades.values()):
             self.portfolio.remove_open(position)
             self.portfolio.expired_positions[position.position_id] = position
@@ -299,7 +303,7 @@ class State:
         position = self._position(event.position_id)
         position.trigger_updates.append(
             TriggerPriceUpdate(
-                timestamp=to_naive(event.at),
+                timestamp=self._naive(event.at),
                 mid_price=event.mid_price,
                 stop_loss_before=position.stop_loss,
                 stop_loss_after=event.stop_loss,
@@ -315,12 +319,12 @@ class State:
         position = self._position(event.position_id)
         self.portfolio.remove_open(position)
         self.portfolio.frozen_positions[position.position_id] = position
-        position.frozen_at, position.unfrozen_at = to_naive(event.at), None
+        position.frozen_at, position.unfrozen_at = self._naive(event.at), None
         position.notes = event.reason if position.notes is None else f"{position.notes}\n{event.reason}"
 
     def _fold_unfrozen(self, event: PositionUnfrozen) -> None:
         position = self.portfolio.frozen_positions.pop(event.position_id)
-        position.unfrozen_at = to_naive(event.at)
+        position.unfrozen_at = self._naive(event.at)
         position.notes = event.reason if position.notes is None else f"{position.notes}\n{event.reason}"
         self.portfolio.add_open(position)
 
@@ -332,11 +336,19 @@ class State:
 
     def _fold_ready(self, event: StrategyReady) -> None:
         if self.backtest_data is not None:
-            self.backtest_data.ready_at = to_naive(event.at)
+            self.backtest_data.ready_at = self._naive(event.at)
 
     def _fold_cycle(self, event: CycleCompleted) -> None:
         self.cycle = event.cycle + 1
-        self.last_cycle_at = self.last_updated_at = to_naive(event.at)
+        self.last_cycle_at = self.last_updated_at = self._naive(event.at)
+
+    def _naive(self, at: datetime) -> datetime:
+        """Return an event's time as strategies see it; events of one moment share one object."""
+        known, naive = self._naive_of
+        if known is not at:
+            naive = to_naive(at)
+            self._naive_of = (at, naive)
+        return naive
 
     def _position(self, position_id: int) -> TradingPosition:
         position = self.portfolio.open_positions.get(position_id)

@@ -43,11 +43,12 @@ class SimulatedExecution:
             AutoClosingOrderUnsupported: a position has triggers that nothing can check.
             AccountingMismatch: ledger and wallet disagree after the batch.
         """
+        at = to_aware(timestamp)
         touched: set[AssetIdentifier] = set()
         for trade in trades:
             self._check_triggers(state, trade)
             try:
-                self._execute(timestamp, state, trade)
+                self._execute(at, state, trade)
             except (OutOfSimulatedBalance, NotEnoughMoney) as error:
                 listing = "\n".join(f"  {t}" for t in trades)
                 raise BacktestExecutionFailed(
@@ -66,9 +67,8 @@ class SimulatedExecution:
                 "load them with stop_loss_time_bucket, or trade without triggers"
             )
 
-    def _execute(self, timestamp: datetime, state: State, trade: TradeExecution) -> None:
+    def _execute(self, at: datetime, state: State, trade: TradeExecution) -> None:
         plan, wallet = trade.plan, self.wallet
-        at = to_aware(timestamp)
         state.record(TradeStarted(at, plan.trade_id, plan.position_id))
         if plan.quantity > 0:
             quantity, reserve = plan.quantity, plan.reserve

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
-from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.trade import TradeExecution, TradeFlag
 
 TRADE_COLUMNS: dict[str, str] = {
     "trade_id": "int64",
@@ -99,13 +100,18 @@ def trade_rows(trades: Iterable[TradeExecution]) -> pd.DataFrame:
                 np.nan if fill is None else fill.lp_fees,
                 np.nan if trade.profit is None else trade.profit,
                 trade.closing,
-                " ".join(sorted(flag.value for flag in trade.flags)),
+                _flag_text(trade.flags),
                 trade.notes or trade.failure or "",
                 f"{quantity:f}",
                 f"{reserve:f}",
             )
         )
     return _frame(rows, TRADE_COLUMNS)
+
+
+@cache
+def _flag_text(flags: frozenset[TradeFlag]) -> str:
+    return " ".join(sorted(flag.value for flag in flags))
 
 
 def positions_table(state: State) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from trading_dagster.domain.time import from_unix_us
+from trading_dagster.domain.time import from_unix_us, to_aware
 
 
 class DecisionClock:
@@ -17,12 +17,13 @@ class DecisionClock:
         timestamp_us: The current decision time, microseconds since 1970.
     """
 
-    __slots__ = ("_timestamp", "grid_us", "index", "timestamp_us")
+    __slots__ = ("_aware", "_timestamp", "grid_us", "index", "timestamp_us")
 
     def __init__(self, grid_us: Sequence[int]) -> None:
         """Stand at the first decision time of the grid."""
         self.grid_us = grid_us
         self._timestamp: datetime | None = None
+        self._aware: datetime | None = None
         self.index = 0
         self.timestamp_us = grid_us[0]
 
@@ -30,12 +31,12 @@ class DecisionClock:
         """Stand at decision time number ``index``."""
         self.index = index
         self.timestamp_us = self.grid_us[index]
-        self._timestamp = None
+        self._timestamp = self._aware = None
 
     def stand_at(self, timestamp_us: int) -> None:
         """Stand at an instant that need not be on the grid, as trigger checks do."""
         self.timestamp_us = timestamp_us
-        self._timestamp = None
+        self._timestamp = self._aware = None
 
     @property
     def timestamp(self) -> datetime:
@@ -44,3 +45,11 @@ class DecisionClock:
         if timestamp is None:
             timestamp = self._timestamp = from_unix_us(self.timestamp_us)
         return timestamp
+
+    @property
+    def aware(self) -> datetime:
+        """Return the current decision time as events carry it, aware UTC; the same object until the clock moves."""
+        aware = self._aware
+        if aware is None:
+            aware = self._aware = to_aware(self.timestamp)
+        return aware

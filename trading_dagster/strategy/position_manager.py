@@ -23,7 +23,7 @@ from trading_dagster.domain.money import DUST, ZERO, exact
 from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
-from trading_dagster.domain.time import require_naive_utc, to_aware, to_unix_us
+from trading_dagster.domain.time import require_naive_utc, to_unix_us
 from trading_dagster.domain.trade import (
     MAX_SLIPPAGE_TOLERANCE,
     NO_FLAGS,
@@ -35,7 +35,7 @@ from trading_dagster.domain.trade import (
 )
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.strategy.clock import DecisionClock
-from trading_dagster.strategy.trigger import TriggerLevels, opening_levels
+from trading_dagster.strategy.trigger import NO_LEVELS, TriggerLevels, opening_levels
 
 logger = logging.getLogger(__name__)
 
@@ -252,7 +252,7 @@ class PositionManager:
         trade = self._plan_buy(
             position, exact(value, "value"), pricing, OPENING | flags, slippage_tolerance, notes=notes
         )
-        if levels != TriggerLevels():
+        if levels is not NO_LEVELS:
             self._set_levels(position, levels, pricing.mid_price)
         return [trade]
 
@@ -283,6 +283,7 @@ class PositionManager:
         ``weight`` is the position's target share of the portfolio; triggers are fractions as in open_spot.
         """
         pair = self.get_trading_pair(pair)
+        _refuse_waiting_trades(pending, trigger_price)
         if dollar_delta == 0 or dollar_delta != dollar_delta:  # noqa: PLR0124 - NaN is not equal to itself
             raise InvalidTrade(f"adjust_position({pair.get_ticker()}) needs a dollar_delta other than {dollar_delta}")
         if not 0 <= weight <= 1:
@@ -336,6 +337,7 @@ class PositionManager:
         pending: bool = False,
     ) -> list[TradeExecution]:
         """Sell everything available; no trades, with a warning, when nothing is left to sell."""
+        _refuse_waiting_trades(pending)
         if not position.is_spot():
             raise InvalidTrade(f"Cannot close {position}: positions of kind {position.pair.kind.value} come later")
         return self.close_spot_position(position, trade_type, notes, slippage_tolerance, flags)
@@ -416,7 +418,7 @@ class PositionManager:
 
     def _open_position(self, pair: TradingPairIdentifier, notes: str | None) -> TradingPosition:
         state, portfolio = self.state, self._portfolio
-        at = to_aware(self.timestamp)
+        at = self._clock.aware
         if pair not in state.known_pairs:
             state.record(PairIntroduced(at, pair))
         position_id = portfolio.next_position_id
@@ -502,7 +504,7 @@ class PositionManager:
             notes=notes,
             other_data=dict(other_data) if other_data else {},
         )
-        self.state.record(TradePlanned(to_aware(self.timestamp), plan))
+        self.state.record(TradePlanned(self._clock.aware, plan))
         return position.trades[trade_id]
 
     def _adjust_levels(
@@ -521,6 +523,8 @@ class PositionManager:
             trailing_stop_loss_pct=trailing_stop_loss,
             take_profit_pct=take_profit,
         )
+        if asked is NO_LEVELS:
+            return
         keep_stop = asked.stop_loss is None or (position.stop_loss is not None and not override_stop_loss)
         levels = TriggerLevels(
             stop_loss=position.stop_loss if keep_stop else asked.stop_loss,
@@ -535,7 +539,7 @@ class PositionManager:
     def _set_levels(self, position: TradingPosition, levels: TriggerLevels, mid: float) -> None:
         self.state.record(
             TriggersMoved(
-                to_aware(self.timestamp),
+                self._clock.aware,
                 position.position_id,
                 mid,
                 levels.stop_loss,
@@ -548,6 +552,14 @@ class PositionManager:
         """Return how long ago the last position closed, None if none has."""
         last = self.get_last_closed_position()
         return None if last is None or last.closed_at is None else self.timestamp - last.closed_at
+
+
+def _refuse_waiting_trades(pending: bool, trigger_price: float | None = None) -> None:
+    if pending or trigger_price is not None:
+        raise InvalidTrade(
+            f"Trades that wait for a trigger are not supported yet: got pending={pending}, "
+            f"trigger_price={trigger_price}; leave both out to trade at once"
+        )
 
 
 def _is_planned_to_close(position: TradingPosition) -> bool:

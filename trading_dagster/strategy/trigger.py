@@ -21,6 +21,9 @@ class TriggerLevels:
     trailing_stop_loss_pct: float | None = None
 
 
+NO_LEVELS = TriggerLevels()
+
+
 def opening_levels(
     mid: float,
     *,
@@ -35,6 +38,8 @@ def opening_levels(
 
     Long: stop loss = mid x pct (0 < pct < 1), take profit = mid x pct (pct > 1). Short: mid x (2 - pct).
     """
+    if stop_loss_pct is stop_loss_usd is trailing_stop_loss_pct is take_profit_pct is take_profit_usd is None:
+        return NO_LEVELS
     stops = {
         "stop_loss_pct": stop_loss_pct,
         "stop_loss_usd": stop_loss_usd,
