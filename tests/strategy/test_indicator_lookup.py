@@ -1,7 +1,5 @@
 """What strategies read as ``input.indicators``."""
 
-# ruff: noqa: DTZ001, PLR0917 - naive datetimes mean UTC at the strategy surface
-
 from datetime import datetime, timedelta
 
 import numpy as np

@@ -1,6 +1,6 @@
 """The previous-bar rule against a slow reading of its text."""
 
-# ruff: noqa: DTZ001, DTZ901, PLR0917 - naive datetimes mean UTC at the strategy surface
+# ruff: noqa: DTZ901 - naive datetimes mean UTC at the strategy surface
 
 from datetime import datetime, timedelta
 

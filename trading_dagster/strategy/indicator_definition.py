@@ -90,7 +90,7 @@ class IndicatorSet:
         """Tell whether an indicator of that name is defined."""
         return name in self._by_name
 
-    def add(  # noqa: PLR0917 - the vocabulary ported strategies call by position
+    def add(
         self,
         name: str,
         func: IndicatorFunction,

@@ -81,7 +81,7 @@ class StrategyInputIndicators(IndicatorHistory):
         self._tvls: dict[tuple[Any, ...], Prepared] = {}
         self._sections = CrossSections(universe.candles.pair_ids, self._grid_us)
 
-    def get_indicator_value(  # noqa: PLR0917 - the vocabulary ported strategies call by position
+    def get_indicator_value(
         self,
         name: str,
         column: str | None = None,

@@ -34,8 +34,8 @@ class IndicatorResult:
         index: Open times of the rows, naive UTC, microseconds, strictly ascending.
         columns: Arrays as long as the index; one called "value" for a Series.
         is_frame: True when the function returned a DataFrame.
-        width_us: Width of a bar in microseconds: the bucket of the candles whose rows these are, or the ``bucket``
-            attribute the function set in ``Series.attrs``; None when neither is known.
+        width_us: Width of a bar in microseconds: the bucket of the candles whose rows these are, else what the
+            ``bucket`` attribute in ``Series.attrs`` says; None when neither is known.
         is_aligned: True when the rows are the candles of the pair.
         empty_reason: Why there are no rows, None when there are some.
     """
@@ -190,13 +190,10 @@ def to_result(returned: object, candles: CandlePanel | None, pair_id: int | None
         columns = {SERIES_COLUMN: _to_array(returned)}
     rows = candle_index(candles, pair_id)
     is_aligned = rows is not None and (returned.index is rows or rows.equals(returned.index))
-    width_us = _attribute_width(returned)
     if is_aligned and candles is not None and rows is not None:
-        index = rows
-        width_us = candles.width_us if width_us is None else width_us
-    else:
-        index = _checked_index(returned.index)
-    return IndicatorResult(index, columns, is_frame, width_us, is_aligned)
+        return IndicatorResult(rows, columns, is_frame, candles.width_us, is_aligned=True)
+    index = _checked_index(returned.index)
+    return IndicatorResult(index, columns, is_frame, _attribute_width(returned, index))
 
 
 def candle_index(candles: CandlePanel | None, pair_id: int | None) -> pd.DatetimeIndex | None:
@@ -228,7 +225,11 @@ def _checked_index(index: pd.Index) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(index.as_unit("us").to_numpy(), name="timestamp")
 
 
-def _attribute_width(returned: SeriesOrFrame) -> int | None:
+def _attribute_width(returned: SeriesOrFrame, index: pd.DatetimeIndex) -> int | None:
+    """Return the bar width the function set, never less than the distance of the rows.
+
+    pandas hands attributes on: daily bars resampled to weeks still say "1d", which would show a week before it is over.
+    """
     bucket = returned.attrs.get("bucket", returned.attrs.get("time_bucket"))
     if bucket is None:
         return None
@@ -237,4 +238,5 @@ def _attribute_width(returned: SeriesOrFrame) -> int | None:
     width = bucket.to_timedelta() if isinstance(bucket, TimeBucket) else bucket
     if not isinstance(width, timedelta) or width <= timedelta(0):
         raise BadInput(f"its bucket attribute is {bucket!r}: use a TimeBucket or a positive timedelta")
-    return width // ONE_US
+    distance_us = int(np.diff(index.asi8).min()) if len(index) > 1 else 0
+    return max(width // ONE_US, distance_us)
