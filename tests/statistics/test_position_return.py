@@ -64,6 +64,8 @@ def test_positions_of_the_warm_up_do_not_compound(five_positions: Ledger) -> Non
     assert compounding.index[0] == day(4)
     assert compounding.iloc[-1] == near((1 - 100 / 10_100) * 0.995 - 1)
     assert five_positions.summary().time_in_market == near((4 + 1 + 9) / 16)
+    data.ready_at = day(5)  # at the closing of the second
+    assert calculate_compounding_realised_trading_profitability(five_positions.state).iloc[0] == near(-100 / 10_100)
 
 
 def test_closings_at_one_time_compound_to_one_value() -> None:
@@ -120,6 +122,12 @@ def test_deposit_adjusted_returns_by_hand() -> None:
     assert adjusted.index.tolist() == [datetime(2022, 1, 31), datetime(2022, 2, 28)]
     assert adjusted.tolist() == pytest.approx([10_520 - 10_000 - 500, 10_750 - 10_780 + 100])
     assert ledger.summary().later_flows == 650
+
+
+def test_last_of_samples_at_one_time_counts() -> None:
+    times = pd.DatetimeIndex([day(0), day(0), day(2), day(2)])
+    equity = pd.Series([1.0, 10_000.0, 2.0, 10_100.0], index=times)
+    assert calculate_state_deposit_adjusted_returns(Ledger().state, equity).tolist() == [100]
 
 
 def test_flow_after_the_last_sample_does_not_show_yet() -> None:

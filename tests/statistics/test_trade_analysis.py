@@ -184,6 +184,10 @@ def test_s5b_stop_losses() -> None:
     minutes = sum(((p.closed_at - p.opened_at) for p in result.state.portfolio.closed_positions.values()), timedelta(0))
     assert summary.time_in_market == pytest.approx(minutes / timedelta(days=213))
 
+    changes = result.equity_curve.pct_change().to_numpy()[1:]
+    assert len(changes) > 213  # stop losses made samples within the day
+    assert summary.profit_factor == pytest.approx(changes[changes > 0].sum() / -changes[changes < 0].sum())
+
     table = analyse_stop_losses(result.state)
     assert table.index.tolist() == list(range(1, 32))
     assert table["triggered"].sum() == 25

@@ -6,6 +6,7 @@ import itertools
 from datetime import UTC, timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -169,6 +170,41 @@ def test_a_win_ends_the_pullback() -> None:
         ledger.round_trip(start, start + 1, profit)
     assert ledger.summary().max_pullback == near(-100 / 9900)
     assert (ledger.summary().max_neg_cons, ledger.summary().max_pos_cons) == (1, 1)
+
+
+def test_median_is_the_middle_one() -> None:
+    ledger = Ledger()
+    for start, profit in enumerate((-10, -20, -90, 10, 20, 90)):
+        ledger.round_trip(start * 2, start * 2 + 1, profit)
+    summary = ledger.summary()
+    assert (summary.median_win, summary.median_loss, summary.median_trade) == (
+        near(0.02),
+        near(-0.02),
+        pytest.approx(0),
+    )
+    assert (summary.average_winning_trade_profit_pc, summary.average_losing_trade_loss_pc) == (near(0.04), near(-0.04))
+
+
+def test_stop_loss_without_profit_neither_won_nor_lost() -> None:
+    ledger = Ledger()
+    ledger.round_trip(1, 2, 0, trade_type=TradeType.stop_loss)
+    summary = ledger.summary()
+    assert (summary.stop_losses, summary.winning_stop_losses, summary.losing_stop_losses) == (1, 0, 0)
+    assert (summary.winning_stop_losses_percent, summary.lost_stop_loss_percent) == (0, None)
+
+
+def test_drawdown_is_of_samples_but_sharpe_is_of_days() -> None:
+    ledger = Ledger(days=4)
+    times = [day(0), day(0.5), day(1), day(1.5), day(2), day(3)]
+    curve = pd.Series([100.0, 50.0, 110.0, 100.0, 88.0, 88.0], index=pd.DatetimeIndex(times))
+    summary = build_trade_analysis(ledger.state.portfolio).calculate_summary_statistics(None, ledger.state, curve)
+    changes = [-0.5, 1.2, -1 / 11, -0.12]
+    assert summary.profit_factor == near(changes[1] / -(changes[0] + changes[2] + changes[3]))
+    assert summary.max_drawdown == near(-0.5)
+    assert summary.max_runup == near(1.2)
+    daily = np.array([0.1, -0.2, 0, 0])  # the last value is held to the end of the range
+    assert summary.sharpe_ratio == near(daily.mean() / daily.std(ddof=1) * 365**0.5)
+    assert summary.sortino_ratio == near(daily.mean() / 0.1 * 365**0.5)
 
 
 def test_wins_only_have_no_pullback() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import UTC, timedelta
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import pytest
 
 from tests.ledger import AAVE_USDC, Ledger, day, make_five_positions
 from trading_dagster.domain.error import BadInput
+from trading_dagster.domain.event import TradeExecuted
 from trading_dagster.domain.trade import TradeType
+from trading_dagster.statistics.fee_table import analyse_trading_fees
 from trading_dagster.statistics.pair_table import analyse_multipair, format_multipair_summary
 from trading_dagster.statistics.timeline import expand_timeline
 from trading_dagster.statistics.trade_analysis import build_trade_analysis
@@ -118,3 +121,15 @@ def test_timeline_by_hand(five_positions: Ledger) -> None:
         "-",
     ]
     assert shown.loc[2, "Remarks"] == ""
+
+
+def test_fees_are_of_what_was_executed_and_of_what_was_planned() -> None:
+    ledger = Ledger()
+    position = ledger.buy(1, 1000, 100, outcome="running")
+    executed_at = day(1.5).replace(tzinfo=UTC)
+    ledger.state.record(TradeExecuted(executed_at, 1, position, Decimal(5), Decimal(500), 100.0, 4.0))
+    (row,) = analyse_trading_fees(ledger.state).to_dict("records")
+    assert (row["trade_id"], row["position_id"], row["trade_type"], row["pair_id"]) == (1, position, "buy", 1)
+    assert (row["strategy_cycle_at"], row["executed_at"]) == (day(1), day(1.5))
+    assert (row["value_usd"], row["fees_paid_usd"], row["fees_paid_pct"]) == (500, 4, 0.008)
+    assert (row["fees_estimated_usd"], row["fees_estimated_pct"]) == (0, 0)
