@@ -1,6 +1,6 @@
 """Cached indicator results are never stale and never damaged."""
 
-# ruff: noqa: E501 - naive datetimes mean UTC at the strategy surface; programs under test are one line each
+# ruff: noqa: E501 - programs under test are one line each
 
 import importlib.util
 import multiprocessing
