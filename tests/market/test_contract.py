@@ -111,6 +111,14 @@ def test_gap_longer_than_tolerated_is_refused():
         check_candles(candles, TimeBucket.h1, "test", max_gap=timedelta(hours=4))
 
 
+def test_gap_is_found_in_rows_sorted_by_time():
+    candles = make_candles(pairs=("BTC/USD", "ETH/USD")).drop(index=range(60, 65))
+    by_time = candles.sort_values(["timestamp", "pair"])
+    check_candles(by_time, TimeBucket.h1, "test")
+    with pytest.raises(CandleContractBroken, match="follows a gap over 4:00:00 in 1 row, first: ETH/USD 2024-01-01 17"):
+        check_candles(by_time, TimeBucket.h1, "test", max_gap=timedelta(hours=4))
+
+
 def test_gaps_are_listed_by_pair():
     candles = make_candles(pairs=("ETH/USD", "BTC/USD")).drop(index=[10, 11, 12, 60])
     gaps = find_gaps(candles, TimeBucket.h1, "test")

@@ -169,7 +169,9 @@ def find_defects(
         )
     defects += _order_defects(codes, times, examples, any_order=any_order)
     if max_gap is not None:
-        before_gap = rows_after_gaps(codes, times, bucket, max_gap)
+        order = np.lexsort((times, codes))
+        before_gap: Flags = np.zeros(len(order), dtype=np.bool_)
+        before_gap[order] = rows_after_gaps(codes[order], times[order], bucket, max_gap)
         if before_gap.any():
             remedy = f"Fill the hole, begin after it, or accept it with a tolerance above {max_gap}"
             defects.append(

@@ -168,7 +168,7 @@ def folder_name(source: str) -> str:
 def months_between(start_us: int, end_us: int) -> Iterator[tuple[str, Interval]]:
     """Yield name and interval of each month that [start, end) touches."""
     moment = from_unix_us(start_us).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    while to_unix_us(moment) < end_us:
+    while start_us < end_us and to_unix_us(moment) < end_us:
         following = moment.replace(year=moment.year + moment.month // 12, month=moment.month % 12 + 1)
         yield moment.strftime("%Y-%m"), (to_unix_us(moment), to_unix_us(following))
         moment = following
