@@ -9,7 +9,6 @@ money. Triggers are checked on finer candles than those that decisions see.
 from datetime import datetime, timedelta
 
 import pandas as pd
-import talib
 
 import trading_dagster as td
 
@@ -58,7 +57,7 @@ def breakout(close: pd.Series, channel_bars: int) -> pd.Series:
 @indicators.define()
 def relative_atr(high: pd.Series, low: pd.Series, close: pd.Series, atr_bars: int) -> pd.Series:
     """Return the average true range as a fraction of the price."""
-    return talib.ATR(high, low, close, atr_bars) / close
+    return td.technical.atr(high, low, close, atr_bars) / close
 
 
 def decide_trades(input: td.StrategyInput) -> list[td.TradeExecution]:

@@ -9,7 +9,6 @@ Technical Trading Rules and the Stochastic Properties of Stock Returns", Journal
 from datetime import datetime, timedelta
 
 import pandas as pd
-import talib
 
 import trading_dagster as td
 
@@ -50,13 +49,13 @@ indicators = td.IndicatorRegistry()
 
 
 @indicators.define()
-def ema_fast(close: pd.Series, fast_bars: int) -> pd.Series:
-    return talib.EMA(close, fast_bars)
+def ema_fast(close: pd.Series, fast_bars: int) -> pd.Series | None:
+    return td.technical.ema(close, fast_bars)
 
 
 @indicators.define()
-def ema_slow(close: pd.Series, slow_bars: int) -> pd.Series:
-    return talib.EMA(close, slow_bars)
+def ema_slow(close: pd.Series, slow_bars: int) -> pd.Series | None:
+    return td.technical.ema(close, slow_bars)
 
 
 def decide_trades(input: td.StrategyInput) -> list[td.TradeExecution]:

@@ -8,7 +8,6 @@ and take the loss when the fall goes on. Every pair has an equal share of the mo
 from datetime import datetime, timedelta
 
 import pandas as pd
-import talib
 
 import trading_dagster as td
 
@@ -51,7 +50,7 @@ indicators = td.IndicatorRegistry()
 
 @indicators.define()
 def rsi(close: pd.Series, rsi_bars: int) -> pd.Series:
-    return talib.RSI(close, rsi_bars)
+    return td.technical.rsi(close, rsi_bars)
 
 
 def decide_trades(input: td.StrategyInput) -> list[td.TradeExecution]:
