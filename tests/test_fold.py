@@ -70,7 +70,7 @@ def test_money_is_conserved(seed):
     assert all(balance >= 0 for balance in run.wallet.balances.values())
     profit = sum(p.get_total_profit_usd() for p in state.portfolio.get_all_positions())
     assert state.portfolio.calculate_total_equity() == pytest.approx(float(flows) + profit, rel=1e-9)
-    assert (samples["cash"] >= 0).all()
+    assert (samples.frame["cash"] >= 0).all()
 
 
 @SLOW
@@ -89,9 +89,9 @@ def test_recorded_equity_is_what_the_portfolio_says_at_each_cycle(seed):
         parameters=Parameters,
     )
     _, _, samples = run_whole(plan)
-    first = samples.drop_duplicates("timestamp", keep="last").set_index("timestamp")["equity"]
-    instants = samples["timestamp"].duplicated(keep=False)
-    at_cycles = {time: first[time] for time in seen if not instants[samples["timestamp"] == time].any()}
+    first = samples.frame.drop_duplicates("timestamp", keep="last").set_index("timestamp")["equity"]
+    instants = samples.frame["timestamp"].duplicated(keep=False)
+    at_cycles = {time: first[time] for time in seen if not instants[samples.frame["timestamp"] == time].any()}
     assert at_cycles
     assert at_cycles == {time: seen[time] for time in at_cycles}
 
@@ -121,7 +121,7 @@ def test_cutting_a_backtest_anywhere_changes_no_bit(tmp_path_factory, seed, cuts
     else:
         outcomes = list(PartitionedBacktest(plan, folder, windows).run([w.key for w in windows]))
     equity = pd.concat([o.tables["equity"] for o in outcomes], ignore_index=True)
-    pd.testing.assert_frame_equal(equity, samples, check_exact=True)
+    pd.testing.assert_frame_equal(equity, samples.frame, check_exact=True)
     result = PartitionedBacktest(plan, folder, windows).load_result()
     assert describe(result.state) == describe(run.state)
     trades = pd.concat([o.tables["trades"] for o in outcomes], ignore_index=True)
@@ -139,7 +139,7 @@ def test_one_cycle_partitions_equal_the_whole(tmp_path):
     outcomes = list(PartitionedBacktest(plan, tmp_path, windows).run([w.key for w in windows]))
     assert len(outcomes) == plan.cycle_count == 30
     pd.testing.assert_frame_equal(
-        pd.concat([o.tables["equity"] for o in outcomes], ignore_index=True), samples, check_exact=True
+        pd.concat([o.tables["equity"] for o in outcomes], ignore_index=True), samples.frame, check_exact=True
     )
 
 

@@ -189,14 +189,14 @@ class TriggerChecks:
         self._equity_log = equity_log
         self._state = position_manager.state
         self._portfolio = position_manager.state.portfolio
-        self._watched: list[tuple[TradingPosition, memoryview]] = []
+        self._watched: list[tuple[TradingPosition, memoryview, bool]] = []
         self.refresh()
 
     def refresh(self) -> None:
         """Look again which open positions have triggers; call after anything changed."""
         feed = self._feed
         self._watched = [
-            (position, feed.view(position.pair.get_pricing_pair().internal_id or 0))
+            (position, feed.view(position.pair.get_pricing_pair().internal_id or 0), position.is_short())
             for position in self._portfolio.open_positions.values()
             if position.has_trigger() and feed.has_pair(position.pair.get_pricing_pair().internal_id)
         ]
@@ -229,7 +229,7 @@ class TriggerChecks:
         return changed
 
     def _may_fire(self, first: int, last: int) -> bool:
-        for position, view in self._watched:
+        for position, view, _ in self._watched:
             prices = np.asarray(view)[first : last + 1]
             lowest, highest = float(np.fmin.reduce(prices)), float(np.fmax.reduce(prices))
             for mid in (lowest, highest):
@@ -239,7 +239,7 @@ class TriggerChecks:
 
     def _run_instant(self, cycle: int, bar: int) -> bool:
         changed = traded = False
-        for position, view in self._watched:
+        for position, view, is_short in self._watched:
             mid = view[bar]
             if position.trailing_stop_loss_pct is not None:
                 level = trailed_stop(position, mid)
@@ -247,7 +247,7 @@ class TriggerChecks:
                     self._move_stop(position, bar, mid, level)
                     changed = True
             stop, profit = position.stop_loss, position.take_profit
-            if (stop is not None and mid <= stop) or (profit is not None and mid >= profit) or position.is_short():
+            if (stop is not None and mid <= stop) or (profit is not None and mid >= profit) or is_short:
                 fired = fired_trigger(position, mid)
                 if fired is not None:
                     self._close(position, bar, mid, fired)

@@ -7,16 +7,24 @@ arithmetic is the same, operation by operation, as Portfolio.calculate_total_equ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.pricing.candle_pricing import CandleMarks
 
 Floats = npt.NDArray[np.float64]
-SAMPLE_COLUMNS = ("timestamp", "equity", "cash", "position_equity", "open_positions", "share_count", "share_price")
+SAMPLE_COLUMNS = {
+    "timestamp": "datetime64[us]",
+    "equity": "float64",
+    "cash": "float64",
+    "position_equity": "float64",
+    "open_positions": "int64",
+    "share_count": "float64",
+    "share_price": "float64",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,37 +92,44 @@ class EquityLog:
             _Instant(cycle, timestamp_us, cash, equity - cash, equity, len(portfolio.open_positions), self._share_count)
         )
 
-    def take_samples(self, end_cycle: int, portfolio: Portfolio) -> pd.DataFrame:
-        """Return the samples up to a cycle index (exclusive) and begin anew there.
+    def take_samples(self, end_cycle: int, portfolio: Portfolio) -> dict[str, npt.NDArray[Any]]:
+        """Return the samples up to a cycle index (exclusive) as columns, and begin anew there.
 
         Columns: timestamp (naive UTC), equity, cash, position_equity (USD), open_positions, share_count, share_price.
         """
+        ends = [*(segment.first for segment in self._segments[1:]), end_cycle]
         blocks = [
-            self._value(segment, end)
-            for segment, end in zip(self._segments, [*(s.first for s in self._segments[1:]), end_cycle], strict=True)
-            if segment.first < end
+            self._value(segment, end) for segment, end in zip(self._segments, ends, strict=True) if segment.first < end
         ]
-        cycles = np.arange(self._first, end_cycle, dtype=np.int64)
-        columns = [np.concatenate(c) if blocks else np.empty(0) for c in zip(*blocks, strict=True)] or [np.empty(0)] * 4
-        frame = pd.DataFrame(
-            {
-                "timestamp": self._grid_us[self._first : end_cycle].view("datetime64[us]"),
-                "equity": columns[0],
-                "cash": columns[1],
-                "position_equity": columns[0] - columns[1],
-                "open_positions": columns[2].astype(np.int64),
-                "share_count": columns[3],
-            }
+        equity, cash, positions, shares = (
+            [np.concatenate(column) for column in zip(*blocks, strict=True)] if blocks else [np.empty(0)] * 4
         )
-        frame = self._with_instants(frame, cycles)
-        shares = frame["share_count"].to_numpy()
-        frame["share_price"] = np.divide(
-            frame["equity"].to_numpy(), shares, out=np.full(len(frame), np.nan), where=shares > 0
-        )
+        times = self._grid_us[self._first : end_cycle]
+        position_equity = equity - cash
+        if self._instants:
+            instants = self._instants
+            places = np.concatenate(
+                [np.arange(self._first, end_cycle) * 2, np.array([i.cycle * 2 + 1 for i in instants])]
+            )
+            order = np.argsort(places, kind="stable")
+            times = np.concatenate([times, np.array([i.timestamp_us for i in instants], dtype=np.int64)])[order]
+            equity = np.concatenate([equity, [i.equity for i in instants]])[order]
+            cash = np.concatenate([cash, [i.cash for i in instants]])[order]
+            position_equity = np.concatenate([position_equity, [i.position_equity for i in instants]])[order]
+            positions = np.concatenate([positions, [float(i.open_positions) for i in instants]])[order]
+            shares = np.concatenate([shares, [i.share_count for i in instants]])[order]
         self._first = end_cycle
         self._segments, self._instants = [], []
         self.begin(end_cycle, portfolio)
-        return frame
+        return {
+            "timestamp": times.view("datetime64[us]"),
+            "equity": equity,
+            "cash": cash,
+            "position_equity": position_equity,
+            "open_positions": positions.astype(np.int64),
+            "share_count": shares,
+            "share_price": np.divide(equity, shares, out=np.full(len(equity), np.nan), where=shares > 0),
+        }
 
     def _holdings(self, portfolio: Portfolio) -> list[_Holding]:
         holdings = []
@@ -136,21 +151,3 @@ class EquityLog:
         cash = np.full(count, segment.cash)
         positions = np.full(count, float(len(segment.holdings)))
         return equity, cash, positions, np.full(count, segment.share_count)
-
-    def _with_instants(self, frame: pd.DataFrame, cycles: npt.NDArray[np.int64]) -> pd.DataFrame:
-        if not self._instants:
-            return frame
-        extra = pd.DataFrame(
-            {
-                "timestamp": np.array([i.timestamp_us for i in self._instants], dtype="datetime64[us]"),
-                "equity": [i.equity for i in self._instants],
-                "cash": [i.cash for i in self._instants],
-                "position_equity": [i.position_equity for i in self._instants],
-                "open_positions": [i.open_positions for i in self._instants],
-                "share_count": [i.share_count for i in self._instants],
-            }
-        )
-        order = np.argsort(
-            np.concatenate([cycles * 2, np.array([i.cycle * 2 + 1 for i in self._instants])]), kind="stable"
-        )
-        return pd.concat([frame, extra], ignore_index=True).iloc[order].reset_index(drop=True)

@@ -83,7 +83,7 @@ def run_plan(plan: BacktestPlan, *, progress: bool = False) -> BacktestResult:
     with _progress_bar(plan.cycle_count, progress) as advance:
         run.advance(plan.cycle_count, advance)
     _, samples = run.take_segment()
-    return BacktestResult(plan, run.state, samples)
+    return BacktestResult(plan, run.state, samples.frame)
 
 
 @contextmanager

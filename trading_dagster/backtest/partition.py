@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +25,8 @@ from trading_dagster.backtest.run import BacktestRun, Progress
 from trading_dagster.domain.error import BadInput, IntegrityError, PartitionPredecessorMissing, SnapshotOutdated
 from trading_dagster.domain.event import Event, TradePlanned
 from trading_dagster.domain.state import State
-from trading_dagster.statistics.trade_table import decisions_table, position_rows, trade_rows
+from trading_dagster.statistics.table import Table
+from trading_dagster.statistics.trade_table import decision_rows, position_rows, trade_rows
 from trading_dagster.storage.event_codec import EventDecoder, encode_event
 from trading_dagster.storage.segment import (
     GENESIS,
@@ -34,7 +37,8 @@ from trading_dagster.storage.segment import (
     write_segment,
 )
 
-TABLES = ("decisions", "trades", "positions", "equity", "messages", "plots")
+MESSAGE_COLUMNS = {"timestamp": "datetime64[us]", "message": "str"}
+PLOT_COLUMNS = {"plot": "str", "timestamp": "datetime64[us]", "value": "float64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,17 @@ class PartitionWindow:
 
 @dataclass(frozen=True, eq=False)
 class PartitionOutcome:
-    """What one partition did."""
+    """What one partition did; ``segment`` holds its tables as they were stored."""
 
     window: PartitionWindow
     cycles: int
     snapshot: Snapshot
-    tables: dict[str, pd.DataFrame]
+    segment: Mapping[str, Table]
+
+    @cached_property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return the tables as frames: decisions, trades, positions, equity, messages, plots."""
+        return {name: table.frame for name, table in self.segment.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +154,10 @@ class PartitionedBacktest:
 
     def _restore_messages(self, state: State, places: Iterable[int]) -> None:
         for place in places:
-            messages = pd.read_parquet(self.folder / self.windows[place].key / "messages.parquet")
+            path = self.folder / self.windows[place].key / "messages.parquet"
+            if not path.exists():
+                continue
+            messages = pd.read_parquet(path)
             for timestamp, text in zip(messages["timestamp"], messages["message"], strict=True):
                 state.visualisation.add_message(timestamp.to_pydatetime(), text)
 
@@ -242,42 +254,36 @@ class PartitionedBacktest:
                 "wallet": wallet_to_text({a.get_identifier(): q for a, q in run.wallet.balances.items()}),
                 "queue": tuple((flow.at.isoformat(), str(flow.amount)) for flow in run.treasury.queue),
                 "cash": str(state.portfolio.reserve.quantity),
-                "equity": float(samples["equity"].iloc[-1]) if len(samples) else state.portfolio.get_cash(),
+                "equity": float(samples.columns["equity"][-1]) if len(samples) else state.portfolio.get_cash(),
             },
         )
         return PartitionOutcome(window, len(cycles), snapshot, tables)
 
 
-def segment_tables(
-    run: BacktestRun, events: Sequence[Event], samples: pd.DataFrame, cycles: range
-) -> dict[str, pd.DataFrame]:
+def segment_tables(run: BacktestRun, events: Sequence[Event], samples: Table, cycles: range) -> dict[str, Table]:
     """Return the tables of a piece of a backtest; rows of all pieces in order are those of the whole.
 
-    ``positions`` holds the positions that the piece opened, closed or ended with, as they stood at its end.
+    ``positions`` holds the positions that the piece opened, closed or ended with, as they stood at its end; messages
+    and plots are left out when there are none.
     """
-    state, plan = run.state, run.plan
+    state, portfolio = run.state, run.state.portfolio
     planned = [(e.plan.position_id, e.plan.trade_id) for e in events if isinstance(e, TradePlanned)]
-    portfolio = state.portfolio
     touched = {position_id for position_id, _ in planned} | portfolio.open_positions.keys()
     positions = [portfolio.get_position_by_id(position_id) for position_id in sorted(touched)]
     trades = [portfolio.get_position_by_id(position_id).trades[trade_id] for position_id, trade_id in planned]
-    grid = plan.grid[cycles.start : cycles.stop]
-    decisions = decisions_table(state, samples, grid, trades=trades)
-    decisions["cycle"] += cycles.start
-    messages = state.visualisation.take_messages()
+    grid_us = run.plan.grid_us[cycles.start : cycles.stop]
     points = state.visualisation.take_points()
-    return {
-        "decisions": decisions,
+    tables = {
+        "decisions": decision_rows(state, samples, grid_us, trades, cycles.start),
         "trades": trade_rows(trades),
         "positions": position_rows(positions),
         "equity": samples,
-        "messages": pd.DataFrame(messages, columns=["timestamp", "message"]).astype(
-            {"timestamp": "datetime64[us]", "message": "str"}
-        ),
-        "plots": pd.DataFrame(points, columns=["plot", "timestamp", "value"]).astype(
-            {"plot": "str", "timestamp": "datetime64[us]", "value": "float64"}
-        ),
     }
+    notes = {
+        "messages": Table.from_rows(state.visualisation.take_messages(), MESSAGE_COLUMNS),
+        "plots": Table.from_rows([(n, t, math.nan if v is None else v) for n, t, v in points], PLOT_COLUMNS),
+    }
+    return tables | {name: table for name, table in notes.items() if len(table)}
 
 
 def hash_plan(plan: BacktestPlan) -> str:

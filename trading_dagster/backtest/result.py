@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS
 from trading_dagster.domain.time import from_unix_us
 from trading_dagster.statistics.metrics_table import calculate_advanced_metrics
 from trading_dagster.statistics.returns import (
@@ -17,8 +18,9 @@ from trading_dagster.statistics.returns import (
     calculate_daily_returns_from_curve,
     calculate_returns,
 )
+from trading_dagster.statistics.table import Table
 from trading_dagster.statistics.trade_analysis import calculate_all_summary_stats_by_side
-from trading_dagster.statistics.trade_table import decisions_table, positions_table, trades_table
+from trading_dagster.statistics.trade_table import decision_rows, positions_table, trades_table
 from trading_dagster.storage.file import write_frame, write_text
 
 if TYPE_CHECKING:
@@ -90,7 +92,8 @@ class BacktestResult:
     @cached_property
     def decisions(self) -> pd.DataFrame:
         """Return one row a decision cycle."""
-        return decisions_table(self.state, self.samples, self.plan.grid)
+        samples = Table({name: self.samples[name].to_numpy() for name in SAMPLE_COLUMNS}, SAMPLE_COLUMNS)
+        return decision_rows(self.state, samples, self.plan.grid_us, self.state.portfolio.get_all_trades()).frame
 
     @cached_property
     def buy_and_hold(self) -> pd.Series:

@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 
-import pandas as pd
-
-from trading_dagster.accounting.equity_log import EquityLog
+from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS, EquityLog
 from trading_dagster.accounting.simulated_treasury import QueuedFlow, SimulatedTreasury
 from trading_dagster.backtest.plan import BacktestPlan
 from trading_dagster.cycle import CycleHooks, DecisionCycle, TriggerChecks
@@ -21,6 +19,7 @@ from trading_dagster.domain.time import to_aware
 from trading_dagster.execution.simulated import SimulatedExecution
 from trading_dagster.execution.wallet import SimulatedWallet, check_wallet
 from trading_dagster.pricing.candle_pricing import CandleMarks, CandlePricing, FeeSchedule
+from trading_dagster.statistics.table import Table
 from trading_dagster.strategy.clock import DecisionClock
 from trading_dagster.strategy.indicator_lookup import StrategyInputIndicators
 from trading_dagster.strategy.input import StrategyInput
@@ -159,9 +158,9 @@ class BacktestRun:
             is_first = False
             self.next_cycle = index + 1
 
-    def take_segment(self) -> tuple[list[Event], pd.DataFrame]:
+    def take_segment(self) -> tuple[list[Event], Table]:
         """Return the events and equity samples since the last call."""
-        samples = self.equity_log.take_samples(self.next_cycle, self.state.portfolio)
+        samples = Table(self.equity_log.take_samples(self.next_cycle, self.state.portfolio), SAMPLE_COLUMNS)
         events = self.state.take_events()
         self.cycle.forget_events()
         check_wallet(self.state, self.wallet)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
+from trading_dagster.domain.time import to_unix_us
 from trading_dagster.domain.trade import TradeExecution, TradeFlag
+from trading_dagster.statistics.table import Table
 
 TRADE_COLUMNS: dict[str, str] = {
     "trade_id": "int64",
@@ -65,15 +67,26 @@ POSITION_COLUMNS: dict[str, str] = {
 }
 
 
+DECISION_COLUMNS: dict[str, str] = {
+    "cycle": "int64",
+    "timestamp": "datetime64[us]",
+    "buys": "int64",
+    "sells": "int64",
+    "equity": "float64",
+    "cash": "float64",
+    "messages": "str",
+}
+
+
 def trades_table(state: State) -> pd.DataFrame:
     """Return one row a trade, by id; times are naive UTC, amounts in USD, exact amounts as text.
 
     ``profit`` is what a sell realised against the average cost, NaN for buys.
     """
-    return trade_rows(state.portfolio.get_all_trades())
+    return trade_rows(state.portfolio.get_all_trades()).frame
 
 
-def trade_rows(trades: Iterable[TradeExecution]) -> pd.DataFrame:
+def trade_rows(trades: Iterable[TradeExecution]) -> Table:
     """Return one row for each of the given trades."""
     rows = []
     for trade in trades:
@@ -106,7 +119,7 @@ def trade_rows(trades: Iterable[TradeExecution]) -> pd.DataFrame:
                 f"{reserve:f}",
             )
         )
-    return _frame(rows, TRADE_COLUMNS)
+    return Table.from_rows(rows, TRADE_COLUMNS)
 
 
 @cache
@@ -116,10 +129,10 @@ def _flag_text(flags: frozenset[TradeFlag]) -> str:
 
 def positions_table(state: State) -> pd.DataFrame:
     """Return one row a position, by id; open ones are valued at the state's last prices."""
-    return position_rows(sorted(state.portfolio.get_all_positions(), key=lambda p: p.position_id))
+    return position_rows(sorted(state.portfolio.get_all_positions(), key=lambda p: p.position_id)).frame
 
 
-def position_rows(positions: Iterable[TradingPosition]) -> pd.DataFrame:
+def position_rows(positions: Iterable[TradingPosition]) -> Table:
     """Return one row for each of the given positions."""
     rows = [
         (
@@ -149,7 +162,7 @@ def position_rows(positions: Iterable[TradingPosition]) -> pd.DataFrame:
         )
         for p in positions
     ]
-    return _frame(rows, POSITION_COLUMNS)
+    return Table.from_rows(rows, POSITION_COLUMNS)
 
 
 def close_reason(position: TradingPosition) -> str:
@@ -161,44 +174,34 @@ def close_reason(position: TradingPosition) -> str:
     return position.get_last_trade().trade_type.value
 
 
-def decisions_table(
-    state: State, samples: pd.DataFrame, grid: pd.DatetimeIndex, trades: Iterable[TradeExecution] | None = None
-) -> pd.DataFrame:
+def decision_rows(
+    state: State, samples: Table, grid_us: npt.NDArray[np.int64], trades: Iterable[TradeExecution], first_cycle: int = 0
+) -> Table:
     """Return one row a decision cycle: what it planned, what it said, and equity after it.
 
     Args:
-        state: Source of trades and messages.
+        state: Source of messages.
         samples: Equity samples with columns timestamp, equity, cash.
-        grid: The decision times, naive UTC; cycle numbers count from 1 along it.
-        trades: The trades to count, None for all.
+        grid_us: The decision times, microseconds since 1970.
+        trades: The trades planned at these times.
+        first_cycle: Index of the first decision time; cycle numbers count from 1.
     """
-    table = pd.DataFrame({"cycle": np.arange(1, len(grid) + 1, dtype=np.int64), "timestamp": grid})
-    counts = {"buys": np.zeros(len(grid), dtype=np.int64), "sells": np.zeros(len(grid), dtype=np.int64)}
-    decided = [t for t in (state.portfolio.get_all_trades() if trades is None else trades) if t.is_rebalance()]
-    places = grid.get_indexer(pd.DatetimeIndex([t.opened_at for t in decided], dtype="datetime64[us]"))
-    for trade, place in zip(decided, places, strict=True):
-        if place >= 0:
-            counts["buys" if trade.is_buy() else "sells"][place] += 1
-    table["buys"], table["sells"] = counts["buys"], counts["sells"]
-    by_time = samples.drop_duplicates("timestamp", keep="first").set_index("timestamp")
-    table["equity"] = by_time["equity"].reindex(grid).to_numpy()
-    table["cash"] = by_time["cash"].reindex(grid).to_numpy()
-    messages = {time: "\n".join(texts) for time, texts in state.visualisation.messages.items()}
-    table["messages"] = [messages.get(time, "") for time in grid.to_pydatetime()] if messages else ""
-    return table
-
-
-def _frame(rows: Sequence[tuple[Any, ...]], columns: dict[str, str]) -> pd.DataFrame:
-    """Build a frame column by column with fixed types, so that an empty one has them too."""
-    values = zip(*rows, strict=True) if rows else ((),) * len(columns)
-    return pd.DataFrame(
-        {name: _column(list(column), dtype) for (name, dtype), column in zip(columns.items(), values, strict=True)}
+    counts = {True: np.zeros(len(grid_us), dtype=np.int64), False: np.zeros(len(grid_us), dtype=np.int64)}
+    for trade in trades:
+        if trade.is_rebalance():
+            counts[trade.is_buy()][np.searchsorted(grid_us, to_unix_us(trade.opened_at))] += 1
+    times = np.asarray(samples.columns["timestamp"]).view(np.int64)
+    places = np.searchsorted(times, grid_us, side="left")
+    messages = {to_unix_us(time): "\n".join(texts) for time, texts in state.visualisation.messages.items()}
+    return Table(
+        {
+            "cycle": np.arange(first_cycle + 1, first_cycle + len(grid_us) + 1, dtype=np.int64),
+            "timestamp": grid_us.view("datetime64[us]"),
+            "buys": counts[True],
+            "sells": counts[False],
+            "equity": np.asarray(samples.columns["equity"])[places],
+            "cash": np.asarray(samples.columns["cash"])[places],
+            "messages": [messages.get(time, "") for time in grid_us.tolist()] if messages else [""] * len(grid_us),
+        },
+        DECISION_COLUMNS,
     )
-
-
-def _column(values: list[Any], dtype: str) -> Any:
-    if dtype == "str":
-        return pd.array(values, dtype="str")
-    if dtype.startswith(("datetime64", "timedelta64")):
-        return np.array([np.datetime64("NaT") if v is None and dtype[0] == "d" else v for v in values], dtype=dtype)
-    return np.array(values, dtype=dtype)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from trading_dagster.statistics.table import Table
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> Path:
@@ -42,22 +43,24 @@ def write_text(text: str, path: Path) -> Path:
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> Path:
-    """Write a frame as Parquet, whole or not at all."""
-    return write_bytes(frame_to_parquet(frame), path)
+    """Write a frame as Parquet, whole or not at all; the index is not kept."""
+    return write_atomically(path, lambda temporary: frame.to_parquet(temporary, index=False, compression="zstd"))
 
 
-def frame_to_parquet(frame: pd.DataFrame) -> bytes:
-    """Return a frame as a Parquet file; equal frames give equal bytes. The index is not kept."""
-    columns = {str(name): _to_arrow(column) for name, column in frame.items()}
+ARROW_TYPES: dict[str, pa.DataType] = {
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "str": pa.string(),
+    "datetime64[us]": pa.timestamp("us"),
+    "timedelta64[us]": pa.duration("us"),
+}
+
+
+def table_to_parquet(table: Table) -> bytes:
+    """Return a table as a Parquet file; equal tables give equal bytes."""
+    columns = {name: pa.array(table.columns[name], type=ARROW_TYPES[dtype]) for name, dtype in table.types.items()}
+    texts = [name for name, dtype in table.types.items() if dtype == "str"]
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="zstd")
+    pq.write_table(pa.table(columns), sink, compression="zstd", use_dictionary=texts, write_statistics=False)
     return bytes(sink.getvalue())
-
-
-def _to_arrow(column: pd.Series) -> Any:
-    values = column.array
-    if isinstance(values, pd.arrays.ArrowStringArray):
-        return pa.array(values).cast(pa.string())
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "fiubMm":
-        return pa.array(column.to_numpy())
-    return pa.array(column.tolist())

@@ -16,11 +16,10 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 
-import pandas as pd
-
 from trading_dagster.domain.error import LedgerError
+from trading_dagster.statistics.table import Table
 from trading_dagster.storage.event_codec import SCHEMA_VERSION
-from trading_dagster.storage.file import frame_to_parquet
+from trading_dagster.storage.file import table_to_parquet
 
 SNAPSHOT_FILE = "snapshot.json"
 LEDGER_FILE = "ledger.jsonl"
@@ -60,14 +59,14 @@ class Snapshot:
 
 
 def write_segment(
-    folder: Path, *, lines: Iterable[str], tables: Mapping[str, pd.DataFrame], snapshot: Mapping[str, object]
+    folder: Path, *, lines: Iterable[str], tables: Mapping[str, Table], snapshot: Mapping[str, object]
 ) -> Snapshot:
     """Write a segment into ``folder``, replacing an older one; returns its snapshot.
 
     Args:
         folder: Appears whole or not at all.
         lines: Encoded events.
-        tables: Frames by name; each becomes ``<name>.parquet``.
+        tables: Tables by name; each becomes ``<name>.parquet``.
         snapshot: The snapshot's fields except the hashes of what is written here.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +74,7 @@ def write_segment(
     temporary.chmod(0o755)
     try:
         files = {LEDGER_FILE: "".join(f"{line}\n" for line in lines).encode()}
-        files |= {f"{name}.parquet": frame_to_parquet(tables[name]) for name in sorted(tables)}
+        files |= {f"{name}.parquet": table_to_parquet(tables[name]) for name in sorted(tables)}
         hashes = {name: _digest(content) for name, content in files.items()}
         made = Snapshot(**snapshot, ledger_hash=hashes.pop(LEDGER_FILE), table_hashes=hashes)  # type: ignore[arg-type]
         files[SNAPSHOT_FILE] = json.dumps(asdict(made), indent=1, sort_keys=True).encode()

@@ -22,7 +22,10 @@ class StrategyParameters(Mapping[str, Any]):
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         """Take the values and check the types of those the engine reads."""
-        object.__setattr__(self, "_values", {name: _checked(name, value) for name, value in values.items()})
+        checked = {name: _checked(name, value) for name, value in values.items()}
+        object.__setattr__(self, "_values", checked)
+        # Decisions read parameters at every cycle: as plain attributes they cost nothing; methods keep their names.
+        self.__dict__.update({name: value for name, value in checked.items() if not hasattr(type(self), name)})
 
     _values: dict[str, Any]
 

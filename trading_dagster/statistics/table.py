@@ -1,0 +1,54 @@
+"""Tables as typed columns: cheap to make and to store, turned into a frame only when somebody looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Column: TypeAlias = "Sequence[Any] | npt.NDArray[Any]"
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of equal length by name.
+
+    Args:
+        columns: Values; None is a missing text, time or duration.
+        types: Type of each column: int64, float64, bool, str, datetime64[us] (naive UTC) or timedelta64[us].
+    """
+
+    columns: Mapping[str, Column]
+    types: Mapping[str, str]
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Sequence[Any]], types: Mapping[str, str]) -> Table:
+        """Make a table of rows, each with a value for every type in order."""
+        values: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else ((),) * len(types)
+        return cls(dict(zip(types, values, strict=True)), types)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(next(iter(self.columns.values()), ()))
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """Return the table as a frame with these types."""
+        return pd.DataFrame({name: as_array(self.columns[name], dtype) for name, dtype in self.types.items()})
+
+
+def as_array(values: Column, dtype: str) -> Any:
+    """Return values as an array of a type, missing times as NaT."""
+    if isinstance(values, np.ndarray):
+        return values
+    if dtype == "str":
+        return pd.array(list(values), dtype="str")
+    if dtype.startswith(("datetime64", "timedelta64")):
+        missing = np.datetime64("NaT") if dtype[0] == "d" else np.timedelta64("NaT")
+        return np.array([missing if value is None else value for value in values], dtype=dtype)
+    return np.array(values, dtype=dtype)
