@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from itertools import accumulate
 from typing import TypeAlias
 
 import numpy as np
@@ -62,12 +61,12 @@ def calculate_compounding_realised_trading_profitability(
     is kept. Positions that closed before the start, in a warm-up before ``mark_ready``, do not count.
     """
     start, end = state.get_strategy_time_range()
-    returns = calculate_size_relative_realised_trading_returns(state, predicate)
     points: list[tuple[datetime, float]] = [] if start is None else [(start, 0.0)]
-    if start is not None:
-        returns = returns[returns.index >= pd.Timestamp(start)]
-    growth = accumulate((1.0 + value for value in returns), lambda wealth, factor: wealth * factor)
-    points += [(at.to_pydatetime(), wealth - 1.0) for at, wealth in zip(returns.index, growth, strict=True)]
+    wealth = 1.0
+    for at, position in closed_in_order(state.portfolio.get_all_positions(), predicate):
+        if start is None or at >= start:
+            wealth *= 1.0 + position.get_size_relative_realised_profit_percent()
+            points.append((at, wealth - 1.0))
     if end is not None and points and end > points[-1][0]:
         points.append((end, points[-1][1]))
     series = _series(points)
