@@ -18,7 +18,7 @@
       TradeError                     a trade that may not be planned or executed
         NotEnoughMoney, NotEnoughCashForBuys, TooSmallTrade, OutOfSimulatedBalance, BacktestExecutionFailed ...
       LedgerError                    the ledger or a snapshot is inconsistent
-        SnapshotOutdated, PartitionPredecessorMissing, AccountingMismatch
+        StorageFailed, SnapshotOutdated, PartitionPredecessorMissing, AccountingMismatch
 
 Errors that ported strategies catch as ``AssertionError`` derive from it as well.
 """
@@ -238,6 +238,10 @@ class SerialisationRefused(LedgerError):
 
 class AccountingMismatch(LedgerError):
     """Ledger and wallet disagree."""
+
+
+class StorageFailed(LedgerError):
+    """A file could not be written: the disk is full, or the folder may not be written to."""
 
 
 class SnapshotOutdated(LedgerError):

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from trading_dagster.domain.error import LedgerError
+from trading_dagster.domain.error import LedgerError, StorageFailed
 from trading_dagster.statistics.table import Table
 from trading_dagster.storage.event_codec import SCHEMA_VERSION
 from trading_dagster.storage.file import table_to_parquet
@@ -68,7 +68,22 @@ def write_segment(
         lines: Encoded events.
         tables: Tables by name; each becomes ``<name>.parquet``.
         snapshot: The snapshot's fields except the hashes of what is written here.
+
+    Raises:
+        StorageFailed: the disk is full or the folder cannot be written to; an older segment is still there.
     """
+    try:
+        return _write_segment(folder, lines, tables, snapshot)
+    except OSError as error:
+        raise StorageFailed(
+            f"Cannot write {folder}: {error}. Free space or choose another folder, then run this part again; "
+            "the parts before it are kept"
+        ) from error
+
+
+def _write_segment(
+    folder: Path, lines: Iterable[str], tables: Mapping[str, Table], snapshot: Mapping[str, object]
+) -> Snapshot:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp"))
     temporary.chmod(0o755)

@@ -1,0 +1,103 @@
+"""Segments on disk are whole or absent, whatever happens while they are written."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trading_dagster.domain.error import LedgerError, StorageFailed
+from trading_dagster.statistics.table import Table
+from trading_dagster.storage.segment import GENESIS, read_lines, read_snapshot, write_segment
+
+TYPES = {"n": "int64", "text": "str", "x": "float64"}
+FIELDS = {
+    "began_from": GENESIS,
+    "plan_hash": "plan",
+    "next_cycle": 3,
+    "wallet": {"1-0x01": "12.5"},
+    "queue": (("2021-01-01T00:00:00", "500"),),
+    "cash": "12.5",
+    "equity": 12.5,
+}
+
+
+def write(folder: Path, count: int = 3):
+    rows = [(n, f"row {n}", n / 3) for n in range(count)]
+    return write_segment(
+        folder,
+        lines=[json.dumps({"n": n}) for n in range(count)],
+        tables={"rows": Table.from_rows(rows, TYPES)},
+        snapshot=FIELDS,
+    )
+
+
+def test_segment_reads_back_as_it_was_written(tmp_path):
+    written = write(tmp_path / "a")
+    assert read_snapshot(tmp_path / "a") == written
+    assert read_lines(tmp_path / "a", written) == ['{"n": 0}', '{"n": 1}', '{"n": 2}']
+
+
+def test_equal_content_gives_equal_hashes_and_other_content_another(tmp_path):
+    assert write(tmp_path / "a").hash() == write(tmp_path / "b").hash()
+    assert write(tmp_path / "a").hash() != write(tmp_path / "b", count=4).hash()
+
+
+def test_segment_that_was_never_written_has_no_snapshot(tmp_path):
+    assert read_snapshot(tmp_path / "none") is None
+
+
+def test_rewriting_replaces_the_whole_folder(tmp_path):
+    write(tmp_path / "a")
+    (tmp_path / "a" / "stray.txt").write_text("old")
+    written = write(tmp_path / "a", count=5)
+    assert read_snapshot(tmp_path / "a") == written
+    assert not (tmp_path / "a" / "stray.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_unreadable_snapshot_says_which_and_what_to_do(tmp_path):
+    write(tmp_path / "a")
+    (tmp_path / "a" / "snapshot.json").write_text('{"began_from": ')
+    with pytest.raises(LedgerError, match=r"a/snapshot\.json cannot be read .* delete .* and run it again"):
+        read_snapshot(tmp_path / "a")
+
+
+def test_snapshot_of_another_schema_is_refused(tmp_path):
+    write(tmp_path / "a")
+    path = tmp_path / "a" / "snapshot.json"
+    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    with pytest.raises(LedgerError, match="schema 99"):
+        read_snapshot(tmp_path / "a")
+
+
+def test_folder_that_cannot_be_made_is_reported(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageFailed, match="Free space or choose another folder"):
+        write(tmp_path / "file" / "a")
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from storage.test_segment import write
+from trading_dagster.domain.error import StorageFailed
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+try:
+    write(Path({folder!r}), count=5_000)
+except StorageFailed as error:
+    print("refused:", error)
+"""
+
+
+def test_full_disk_leaves_the_older_segment_and_no_debris(tmp_path):
+    """The file-size limit of a process makes writes fail in the middle, as a full disk does."""
+    before = write(tmp_path / "a")
+    code = FULL_DISK.format(tests=str(Path(__file__).parents[1]), folder=str(tmp_path / "a"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("refused: Cannot write"), done
+    assert read_snapshot(tmp_path / "a") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
