@@ -21,8 +21,9 @@ from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.strategy.indicator_binding import IndicatorSource
 from trading_dagster.strategy.indicator_cache import DiskIndicatorCache, MemoryIndicatorCache
 from trading_dagster.strategy.indicator_calculation import calculate_indicators
+from trading_dagster.strategy.indicator_code import Unfingerprintable
 from trading_dagster.strategy.indicator_definition import IndicatorSet
-from trading_dagster.strategy.indicator_fingerprint import Unfingerprintable, fingerprint
+from trading_dagster.strategy.indicator_fingerprint import fingerprint
 from trading_dagster.strategy.indicator_registry import IndicatorRegistry
 
 START = datetime(2024, 1, 1)

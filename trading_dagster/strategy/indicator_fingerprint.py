@@ -16,44 +16,30 @@ import dis
 import functools
 import hashlib
 import importlib
-import importlib.metadata
-import importlib.util
 import io
 import logging
 import pickle
-import platform
-import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-# fmt: off
-LIBRARIES = frozenset((
-    "joblib", "networkx", "numba", "numexpr", "numpy", "pandas", "patsy", "polars", "pyarrow", "pytz", "scipy",
-    "sklearn", "statsmodels", "talib", "tqdm",
-))
-"""Packages of which the version stands for the code; others are followed into their functions."""
+from trading_dagster.strategy.indicator_code import (
+    IMPURE_ATTRIBUTES,
+    IMPURE_BUILTINS,
+    Unfingerprintable,
+    global_names,
+    imported_modules,
+    is_library,
+    refuse_impure,
+    version_of,
+)
 
-IMPURE_BUILTINS = frozenset((
-    "__import__", "compile", "eval", "exec", "globals", "input", "locals", "open", "vars",
-))
-IMPURE_MODULES = frozenset((
-    "aiohttp", "asyncio", "ccxt", "duckdb", "ftplib", "glob", "http", "httpx", "io", "os", "pathlib", "random",
-    "requests", "secrets", "shutil", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time",
-    "urllib", "urllib3", "uuid", "web3",
-))
-IMPURE_ATTRIBUTES = frozenset((
-    "fromfile", "genfromtxt", "loadtxt", "memmap", "now", "random", "read_bytes", "read_clipboard", "read_csv",
-    "read_excel", "read_feather", "read_fwf", "read_hdf", "read_html", "read_json", "read_orc", "read_parquet",
-    "read_pickle", "read_sql", "read_sql_query", "read_sql_table", "read_table", "read_text", "read_xml", "today",
-    "urlopen", "utcnow",
-))
+# fmt: off
 _CLASS_NOISE = frozenset((
     "__abstractmethods__", "__annotations__", "__annotations_cache__", "__callable_proto_members_only__",
     "__dataclass_fields__", "__dataclass_params__", "__dict__", "__doc__", "__firstlineno__", "__module__",
@@ -65,10 +51,6 @@ _CLASS_NOISE = frozenset((
 _PLAIN = (bool, int, str, bytes, type(None), type(...), type(NotImplemented), Decimal, range, slice)
 _TIMES = (dt.datetime, dt.date, dt.time, dt.timedelta, dt.timezone)
 _NATIVE = (types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType, np.ufunc)
-
-
-class Unfingerprintable(Exception):
-    """A value whose influence on a result cannot be hashed; the message says which."""
 
 
 def fingerprint(*values: object, is_strict: bool = True) -> str:
@@ -85,13 +67,6 @@ def fingerprint(*values: object, is_strict: bool = True) -> str:
     for value in values:
         writer.write(value)
     return writer.hexdigest()
-
-
-@functools.cache
-def library_versions() -> str:
-    """Return the versions of Python and of the libraries every indicator may rest on."""
-    names = ("numpy", "pandas", "TA-Lib")
-    return " ".join((sys.version, platform.machine(), *(f"{name} {_distribution_version(name)}" for name in names)))
 
 
 class _Writer:
@@ -186,7 +161,7 @@ class _Writer:
         elif isinstance(value, types.ModuleType):
             self._write_module(value, ())
         elif isinstance(getattr(value, "py_func", None), types.FunctionType):  # compiled by numba
-            self._write_all("compiled", (value.py_func, str(type(value)), _version_of(type(value).__module__)))
+            self._write_all("compiled", (value.py_func, str(type(value)), version_of(type(value).__module__)))
         elif isinstance(getattr(value, "__wrapped__", None), types.FunctionType):  # functools.cache and the like
             self._write_all("wrapper", (value.__wrapped__, str(type(value))))
         elif isinstance(value, _NATIVE) or _is_native_function(value):
@@ -202,19 +177,19 @@ class _Writer:
         if (module == "builtins" and name in IMPURE_BUILTINS) or module == "_io":
             self._refuse(f"{module}.{name} reads what no key can cover")
         if self._is_strict:
-            _refuse_impure(module)
+            refuse_impure(module)
         if owner is not None and not isinstance(owner, types.ModuleType | type):
             self.write(owner)
         if isinstance(value, np.ufunc) and getattr(np, value.__name__, None) is not value:
             self._refuse(f"{value!r} may hide a Python function")
-        self._put("native", f"{module}.{name} {_version_of(module)}")
+        self._put("native", f"{module}.{name} {version_of(module)}")
 
     def _write_function(self, function: types.FunctionType) -> None:
         module = function.__module__ or ""
-        if _is_library(module):
+        if is_library(module):
             if self._is_strict:
-                _refuse_impure(module)
-            self._put("library function", f"{module}.{function.__qualname__} {_version_of(module)}")
+                refuse_impure(module)
+            self._put("library function", f"{module}.{function.__qualname__} {version_of(module)}")
             self._write_all("closure", (cell.cell_contents for cell in function.__closure__ or ()))
             return
         self._put("function")
@@ -246,15 +221,15 @@ class _Writer:
                 self._write_code(constant, scope)
             else:
                 self.write(constant)
-        for name in _global_names(code):
+        for name in global_names(code):
             self._put("global", name)
             if name in scope:
                 self._write_used(scope[name], code)
             elif name in IMPURE_BUILTINS:
                 self._refuse(f"{code.co_qualname} calls {name}()")
-        for name in _imported_modules(code, scope):
+        for name in imported_modules(code, scope):
             if self._is_strict:
-                _refuse_impure(name)
+                refuse_impure(name)
             try:
                 self._write_module(importlib.import_module(name), code.co_names)
             except ImportError:
@@ -270,10 +245,10 @@ class _Writer:
     def _write_module(self, module: types.ModuleType, names: tuple[str, ...]) -> None:
         name = module.__name__
         if self._is_strict:
-            _refuse_impure(name)
+            refuse_impure(name)
         self._put("module", name)
-        if _is_library(name):
-            self._put("version", _version_of(name))
+        if is_library(name):
+            self._put("version", version_of(name))
             return
         if (id(module), names) in self._modules:
             return
@@ -289,10 +264,10 @@ class _Writer:
 
     def _write_class(self, kind: type) -> None:
         module = kind.__module__
-        if _is_library(module):
+        if is_library(module):
             if self._is_strict:
-                _refuse_impure(module)
-            self._put("library class", f"{module}.{kind.__qualname__} {_version_of(module)}")
+                refuse_impure(module)
+            self._put("library class", f"{module}.{kind.__qualname__} {version_of(module)}")
             return
         self._put("class", f"{module}.{kind.__qualname__}")
         self._write_all("bases", kind.__bases__)
@@ -311,7 +286,7 @@ class _Writer:
             self._put("typing", repr(value))
             return
         if self._is_strict:
-            _refuse_impure(kind.__module__)
+            refuse_impure(kind.__module__)
         self.write(kind)
         raw = io.BytesIO()
         try:
@@ -350,26 +325,6 @@ def _parts_of(value: Any) -> tuple[object, ...]:
     return (value.func if isinstance(value, functools.cached_property) else value.__func__,)
 
 
-def _global_names(code: types.CodeType) -> list[str]:
-    return list(dict.fromkeys(i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")))
-
-
-def _imported_modules(code: types.CodeType, scope: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the full names of the modules that code imports when it runs."""
-    constants: list[Any] = []
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
-            constants.append(instruction.argval)
-        elif instruction.opname == "IMPORT_NAME":
-            level = constants[-2] if len(constants) > 1 and isinstance(constants[-2], int) else 0
-            name = str(instruction.argval)
-            if level:
-                yield importlib.util.resolve_name("." * level + name, scope.get("__package__") or "")
-            else:
-                yield name
-                yield name.partition(".")[0]
-
-
 def _is_native_function(value: object) -> bool:
     kind = type(value)
     return callable(value) and kind.__name__ in (
@@ -377,36 +332,3 @@ def _is_native_function(value: object) -> bool:
         "fused_cython_function",
         "_ArrayFunctionDispatcher",
     )
-
-
-def _is_library(module: str) -> bool:
-    top = module.partition(".")[0]
-    return top in LIBRARIES or top == "builtins" or (top in sys.stdlib_module_names and top != "__main__")
-
-
-def _refuse_impure(module: str) -> None:
-    if module.partition(".")[0] in IMPURE_MODULES or module.startswith("numpy.random"):
-        raise Unfingerprintable(f"module {module} reads what no key can cover: files, clocks, networks or chance")
-
-
-@functools.cache
-def _version_of(module: str) -> str:
-    """Return what stands for a module's code: its version, else a hash of its file."""
-    top = module.partition(".")[0]
-    if top in sys.stdlib_module_names:
-        return ""  # the version of Python is in every key
-    loaded = sys.modules.get(top)
-    version = getattr(loaded, "__version__", None) or _distribution_version(top)
-    if version:
-        return str(version)
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if not file:
-        raise Unfingerprintable(f"module {module} has neither version nor file")
-    return hashlib.blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()
-
-
-def _distribution_version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

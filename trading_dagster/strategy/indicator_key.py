@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable
 from weakref import WeakKeyDictionary
@@ -10,8 +11,9 @@ from trading_dagster.domain.identifier import TradingPairIdentifier
 from trading_dagster.market.panel import CandlePanel
 from trading_dagster.strategy.indicator_binding import IndicatorSource
 from trading_dagster.strategy.indicator_calculation import IndicatorTask, calculate_task
+from trading_dagster.strategy.indicator_code import Unfingerprintable, library_versions
 from trading_dagster.strategy.indicator_definition import IndicatorDefinition
-from trading_dagster.strategy.indicator_fingerprint import Unfingerprintable, fingerprint, library_versions
+from trading_dagster.strategy.indicator_fingerprint import fingerprint
 from trading_dagster.strategy.indicator_resolver import IndicatorUniverse
 from trading_dagster.strategy.indicator_result import IndicatorResult, IndicatorResults
 
@@ -27,7 +29,6 @@ class IndicatorKeys:
     """
 
     def __init__(self) -> None:
-        self._engine: str | None = None
         self._functions: WeakKeyDictionary[IndicatorResults, dict[str, str | None]] = WeakKeyDictionary()
         self._dependencies: WeakKeyDictionary[IndicatorResults, dict[str, str]] = WeakKeyDictionary()
         self._keys: WeakKeyDictionary[IndicatorResults, dict[tuple[str, int | None], str]] = WeakKeyDictionary()
@@ -67,14 +68,12 @@ class IndicatorKeys:
         context = {"execution_context": indicators.execution_context, "timestamp": indicators.timestamp}
         named = {name: value for name, value in context.items() if name in definition.binding.context}
         try:
-            if self._engine is None:
-                self._engine = fingerprint(calculate_task, type(task.universe), CandlePanel, is_strict=False)
             binding = definition.binding
             called = (definition.source, binding.positional, dict(binding.columns), definition.parameters, named)
             own = fingerprint(definition.func, called)
         except Unfingerprintable:
             return None
-        return _digest((FORMAT, library_versions(), self._engine, own))
+        return _digest((FORMAT, library_versions(), _engine_key(type(task.universe)), own))
 
     def _input(self, task: IndicatorTask) -> list[str]:
         if task.pair is None:
@@ -118,6 +117,12 @@ class IndicatorKeys:
                 if label in labels
             )
         return known[definition.label]
+
+
+@functools.cache
+def _engine_key(universe_type: type) -> str:
+    """Return a key of the engine's own code that shapes what functions get."""
+    return fingerprint(calculate_task, universe_type, CandlePanel, is_strict=False)
 
 
 def pair_identity(pair: TradingPairIdentifier) -> str:
