@@ -1,5 +1,6 @@
 """A panel holds exactly the rows it was given, and gaps are filled by the rule and no further."""
 
+import tracemalloc
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -186,3 +187,19 @@ def test_panels_of_different_pairs_and_spans_merge():
     assert merged.frame(1).equals(early.frame(1))
     assert merged.frame(2).equals(late.frame(2))
     assert from_unix_us(merged.start_us) == START
+
+
+def test_building_in_batches_needs_little_more_memory_than_the_panel():
+    pairs, bars = 200, 5_000
+    cells = pairs * bars
+    values = np.ones(bars)
+    tracemalloc.start()
+    builder = PanelBuilder(bucket=TimeBucket.h1, pair_ids=range(pairs), start=START, end=START + HOUR * bars)
+    times = timestamps_us(pd.DataFrame({"timestamp": pd.date_range(START, periods=bars, freq="1h", unit="us")}), "")
+    for pair_id in range(pairs):
+        builder.add(np.full(bars, pair_id), times, dict.fromkeys(OHLCV, values))
+    panel = builder.build(ForwardFill())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert panel.exists.all()
+    assert peak < cells * (5 * 8 + 2) * 1.2

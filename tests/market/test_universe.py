@@ -232,3 +232,46 @@ def test_ported_strategies_read_frames():
 def test_two_reserves_are_refused():
     with pytest.raises(BadInput, match="exactly one reserve"):
         replace(make_universe(), reserve_assets=(USDC, WETH))
+
+
+def test_candles_stop_loss_feed_and_tvl_are_filled_alike():
+    hourly = generate_fixed_price_candles(TimeBucket.h1, START, END, {WETH_USDC: 1800, AAVE_USDC: 300})
+    weekly = generate_tvl_candles(TimeBucket.d7, datetime(2021, 5, 31), END, pair_id=555)
+    universe = TradingStrategyUniverse.create_from_dataset(
+        make_dataset(
+            candles=make_dataset().candles.drop(index=[5, 6, 10, 11, 12]),
+            backtest_stop_loss_candles=hourly.drop(index=[100, 101]),
+            backtest_stop_loss_time_bucket=TimeBucket.h1,
+            liquidity=weekly.drop(index=[2]),
+            liquidity_time_bucket=TimeBucket.d7,
+        ),
+        forward_fill=True,
+    )
+    assert universe.candles.forward_filled[0].nonzero()[0].tolist() == [5, 6]
+    assert universe.stop_loss_candles.forward_filled[0].nonzero()[0].tolist() == [100, 101]
+    assert universe.liquidity.forward_filled[0].nonzero()[0].tolist() == [2]
+
+
+def test_pool_on_two_chains_needs_the_chain():
+    base_usdc, base_weth = (replace(token, chain_id=ChainId.base) for token in (USDC, WETH))
+    twin = replace(WETH_USDC, base=base_weth, quote=base_usdc, internal_id=1)
+    dataset = make_dataset(pairs=(WETH_USDC, AAVE_USDC, twin))
+    pairs = TradingStrategyUniverse.create_from_dataset(dataset, USDC).data_universe.pairs
+    assert pairs.get_pair_by_smart_contract("0x11", ChainId.base) is twin
+    with pytest.raises(BadInput, match=r"on chains \[1, 8453\]"):
+        pairs.get_pair_by_smart_contract("0x11")
+    with pytest.raises(BadInput, match="give chain_id"):
+        pairs.get_asset_by_address("0x02")
+    assert pairs.get_asset_by_address("0x02", ChainId.base) == base_weth
+
+
+def test_panel_handed_in_is_aligned_to_the_pairs():
+    dataset = make_dataset()
+    panel = TradingStrategyUniverse.create_from_dataset(dataset).candles
+    turned = TradingStrategyUniverse.create_from_dataset(make_dataset(candles=panel, pairs=(AAVE_USDC, WETH_USDC)))
+    assert turned.candles.pair_ids == (556, 555)
+    assert turned.candles.frame(555).equals(panel.frame(555))
+    with pytest.raises(UnknownPair, match="555"):
+        make_universe(candles=panel, pairs=(AAVE_USDC,))
+    with pytest.raises(CandleContractBroken, match="panel of 1d candles, not 1h"):
+        make_universe(candles=panel, time_bucket=TimeBucket.h1)

@@ -21,8 +21,9 @@ from pyarrow import acero
 
 from trading_dagster.domain.error import BadInput, CandleContractBroken, MarketDataMissing
 from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
-from trading_dagster.market.contract import OHLCV, Candles, Integers
+from trading_dagster.market.contract import Candles
 from trading_dagster.market.exchange import split_ticker
+from trading_dagster.market.panel import OHLCV, Integers
 
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".gz": "csv", ".feather": "feather", ".arrow": "feather"}
 TIME_NAMES = ("timestamp", "date", "datetime", "time", "open_time", "__index_level_0__")

@@ -8,23 +8,16 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from trading_dagster.domain.error import CandleContractBroken
 from trading_dagster.domain.time import GRID_ORIGIN, UNIX_EPOCH, TimeBucket, from_unix_us
-
-Floats: TypeAlias = npt.NDArray[np.float64]
-Flags: TypeAlias = npt.NDArray[np.bool_]
-Integers: TypeAlias = npt.NDArray[np.int64]
+from trading_dagster.market.panel import OHLCV, ONE_US, PRICE_COLUMNS, Flags, Floats, Integers
 
 Candles: TypeAlias = pd.DataFrame
 """One row a candle: ``timestamp`` (open time, naive UTC), ``pair`` (BASE/QUOTE) or ``pair_id``, ``open``, ``high``,
 ``low``, ``close`` (float64, above zero), ``volume`` (float64, base units, not negative); the times of a pair ascend."""
 
-PRICE_COLUMNS = ("open", "high", "low", "close")
-OHLCV = (*PRICE_COLUMNS, "volume")
-ONE_US = timedelta(microseconds=1)
 ORIGIN_US = (UNIX_EPOCH - GRID_ORIGIN) // ONE_US
 SHOWN = 3
 

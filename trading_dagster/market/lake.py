@@ -20,8 +20,9 @@ import pandas as pd
 
 from trading_dagster.domain.error import BadInput, MarketDataMissing
 from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
-from trading_dagster.market.contract import OHLCV, Candles
+from trading_dagster.market.contract import Candles
 from trading_dagster.market.month_file import Interval, MonthContent, hash_rows, market_key, read_footer, read_month
+from trading_dagster.market.panel import OHLCV
 from trading_dagster.market.source import Market
 
 LAKE_VARIABLE = "TRADING_DAGSTER_LAKE"

@@ -15,7 +15,7 @@ from trading_dagster.domain.error import BadInput
 from trading_dagster.domain.identifier import HumanReadableTradingPairDescription
 from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
 from trading_dagster.market.atomic_file import exclusive, write_json_atomically
-from trading_dagster.market.contract import OHLCV, Candles, check_candles
+from trading_dagster.market.contract import Candles, check_candles
 from trading_dagster.market.lake import MONTH_FILES, Lake, months_between
 from trading_dagster.market.month_file import (
     Coverage,
@@ -28,6 +28,7 @@ from trading_dagster.market.month_file import (
     read_month,
     write_month,
 )
+from trading_dagster.market.panel import OHLCV
 from trading_dagster.market.quality import drop_broken_candles
 from trading_dagster.market.source import CandleSource, Market, find_markets, group_markets
 

@@ -14,11 +14,11 @@ from tqdm.auto import tqdm
 from trading_dagster.domain.error import BadInput, MarketDataMissing
 from trading_dagster.domain.identifier import HumanReadableTradingPairDescription, TradingPairIdentifier
 from trading_dagster.domain.time import TimeBucket, require_naive_utc
-from trading_dagster.market.contract import OHLCV, PRICE_COLUMNS, Candles, check_candles, timestamps_us
+from trading_dagster.market.contract import Candles, check_candles, timestamps_us
 from trading_dagster.market.dataset import Dataset, UniverseOptions
 from trading_dagster.market.exchange import Exchange, format_description
 from trading_dagster.market.file_source import EmbeddedSample
-from trading_dagster.market.panel import CandlePanel
+from trading_dagster.market.panel import OHLCV, PRICE_COLUMNS, CandlePanel
 from trading_dagster.market.panel_builder import PanelBuilder, merge_panels, refuse_sparse
 from trading_dagster.market.resample import resample_panel
 from trading_dagster.market.source import (

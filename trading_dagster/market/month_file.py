@@ -21,8 +21,9 @@ from trading_dagster.domain.error import CandleContractBroken
 from trading_dagster.domain.identifier import ChainId
 from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
 from trading_dagster.market.atomic_file import write_atomically
-from trading_dagster.market.contract import OHLCV, Candles
+from trading_dagster.market.contract import Candles
 from trading_dagster.market.identifier_json import pair_from_json, pair_to_json
+from trading_dagster.market.panel import OHLCV
 from trading_dagster.market.source import Market
 
 FOOTER_KEY = b"trading_dagster"

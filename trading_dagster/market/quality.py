@@ -9,12 +9,7 @@ import pandas as pd
 
 from trading_dagster.domain.time import TimeBucket, to_unix_us
 from trading_dagster.market.contract import (
-    OHLCV,
-    PRICE_COLUMNS,
     Candles,
-    Flags,
-    Floats,
-    Integers,
     bucket_width_us,
     duplicated_rows,
     floor_to_bucket,
@@ -22,6 +17,7 @@ from trading_dagster.market.contract import (
     pair_codes,
     timestamps_us,
 )
+from trading_dagster.market.panel import OHLCV, PRICE_COLUMNS, Flags, Floats, Integers
 
 JUMP_FACTOR = 1.5
 SPIKE_FACTOR = 2.0

@@ -10,10 +10,7 @@ import pandas as pd
 from trading_dagster.domain.error import BadInput
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.market.contract import (
-    OHLCV,
     Candles,
-    Floats,
-    Integers,
     bucket_width_us,
     duplicated_rows,
     floor_to_bucket,
@@ -21,7 +18,7 @@ from trading_dagster.market.contract import (
     pair_codes,
     timestamps_us,
 )
-from trading_dagster.market.panel import CandlePanel
+from trading_dagster.market.panel import OHLCV, CandlePanel, Floats, Integers
 
 ROW_CELLS = 4_000_000
 Reduction = Callable[[Floats, Integers], Floats]

@@ -17,7 +17,7 @@ import pandas as pd
 from trading_dagster.domain.error import BadInput, MarketDataMissing
 from trading_dagster.domain.identifier import AssetIdentifier, ChainId, TradingPairIdentifier
 from trading_dagster.domain.time import TimeBucket, require_naive_utc
-from trading_dagster.market.contract import OHLCV, Candles
+from trading_dagster.market.contract import Candles
 from trading_dagster.market.dataset import Dataset
 from trading_dagster.market.exchange import Exchange, pseudo_address
 from trading_dagster.market.lending import (
@@ -27,6 +27,7 @@ from trading_dagster.market.lending import (
     LendingUniverse,
     make_reserve_tokens,
 )
+from trading_dagster.market.panel import OHLCV
 from trading_dagster.market.universe import TradingStrategyUniverse
 
 RATES = {"supply": LendingCandleType.supply_apr, "variable": LendingCandleType.variable_borrow_apr}

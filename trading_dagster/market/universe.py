@@ -106,7 +106,8 @@ class TradingStrategyUniverse:
             reserve_asset: The reserve token, its address or its symbol; None takes the quote all pairs share.
             forward_fill: Fill gaps of candles, stop-loss candles and TVL; see `ForwardFill`.
             forward_fill_until: Fill also after a pair's last candle, up to here.
-            forward_fill_tolerance: Longest gap to fill; None takes the price delay tolerance.
+            forward_fill_tolerance: Longest gap to fill; None takes the price delay tolerance, or by default that of the
+                bucket filled.
             primary_chain: None takes the chain of the reserve.
             price_data_delay_tolerance: How old a price may be; None is the default of the bucket.
 
@@ -117,16 +118,18 @@ class TradingStrategyUniverse:
         pairs = number_pairs(dataset.pairs)
         reserve = _choose_reserve(PairUniverse(pairs, dataset.exchanges), reserve_asset)
         bucket = dataset.time_bucket
-        fill = None
-        if forward_fill:
-            delay = price_data_delay_tolerance or default_delay_tolerance(bucket)
-            fill = ForwardFill(forward_fill_until, delay if forward_fill_tolerance is None else forward_fill_tolerance)
+
+        def fill_of(width: TimeBucket) -> ForwardFill | None:
+            longest = forward_fill_tolerance
+            if longest is None:
+                longest = price_data_delay_tolerance or default_delay_tolerance(width)
+            return ForwardFill(forward_fill_until, longest) if forward_fill else None
 
         def panel(name: str, candles: CandleInput | None, width: TimeBucket | None) -> CandlePanel | None:
             if candles is None:
                 return None
-            is_tvl = name == "liquidity"
-            return to_panel(candles, width or bucket, pairs, fill=fill, source_name=name, is_tvl=is_tvl)
+            own = width or bucket
+            return to_panel(candles, own, pairs, fill=fill_of(own), source_name=name, is_tvl=name == "liquidity")
 
         candles = panel("candles", dataset.candles, bucket)
         assert candles is not None
