@@ -82,8 +82,8 @@ def run_plan(plan: BacktestPlan, *, progress: bool = False) -> BacktestResult:
     run = BacktestRun(plan)
     with _progress_bar(plan.cycle_count, progress) as advance:
         run.advance(plan.cycle_count, advance)
-    _, samples = run.take_segment()
-    return BacktestResult(plan, run.state, samples.frame)
+    events, samples = run.take_segment()
+    return BacktestResult(plan, run.state, samples.frame, events)
 
 
 @contextmanager

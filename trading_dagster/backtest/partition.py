@@ -146,11 +146,12 @@ class PartitionedBacktest:
         if places[0] != 0:
             raise PartitionPredecessorMissing(f"A result begins at the first partition {self.windows[0].key}")
         lines, _ = self._chain(places[-1] + 1)
-        state = State.replay(self._decode(lines))
+        events = self._decode(lines)
+        state = State.replay(events)
         run = BacktestRun(self.plan, state, self._cycles(self.windows[places[-1]]).stop)
         frames = [pd.read_parquet(self.folder / self.windows[place].key / "equity.parquet") for place in places]
         self._restore_messages(state, places)
-        return BacktestResult(self.plan, run.state, pd.concat(frames, ignore_index=True))
+        return BacktestResult(self.plan, run.state, pd.concat(frames, ignore_index=True), events)
 
     def _restore_messages(self, state: State, places: Iterable[int]) -> None:
         for place in places:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,11 +22,13 @@ from trading_dagster.statistics.returns import (
 from trading_dagster.statistics.table import Table
 from trading_dagster.statistics.trade_analysis import calculate_all_summary_stats_by_side
 from trading_dagster.statistics.trade_table import decision_rows, positions_table, trades_table
+from trading_dagster.storage.event_codec import encode_event
 from trading_dagster.storage.file import write_frame, write_text
 
 if TYPE_CHECKING:
     from trading_dagster.backtest.plan import BacktestPlan
     from trading_dagster.charts.report import ReportContent
+    from trading_dagster.domain.event import Event
     from trading_dagster.domain.state import State
     from trading_dagster.market.universe import TradingStrategyUniverse
     from trading_dagster.strategy.indicator_result import IndicatorResults
@@ -40,11 +43,13 @@ class BacktestResult:
         state: The final state.
         samples: Equity samples; columns timestamp, equity, cash, position_equity, open_positions, share_count,
             share_price.
+        events: The ledger: the state is their fold.
     """
 
     plan: BacktestPlan
     state: State
     samples: pd.DataFrame
+    events: Sequence[Event]
 
     def __repr__(self) -> str:
         """Return a line a person can read."""
@@ -149,7 +154,7 @@ class BacktestResult:
         )
 
     def save(self, folder: str | Path) -> Path:
-        """Write tables as Parquet, metrics and parameters as JSON, and the report, into a folder; returns it."""
+        """Write tables, metrics, parameters, ledger and report into a folder; returns it."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         for name in ("trades", "positions", "decisions", "samples"):
@@ -159,6 +164,7 @@ class BacktestResult:
         write_text(
             json.dumps({k: str(v) for k, v in self.plan.parameters.items()}, indent=2), target / "parameters.json"
         )
+        write_text("".join(f"{encode_event(event)}\n" for event in self.events), target / "ledger.jsonl")
         self.report(target / "report.html")
         return target
 
