@@ -183,3 +183,18 @@ def test_tampered_ledger_is_refused(tmp_path):
     ledger.write_text(ledger.read_text().replace("10000", "20000"))
     with pytest.raises(LedgerError, match="was changed after it was written"):
         next(parts.run(["001"]))
+
+
+def test_strategy_start_marked_before_a_cut_is_kept_after_it(tmp_path):
+    def decide_trades(input):
+        if input.cycle == 30:
+            input.state.mark_ready(input.timestamp)
+        return []
+
+    plan = plan_backtest(decide_trades=decide_trades, universe=make_universe(1), parameters=Parameters)
+    run, _, _ = run_whole(plan)
+    for key in ("000", "001"):
+        list(PartitionedBacktest(plan, tmp_path, windows_at({60})).run([key]))
+    cut = PartitionedBacktest(plan, tmp_path, windows_at({60})).load_result().state
+    assert cut.get_strategy_time_range() == run.state.get_strategy_time_range()
+    assert run.state.get_strategy_time_range()[0] == START + timedelta(hours=4 * 29)

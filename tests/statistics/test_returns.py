@@ -227,3 +227,11 @@ def test_returns_do_not_depend_on_the_currency(values: list[int], scale: int) ->
     small = calculate_returns(series([float(value) for value in values]))
     large = calculate_returns(series([float(value) * scale for value in values]))
     assert large.to_numpy() == pytest.approx(small.to_numpy(), rel=1e-9, abs=1e-12)
+
+
+def test_deposit_adjusted_returns_bin_flows_on_the_grid_of_the_curve():
+    index = pd.date_range("2022-01-01", periods=20)
+    curve = pd.Series(100.0, index=index)
+    curve.iloc[4:] += 50
+    flows = pd.Series([50.0], index=[index[4]])
+    assert calculate_deposit_adjusted_returns(curve, flows, "9D").tolist() == [0.0, 0.0, 0.0]

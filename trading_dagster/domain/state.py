@@ -50,12 +50,11 @@ from trading_dagster.domain.visualisation import Visualisation
 
 @dataclass(slots=True)
 class BacktestData:
-    """The range of a backtest; naive UTC, end exclusive. ``ready_at``: from here it counts as strategy start."""
+    """The range of a backtest; naive UTC, end exclusive."""
 
     start_at: datetime
     end_at: datetime
     decision_cycle_duration: CycleDuration
-    ready_at: datetime | None = None
 
 
 class OtherData:
@@ -98,6 +97,7 @@ class State:
         self.visualisation = Visualisation()
         self.blacklisted_assets: dict[AssetIdentifier, str] = {}
         self.backtest_data: BacktestData | None = None
+        self.ready_at: datetime | None = None
         self.other_data = OtherData(self)
         self.known_pairs: set[TradingPairIdentifier] = set()
         self._events: list[Event] = [created]
@@ -335,8 +335,7 @@ class State:
         self.blacklisted_assets.pop(event.asset, None)
 
     def _fold_ready(self, event: StrategyReady) -> None:
-        if self.backtest_data is not None:
-            self.backtest_data.ready_at = self._naive(event.at)
+        self.ready_at = self._naive(event.at)
 
     def _fold_cycle(self, event: CycleCompleted) -> None:
         self.cycle = event.cycle + 1
@@ -368,7 +367,7 @@ class State:
         """Return where the strategy starts and ends, naive UTC: the backtest's range, else first to last cycle."""
         data = self.backtest_data
         if data is not None:
-            return data.ready_at or data.start_at, data.end_at
+            return self.ready_at or data.start_at, data.end_at
         return self.created_at, self.last_cycle_at
 
     def get_strategy_duration(self) -> timedelta | None:

@@ -84,8 +84,7 @@ class FeeSchedule:
         fee = pair.fee
         if middle is not None:
             fee += middle.fee or 0.0
-        tax = pair.other_data.get("buy_tax" if is_buy else "sell_tax")
-        return fee + (tax or 0.0), path
+        return fee + (token_tax_of(pair, is_buy) or 0.0), path
 
     def _middle_pair(self, pair: TradingPairIdentifier) -> TradingPairIdentifier | None:
         if not self._three_leg or pair.quote == self._reserve or not pair.is_spot():
@@ -94,6 +93,12 @@ class FeeSchedule:
             if candidate.base == pair.quote and candidate.quote == self._reserve:
                 return candidate
         return None
+
+
+def token_tax_of(pair: TradingPairIdentifier, is_buy: bool) -> float | None:
+    """Return the tax the base token itself takes from a trade, as a fraction; None when it has none."""
+    tax = pair.other_data.get("buy_tax" if is_buy else "sell_tax")
+    return None if tax is None else float(tax)
 
 
 class PriceColumns:
@@ -180,7 +185,19 @@ class CandlePricing:
             raise InvalidTrade(f"A buy of {pair.get_ticker()} needs a reserve above 0, got {reserve}")
         mid = self.get_mid_price(timestamp, pair)
         fee, path = self.fees.route_of(pair, True)
-        return TradePricing(mid * (1 + fee), mid, float(reserve) * fee, fee, True, timestamp, path)
+        tax = token_tax_of(pair, True)
+        paid = None if tax is None else float(reserve) * tax
+        return TradePricing(
+            mid * (1 + fee),
+            mid,
+            float(reserve) * fee,
+            fee,
+            True,
+            timestamp,
+            path,
+            token_tax=paid,
+            token_tax_percent=tax,
+        )
 
     def get_sell_price(self, timestamp: datetime, pair: TradingPairIdentifier, quantity: float) -> TradePricing:
         """Return what selling ``quantity`` tokens brings a token: mid x (1 - fee)."""
@@ -188,7 +205,19 @@ class CandlePricing:
             raise InvalidTrade(f"A sell of {pair.get_ticker()} needs a quantity above 0, got {quantity}")
         mid = self.get_mid_price(timestamp, pair)
         fee, path = self.fees.route_of(pair, False)
-        return TradePricing(mid * (1 - fee), mid, float(quantity) * mid * fee, fee, False, timestamp, path)
+        tax = token_tax_of(pair, False)
+        paid = None if tax is None else float(quantity) * mid * tax
+        return TradePricing(
+            mid * (1 - fee),
+            mid,
+            float(quantity) * mid * fee,
+            fee,
+            False,
+            timestamp,
+            path,
+            token_tax=paid,
+            token_tax_percent=tax,
+        )
 
     def get_pair_fee(self, timestamp: datetime, pair: TradingPairIdentifier, direction: str = "buy") -> float | None:
         """Return the fee of a trade as a fraction, ``direction`` "buy" or "sell"."""

@@ -166,12 +166,13 @@ def calculate_deposit_adjusted_returns(curve: EquityCurve, flows: pd.Series[floa
     _check_times(curve)
     if curve.empty:
         return _empty_like(curve)
-    bins = curve.astype("float64").resample(freq)
+    origin = pd.Timestamp(curve.index[0]).normalize()  # one grid for both, whatever the first flow's time
+    bins = curve.astype("float64").resample(freq, origin=origin)
     gain = bins.last() - bins.first()
     if flows.empty:
         return gain
     _check_times(flows)
-    return gain - flows.astype("float64").resample(freq).sum().reindex(gain.index, fill_value=0.0)
+    return gain - flows.astype("float64").resample(freq, origin=origin).sum().reindex(gain.index, fill_value=0.0)
 
 
 def calculate_monthly_returns_table(returns: Returns) -> pd.DataFrame:
