@@ -227,7 +227,7 @@ def universe_input(
         parameters=parameters,
         execution_context=context,
         universe_options=UniverseOptions(
-            start_at=parameters.backtest_start - history,
+            start_at=parameters.backtest_start,
             end_at=parameters.backtest_end,
             history_period=history,
         ),

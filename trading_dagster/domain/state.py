@@ -50,11 +50,12 @@ from trading_dagster.domain.visualisation import Visualisation
 
 @dataclass(slots=True)
 class BacktestData:
-    """The range of a backtest; naive UTC, end exclusive."""
+    """The range of a backtest; naive UTC, end exclusive. ``ready_at``: from here it counts as strategy start."""
 
     start_at: datetime
     end_at: datetime
     decision_cycle_duration: CycleDuration
+    ready_at: datetime | None = None
 
 
 class OtherData:
@@ -336,6 +337,8 @@ class State:
 
     def _fold_ready(self, event: StrategyReady) -> None:
         self.ready_at = self._naive(event.at)
+        if self.backtest_data is not None:
+            self.backtest_data.ready_at = self.ready_at
 
     def _fold_cycle(self, event: CycleCompleted) -> None:
         self.cycle = event.cycle + 1
@@ -367,7 +370,7 @@ class State:
         """Return where the strategy starts and ends, naive UTC: the backtest's range, else first to last cycle."""
         data = self.backtest_data
         if data is not None:
-            return self.ready_at or data.start_at, data.end_at
+            return data.ready_at or data.start_at, data.end_at
         return self.created_at, self.last_cycle_at
 
     def get_strategy_duration(self) -> timedelta | None:

@@ -166,13 +166,14 @@ def calculate_deposit_adjusted_returns(curve: EquityCurve, flows: pd.Series[floa
     _check_times(curve)
     if curve.empty:
         return _empty_like(curve)
-    origin = pd.Timestamp(curve.index[0]).normalize()  # one grid for both, whatever the first flow's time
-    bins = curve.astype("float64").resample(freq, origin=origin)
+    bins = curve.astype("float64").resample(freq)
     gain = bins.last() - bins.first()
     if flows.empty:
         return gain
     _check_times(flows)
-    return gain - flows.astype("float64").resample(freq, origin=origin).sum().reindex(gain.index, fill_value=0.0)
+    start = pd.Series([0.0], index=curve.index[:1])  # bins are counted from the first time: let it be the curve's
+    counted = pd.concat([start, flows.astype("float64")[flows.index >= curve.index[0]]])
+    return gain - counted.resample(freq).sum().reindex(gain.index, fill_value=0.0)
 
 
 def calculate_monthly_returns_table(returns: Returns) -> pd.DataFrame:
