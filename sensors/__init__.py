@@ -1,0 +1,1 @@
+"""Sensors and schedules; they come with live trading."""

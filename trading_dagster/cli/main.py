@@ -1,0 +1,171 @@
+"""The entry point ``trading-dagster``: which commands there are, and how their errors are told.
+
+Commands import what they need when they run, so that ``backtest`` does not wait for Dagster or plotly.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from trading_dagster.domain.error import BadInput, TradingDagsterError
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+
+
+class ErrorShell(TyperGroup):
+    """Tells an error of the engine in one message: exit code 2 for bad input, 1 for everything else."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; with --debug errors keep their traceback."""
+        try:
+            return super().invoke(ctx)
+        except TradingDagsterError as error:
+            if ctx.params.get("debug"):
+                raise
+            typer.echo(f"Error: {error}", err=True)
+            ctx.exit(EXIT_BAD_INPUT if isinstance(error, BadInput) else EXIT_FAILED)
+
+
+app = typer.Typer(
+    cls=ErrorShell,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Algorithmic trading: one strategy file, backtested and traded live, on Dagster.",
+)
+data_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Candles: import them into the lake, check them."
+)
+app.add_typer(data_app, name="data")
+
+StrategyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The strategy file.", show_default=False)]
+Start = Annotated[str | None, typer.Option(help="First decision, UTC: 2018-01-01 or 2018-01-01T12:00.")]
+End = Annotated[str | None, typer.Option(help="Exclusive end, UTC.")]
+Cash = Annotated[float | None, typer.Option(help="Initial cash, USD.")]
+DataFile = Annotated[
+    Path | None, typer.Option("--data", help="File or folder of candles; the embedded sample by default.")
+]
+Pairs = Annotated[
+    list[str] | None, typer.Option("--pair", help="BASE/QUOTE or BASE/QUOTE@venue; may be given several times.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter; may be repeated.")
+]
+NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress bars.")]
+Home = Annotated[Path, typer.Option("--home", help="Folder of the local Dagster home.")]
+DEFAULT_HOME = Path(".dagster")
+
+
+@app.callback()
+def main_options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False) -> None:
+    """Algorithmic trading: one strategy file, backtested and traded live, on Dagster."""
+    del debug  # read by ErrorShell
+
+
+@app.command()
+def demo(home: Home = DEFAULT_HOME, no_progress: NoProgress = False) -> None:
+    """Backtest the example strategy on embedded real candles, as Dagster assets in a local home."""
+    from trading_dagster.cli.demo import run_demo
+
+    run_demo(home, show_progress=not no_progress)
+
+
+@app.command()
+def backtest(
+    file: StrategyFile,
+    start: Start = None,
+    end: End = None,
+    cash: Cash = None,
+    data: DataFile = None,
+    pair: Pairs = None,
+    settings: Settings = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write tables, metrics and report into this folder.")] = None,
+    no_progress: NoProgress = False,
+) -> None:
+    """Backtest a strategy file in one piece and print its key figures."""
+    from trading_dagster.cli.backtest import BacktestRequest, run_request
+
+    request = BacktestRequest.parse(file, start, end, cash, data, pair or [], settings or [])
+    run_request(request, report, save, show_progress=not no_progress)
+
+
+@app.command("check-bias")
+def check_bias(
+    file: StrategyFile,
+    start: Start = None,
+    end: End = None,
+    data: DataFile = None,
+    pair: Pairs = None,
+    settings: Settings = None,
+    no_progress: NoProgress = False,
+) -> None:
+    """Find out whether a strategy looks into the future; exit code 1 when it does."""
+    from trading_dagster.cli.backtest import BacktestRequest
+    from trading_dagster.cli.bias import run_bias_check
+
+    request = BacktestRequest.parse(file, start, end, None, data, pair or [], settings or [])
+    if not run_bias_check(request, show_progress=not no_progress):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@data_app.command("import")
+def import_data(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File or folder of candles.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="Name of the source in the lake; the file's by default.")] = None,
+    lake: Annotated[Path | None, typer.Option(help="Folder of the lake.")] = None,
+    exchange: Annotated[str | None, typer.Option(help="Venue of pairs for which the file names none.")] = None,
+    pair: Annotated[str | None, typer.Option(help="BASE/QUOTE of a file that does not say it.")] = None,
+    drop_broken: Annotated[
+        bool, typer.Option("--drop-broken", help="Leave out candles that break the contract instead of refusing.")
+    ] = False,
+    no_progress: NoProgress = False,
+) -> None:
+    """Copy candles into the lake, only what is missing."""
+    from trading_dagster.cli.data import run_import
+
+    run_import(file, name, lake, exchange, pair, drop_broken=drop_broken, show_progress=not no_progress)
+
+
+@data_app.command("check")
+def check_data(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File or folder of candles.", show_default=False)],
+    exchange: Annotated[str | None, typer.Option(help="Venue of pairs for which the file names none.")] = None,
+    pair: Annotated[str | None, typer.Option(help="BASE/QUOTE of a file that does not say it.")] = None,
+) -> None:
+    """Report the quality of candles by pair; exit code 1 when some break the contract."""
+    from trading_dagster.cli.data import run_check
+
+    if not run_check(file, exchange, pair):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def up(
+    home: Home = DEFAULT_HOME,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 3000,
+) -> None:
+    """Open the Dagster UI with its daemon on the local home; stop it with Ctrl-C."""
+    from trading_dagster.cli.up import serve
+
+    serve(home, host, port)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from trading_dagster import __version__
+
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,89 @@
+"""Read parameters, times and pairs as they are written on the command line."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from trading_dagster.domain.error import BadInput, ParameterMissing, ParameterTypeInvalid
+from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription
+
+PERIOD = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
+PERIOD_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_time(option: str, text: str) -> datetime:
+    """Return an ISO time as naive UTC; raises BadInput naming the option."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"{option} is {text!r}: give a date such as 2018-01-01 or a UTC time 2018-01-01T12:00") from None
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def parse_pair(text: str) -> HumanReadableTradingPairDescription:
+    """Return BASE/QUOTE or BASE/QUOTE@venue as the description that strategies use; raises BadInput."""
+    ticker, _, venue = text.partition("@")
+    base, slash, quote = ticker.partition("/")
+    if not (base and slash and quote) or "/" in quote:
+        raise BadInput(f"--pair is {text!r}: write BASE/QUOTE or BASE/QUOTE@venue, such as BTC/USD@coinbase")
+    return (ChainId.centralised_exchange, venue or None, base, quote)
+
+
+def parse_settings(settings: Iterable[str], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that ``name=value`` texts change, each of the type that the strategy gives it.
+
+    Raises:
+        ParameterMissing: The strategy has no such parameter.
+        ParameterTypeInvalid: The value cannot be read as one of its type.
+    """
+    changes = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name:
+            raise BadInput(f"--set is {setting!r}: write NAME=VALUE, such as --set fast_bars=12")
+        if name not in parameters:
+            close = difflib.get_close_matches(name, parameters, n=1)
+            hint = f"Did you mean {close[0]!r}? " if close else ""
+            raise ParameterMissing(
+                f"--set {setting}: Parameters has no {name!r}. {hint}It has: {', '.join(sorted(parameters))}"
+            )
+        changes[name] = _parse_value(setting, text, parameters[name])
+    return changes
+
+
+def _parse_value(setting: str, text: str, current: Any) -> Any:
+    if isinstance(current, Enum):
+        return _parse_member(setting, text, type(current))
+    if isinstance(current, datetime):
+        return parse_time(f"--set {setting}", text)
+    if isinstance(current, timedelta):
+        found = PERIOD.fullmatch(text.strip())
+        if found is None:
+            raise ParameterTypeInvalid(f"--set {setting}: give a period such as 30d, 12h or 90m")
+        return timedelta(**{PERIOD_UNITS[found[2]]: float(found[1])})
+    if isinstance(current, str):
+        return text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        raise ParameterTypeInvalid(f"--set {setting}: {text!r} is no number, None, True or False, or tuple") from None
+    is_number = isinstance(current, int | float) and not isinstance(current, bool)
+    if is_number and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ParameterTypeInvalid(f"--set {setting}: {text!r} is no number, the strategy has {current!r}")
+    if isinstance(current, bool) and not isinstance(value, bool):
+        raise ParameterTypeInvalid(f"--set {setting}: {text!r} is not True or False")
+    return value
+
+
+def _parse_member(setting: str, text: str, kind: type[Enum]) -> Enum:
+    for member in kind:
+        if text in (member.name, str(member.value)):
+            return member
+    names = ", ".join(member.name for member in kind)
+    raise ParameterTypeInvalid(f"--set {setting}: {text!r} is no {kind.__name__}: use one of {names}")

@@ -1,0 +1,159 @@
+"""Asset checks of a backtest: what the gates hold, shown in the Dagster UI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+import dagster as dg
+import pandas as pd
+
+from trading_dagster.backtest.partition import PartitionedBacktest, PartitionStatus
+from trading_dagster.domain.error import CandleContractBroken
+from trading_dagster.market.contract import check_candles as refuse_broken_candles
+from trading_dagster.market.quality import quality_report
+from trading_dagster.market.universe import TradingStrategyUniverse
+from trading_dagster.orchestration.key_figure import frame_to_markdown
+from trading_dagster.statistics.trade_table import trades_table
+from trading_dagster.storage.segment import read_snapshot
+from trading_dagster.strategy.indicator_bias import LookaheadFinding
+
+CHECKS = {
+    "universe": {
+        "candle_schema": "Candles keep the contract: no duplicates, prices above zero, high and low around them.",
+        "candle_quality": "No long gaps, jumps, flash crashes, redenominations or stale ends. A warning: look at them.",
+    },
+    "indicators": {
+        "no_lookahead": "Indicators calculated from the past alone have the same past, bit by bit.",
+    },
+    "portfolio": {
+        "never_negative": "Cash and quantities of positions are never below zero.",
+        "ledger_replays": "Replaying the ledger from disk gives the cash and the trades of the stored partitions.",
+        "chain_unbroken": "Every partition continues from the present result of the one before it.",
+    },
+}
+QUALITY_COLUMNS = ("jumps", "spikes", "redenominations")
+MAX_ROWS = 50
+
+
+def specify_checks(key: dg.AssetKey, name: str) -> list[dg.AssetCheckSpec]:
+    """Return the checks of an asset."""
+    return [dg.AssetCheckSpec(check, asset=key, description=text) for check, text in CHECKS[name].items()]
+
+
+def check_candles(universe: TradingStrategyUniverse, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
+    """Check the contract and the quality of a universe's candles."""
+    real = [
+        universe.candles.frame(pair.internal_id or 0)
+        .assign(pair=pair.get_ticker())
+        .loc[~universe.candles.forward_filled[row][universe.candles.exists[row]]]
+        .reset_index(names="timestamp")
+        for row, pair in enumerate(universe.pairs)
+    ]
+    frame = pd.concat(real, ignore_index=True)
+    try:
+        refuse_broken_candles(frame, universe.time_bucket, "universe", any_order=True)
+        broken = ""
+    except CandleContractBroken as error:
+        broken = str(error)
+    yield dg.AssetCheckResult(
+        check_name="candle_schema",
+        asset_key=key,
+        passed=not broken,
+        metadata={"candles": len(frame), "broken": broken or "nothing"},
+    )
+    report = quality_report(frame, universe.time_bucket, "universe")
+    tolerance = universe.price_data_delay_tolerance
+    suspicious = report[list(QUALITY_COLUMNS)].sum(axis=1) > 0
+    gaps = (report["longest_gap"] > tolerance) | (report["stale"] > tolerance)
+    yield dg.AssetCheckResult(
+        check_name="candle_quality",
+        asset_key=key,
+        passed=not bool((suspicious | gaps).any()),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "tolerance": str(tolerance),
+            "missing_bars": int(report["missing_bars"].sum()),
+            "pairs_with_long_gaps": int(gaps.sum()),
+            "report": dg.MetadataValue.md(frame_to_markdown(report.head(MAX_ROWS))),
+        },
+    )
+
+
+def check_causality(findings: Sequence[LookaheadFinding], key: dg.AssetKey) -> dg.AssetCheckResult:
+    """Tell whether indicators looked ahead, and name those that did."""
+    text = "\n".join(f"- {finding}" for finding in findings[:MAX_ROWS]) or "none"
+    return dg.AssetCheckResult(
+        check_name="no_lookahead",
+        asset_key=key,
+        passed=not findings,
+        metadata={"findings": len(findings), "which": dg.MetadataValue.md(text)},
+    )
+
+
+def check_portfolio(partitions: PartitionedBacktest, key: dg.AssetKey) -> list[dg.AssetCheckResult]:
+    """Check the stored partitions: never negative, replayable, and one unbroken chain."""
+    status = partitions.status()
+    current = [entry.key for entry in status if entry.status == "current"]
+    return [
+        _check_amounts(partitions, current, key),
+        _check_replay(partitions, current, key),
+        _check_chain(status, key),
+    ]
+
+
+def _check_amounts(partitions: PartitionedBacktest, keys: Sequence[str], key: dg.AssetKey) -> dg.AssetCheckResult:
+    frames = [pd.read_parquet(partitions.folder / name / "equity.parquet", columns=["cash"]) for name in keys]
+    lowest_cash = min((float(frame["cash"].min()) for frame in frames if len(frame)), default=0.0)
+    wallets = [snapshot.wallet for name in keys if (snapshot := read_snapshot(partitions.folder / name))]
+    lowest_balance = min((Decimal(text) for wallet in wallets for text in wallet.values()), default=Decimal(0))
+    held = [pd.read_parquet(partitions.folder / name / "positions.parquet", columns=["quantity"]) for name in keys]
+    lowest_quantity = min((float(frame["quantity"].min()) for frame in held if len(frame)), default=0.0)
+    return dg.AssetCheckResult(
+        check_name="never_negative",
+        asset_key=key,
+        passed=lowest_cash >= 0 and lowest_balance >= 0 and lowest_quantity >= 0,
+        metadata={
+            "lowest_cash_usd": lowest_cash,
+            "lowest_wallet_balance": float(lowest_balance),
+            "lowest_position_quantity": lowest_quantity,
+        },
+    )
+
+
+def _check_replay(partitions: PartitionedBacktest, keys: Sequence[str], key: dg.AssetKey) -> dg.AssetCheckResult:
+    if not keys:
+        return dg.AssetCheckResult(check_name="ledger_replays", asset_key=key, passed=True, metadata={"partitions": 0})
+    state = partitions.load_result(keys).state
+    snapshot = read_snapshot(partitions.folder / keys[-1])
+    stored = [pd.read_parquet(partitions.folder / name / "trades.parquet") for name in keys]
+    same_cash = snapshot is not None and state.portfolio.reserve.quantity == Decimal(snapshot.cash)
+    same_trades = trades_table(state).equals(pd.concat(stored, ignore_index=True))
+    return dg.AssetCheckResult(
+        check_name="ledger_replays",
+        asset_key=key,
+        passed=same_cash and same_trades,
+        metadata={
+            "partitions": len(keys),
+            "same_cash": same_cash,
+            "same_trades": same_trades,
+            "trades": sum(map(len, stored)),
+        },
+    )
+
+
+def _check_chain(status: Sequence[PartitionStatus], key: dg.AssetKey) -> dg.AssetCheckResult:
+    outdated = [entry for entry in status if entry.status == "outdated"]
+    missing = sum(entry.status == "missing" for entry in status)
+    table = pd.DataFrame([{"partition": entry.key, "why": entry.reason} for entry in outdated[:MAX_ROWS]])
+    return dg.AssetCheckResult(
+        check_name="chain_unbroken",
+        asset_key=key,
+        passed=not outdated,
+        metadata={
+            "current": len(status) - len(outdated) - missing,
+            "outdated": len(outdated),
+            "missing": missing,
+            "outdated_partitions": dg.MetadataValue.md(frame_to_markdown(table) if len(table) else "none"),
+        },
+    )

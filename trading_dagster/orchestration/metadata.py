@@ -1,0 +1,166 @@
+"""What the Dagster UI shows of a materialization: rows, span, key figures, small tables and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+
+from trading_dagster.backtest.partition import PartitionOutcome
+from trading_dagster.backtest.result import BacktestResult
+from trading_dagster.charts.picture import (
+    EXISTING,
+    FILLED,
+    paint_coverage,
+    paint_equity,
+    paint_indicators,
+    paint_monthly_returns,
+    to_markdown_image,
+)
+from trading_dagster.market.universe import TradingStrategyUniverse
+from trading_dagster.orchestration.key_figure import (
+    calculate_key_figures,
+    frame_to_markdown,
+    key_figure_rows,
+    to_markdown,
+)
+from trading_dagster.strategy.indicator_result import IndicatorResults
+
+Metadata = Mapping[str, Any]
+MAX_ROWS = 50
+
+
+def picture(png: bytes, alt: str) -> dg.MarkdownMetadataValue:
+    """Return a picture to be shown inline."""
+    return dg.MetadataValue.md(to_markdown_image(png, alt))
+
+
+def describe_universe(universe: TradingStrategyUniverse) -> Metadata:
+    """Return pairs, rows, span and a picture of which candles there are."""
+    candles = universe.candles
+    rows = candles.exists.sum(axis=1)
+    states = np.where(candles.exists, np.where(candles.forward_filled, FILLED, EXISTING), 0).T
+    coverage = pd.DataFrame(states, index=candles.index, columns=[pair.get_ticker() for pair in universe.pairs])
+    pairs = pd.DataFrame(
+        [
+            {
+                "pair": pair.get_ticker(),
+                "exchange": pair.exchange_name or pair.exchange_address,
+                "fee": "unknown" if pair.fee is None else f"{pair.fee:.3%}",
+                "candles": f"{count:,}",
+                "filled": f"{int(candles.forward_filled[row].sum()):,}",
+            }
+            for row, (pair, count) in enumerate(zip(universe.pairs, rows, strict=True))
+        ]
+    )
+    return {
+        "dagster/row_count": int(rows.sum()),
+        "pairs": universe.get_pair_count(),
+        "candle_width": universe.time_bucket.value,
+        "first_candle": _time(candles.start_at),
+        "end_of_last_candle": _time(candles.end_at),
+        "reserve": universe.get_reserve_asset().token_symbol,
+        "content_hash": universe.get_cache_key(),
+        "pairs_table": dg.MetadataValue.md(frame_to_markdown(pairs.head(MAX_ROWS))),
+        "coverage": picture(paint_coverage(coverage), "Which candles exist"),
+    }
+
+
+def describe_indicators(results: IndicatorResults, universe: TradingStrategyUniverse) -> Metadata:
+    """Return rows, missing values and span of each indicator, and an overview."""
+    tickers = {pair.internal_id: pair.get_ticker() for pair in universe.pairs}
+    rows, curves, cells = [], {}, 0
+    for (label, pair_id), result in results.items():
+        for column in result.columns if result.is_frame else (None,):
+            series = result.series(column, label)
+            name = " ".join(filter(None, (label, column, tickers.get(pair_id))))
+            cells += len(series)
+            missing = int(series.isna().sum())
+            span = f"{series.index[0]} to {series.index[-1]}" if len(series) else result.empty_reason or ""
+            rows.append({"indicator": name, "rows": f"{len(series):,}", "NaN": f"{missing:,}", "span": span})
+            if len(series) and pd.api.types.is_numeric_dtype(series):
+                curves[name] = series.astype("float64")
+    metadata: dict[str, Any] = {"dagster/row_count": cells, "indicators": len(results.indicators)}
+    if rows:
+        metadata["indicators_table"] = dg.MetadataValue.md(frame_to_markdown(pd.DataFrame(rows).head(MAX_ROWS)))
+        metadata["overview"] = picture(paint_indicators(curves), "Indicators over time")
+    return metadata
+
+
+def describe_partition(outcome: PartitionOutcome, folder: Path) -> dict[str, dict[str, Any]]:
+    """Return by asset what one partition did; the UI plots the numbers over partitions."""
+    tables, snapshot = outcome.tables, outcome.snapshot
+    trades, equity, positions = tables["trades"], tables["equity"], tables["positions"]
+    decisions = tables["decisions"]
+    first = float(equity["equity"].iloc[0]) if len(equity) else snapshot.equity
+    common = {"span": f"{outcome.window.start} to {outcome.window.end}", "folder": dg.MetadataValue.path(folder)}
+    return {
+        "decisions": {
+            "dagster/partition_row_count": len(decisions),
+            "cycles": outcome.cycles,
+            "cycles_with_trades": int((decisions["buys"] + decisions["sells"] > 0).sum()),
+            **common,
+        },
+        "trades": {
+            "dagster/partition_row_count": len(trades),
+            "trades": len(trades),
+            "fees_usd": float(trades["fee"].sum()),
+            "volume_usd": float(trades["reserve"].abs().sum()),
+            "realised_profit_usd": float(trades["profit"].sum()),
+            **common,
+        },
+        "portfolio": {
+            "dagster/partition_row_count": len(equity),
+            "equity_usd": snapshot.equity,
+            "return": snapshot.equity / first - 1 if first else 0.0,
+            "cash_usd": float(snapshot.cash),
+            "open_positions": int((positions["status"] == "open").sum()),
+            "trades": len(trades),
+            "fees_usd": float(trades["fee"].sum()),
+            "snapshot": snapshot.hash(),
+            "began_from": snapshot.began_from,
+            **common,
+        },
+    }
+
+
+def picture_equity(equity: pd.DataFrame, name: str) -> Metadata:
+    """Return the equity over all partitions up to now as a picture."""
+    curve = equity.drop_duplicates("timestamp", keep="last").set_index("timestamp")["equity"]
+    return {"equity_curve": picture(paint_equity(curve, title=f"Equity of {name}"), f"Equity of {name}")}
+
+
+def describe_result(result: BacktestResult) -> Metadata:
+    """Return the key figures as numbers and as a table, with pictures of equity and monthly returns."""
+    figures = calculate_key_figures(result)
+    hold = {f"Hold {result.universe.pairs[0].get_ticker()}": result.buy_and_hold}
+    numbers = {figure.name.lower().replace(", ", "_").replace(" ", "_"): figure.strategy for figure in figures}
+    return {
+        "summary": dg.MetadataValue.md(to_markdown(key_figure_rows(result, figures))),
+        **{name: value for name, value in numbers.items() if np.isfinite(value)},
+        "equity_curve": picture(paint_equity(result.equity_curve, hold), "Equity and drawdown"),
+        "monthly_returns": picture(paint_monthly_returns(result.equity_curve), "Monthly returns"),
+    }
+
+
+def describe_report(result: BacktestResult, path: Path) -> Metadata:
+    """Return where the report is, and its equity picture."""
+    hold = {f"Hold {result.universe.pairs[0].get_ticker()}": result.buy_and_hold}
+    return {
+        "path": dg.MetadataValue.path(path),
+        "url": dg.MetadataValue.url(path.as_uri()),
+        "size_bytes": path.stat().st_size,
+        "equity_curve": picture(paint_equity(result.equity_curve, hold), "Equity and drawdown"),
+    }
+
+
+def _time(moment: datetime) -> dg.TimestampMetadataValue:
+    return dg.MetadataValue.timestamp(moment.replace(tzinfo=_UTC))
+
+
+_UTC = pd.Timestamp(0, tz="UTC").tz

@@ -1,0 +1,85 @@
+"""What the assets of a backtest do, as plain functions over a strategy and its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trading_dagster.backtest.partition import PartitionedBacktest
+from trading_dagster.backtest.plan import BacktestPlan, check_range, plan_backtest, universe_input
+from trading_dagster.market.source import CandleSource
+from trading_dagster.market.universe import TradingStrategyUniverse
+from trading_dagster.market.universe_store import read_universe, write_universe
+from trading_dagster.orchestration.folder import BacktestFolder
+from trading_dagster.orchestration.partition import Grain, cut_windows
+from trading_dagster.strategy.execution_context import ExecutionContext, ExecutionMode
+from trading_dagster.strategy.indicator_bias import LookaheadFinding, find_lookahead, spread_times
+from trading_dagster.strategy.indicator_cache import DiskIndicatorCache
+from trading_dagster.strategy.module import StrategyModule
+from trading_dagster.strategy.parameters import require_for_backtest
+
+
+def build_universe(
+    strategy: StrategyModule, folder: BacktestFolder, client: CandleSource | None
+) -> TradingStrategyUniverse:
+    """Build the universe of a strategy, check that candles cover its range, and store it."""
+    parameters = strategy.parameters
+    require_for_backtest(parameters)
+    universe = strategy.build_universe(universe_input(parameters, _context(strategy), client))
+    check_range(universe, parameters.backtest_start, parameters.backtest_end, parameters.get("required_history_period"))
+    write_universe(universe, folder.universe)
+    folder.record_origin("universe", _universe_origin(strategy))
+    return universe
+
+
+def plan_stored(strategy: StrategyModule, folder: BacktestFolder) -> BacktestPlan:
+    """Plan a backtest on the stored universe; raises SnapshotOutdated when it is of another strategy file."""
+    folder.require_origin("universe", _universe_origin(strategy), strategy)
+    universe = read_universe(folder.universe)
+    return plan_backtest(strategy, universe=universe, indicator_store=DiskIndicatorCache(folder.indicators))
+
+
+def find_lookahead_in(plan: BacktestPlan) -> list[LookaheadFinding]:
+    """Return the indicators that know the future."""
+    return find_lookahead(
+        plan.indicators.indicators, plan.universe, plan.parameters, spread_times(plan.universe), plan.context
+    )
+
+
+def accept_indicators(plan: BacktestPlan, folder: BacktestFolder) -> None:
+    """Record that the indicators of a plan may be traded on."""
+    folder.record_origin("indicators", _indicator_origin(plan))
+
+
+def open_backtest(strategy: StrategyModule, folder: BacktestFolder, grain: Grain) -> PartitionedBacktest:
+    """Return the partitions of a strategy's backtest; raises SnapshotOutdated when an earlier step is not current."""
+    plan = plan_stored(strategy, folder)
+    folder.require_origin("indicators", _indicator_origin(plan), strategy)
+    return PartitionedBacktest(plan, folder.partitions(grain), cut_windows(strategy.parameters, grain))
+
+
+def _context(strategy: StrategyModule) -> ExecutionContext:
+    return ExecutionContext(
+        mode=ExecutionMode.backtesting, engine_version=strategy.engine_version, parameters=strategy.parameters
+    )
+
+
+def _universe_origin(strategy: StrategyModule) -> dict[str, Any]:
+    return {"strategy": strategy.source_hash(), "parameters": _text(strategy)}
+
+
+def _indicator_origin(plan: BacktestPlan) -> dict[str, Any]:
+    return {**_universe_origin(plan.strategy), "universe": plan.universe.get_cache_key()}
+
+
+def _text(strategy: StrategyModule) -> dict[str, str]:
+    return {name: repr(value) for name, value in sorted(strategy.parameters.items())}
+
+
+def read_equity(folder: Path, last_key: str) -> pd.DataFrame:
+    """Return the stored equity samples of all partitions up to one, in order of time."""
+    keys = sorted(path.parent.name for path in folder.glob("[0-9]*/equity.parquet"))
+    frames = [pd.read_parquet(folder / key / "equity.parquet") for key in keys if key <= last_key]
+    return pd.concat(frames, ignore_index=True)
