@@ -7,7 +7,7 @@ import subprocess
 import sys
 from zipfile import ZipFile
 
-PACKAGES = ("trading_dagster", "assets", "sensors")
+PACKAGES = ("trading_dagster", "assets", "sensors", "strategies")
 
 
 def main() -> int:
