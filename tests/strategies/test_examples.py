@@ -24,7 +24,7 @@ GOLDEN = {
     # (trades, final equity in USD) on the embedded sample; each is also computed by a plain loop below.
     "ema_cross": (132, 14922.59340454424),
     "buy_and_hold": (3, 3830.691036260786),
-    "rsi_mean_reversion": (54, 9220.042615891802),
+    "rsi_mean_reversion": (52, 9944.545068434136),
     "breakout_atr": (34, 16090.106352497243),
     "momentum_rotation": (76, 2893.326390155352),
 }

@@ -24,6 +24,7 @@ from trading_dagster.strategy.clock import DecisionClock
 from trading_dagster.strategy.indicator_lookup import StrategyInputIndicators
 from trading_dagster.strategy.input import StrategyInput
 from trading_dagster.strategy.position_manager import DEFAULT_SLIPPAGE_TOLERANCE, PositionManager
+from trading_dagster.strategy.universe_view import VisibleUniverse
 
 PROGRESS_STEPS = 200
 ALLOCATIONS_BETWEEN_COLLECTIONS = 200_000
@@ -67,11 +68,12 @@ class BacktestRun:
             universe.candles, fees, self.clock, liquidity=universe.liquidity, data_delay_tolerance=tolerance
         )
         slippage = plan.parameters.get("slippage_tolerance", DEFAULT_SLIPPAGE_TOLERANCE)
-        manager = PositionManager(self.clock, universe, state, pricing, slippage)
+        visible = VisibleUniverse(universe, self.clock)
+        manager = PositionManager(self.clock, visible, state, pricing, slippage)
         self.input = StrategyInput(
             clock=self.clock,
             state=state,
-            strategy_universe=universe,
+            strategy_universe=visible,
             parameters=plan.parameters,
             indicators=StrategyInputIndicators(universe, plan.indicators, self.clock),
             pricing_model=pricing,

@@ -181,7 +181,13 @@ class CandlePanel:
             if end is None
             else min(self.bar_count, -((self.start_us - to_unix_us(end)) // self.width_us))
         )
-        last = max(first, last)
+        return self._cut(first, max(first, last))
+
+    def until(self, timestamp_us: int) -> CandlePanel:
+        """Return the bars that closed at or before an instant, as views without copying."""
+        return self._cut(0, min(max(0, self.bar_at(timestamp_us)), self.bar_count))
+
+    def _cut(self, first: int, last: int) -> CandlePanel:
         return CandlePanel(
             bucket=self.bucket,
             start_us=self.start_us + first * self.width_us,

@@ -70,7 +70,7 @@ class DecisionBias:
         cause = (
             "see the indicators"
             if self.has_biased_indicator
-            else "decide_trades reads something beyond its decision time, such as strategy_universe.candles"
+            else "decide_trades reads something beyond its decision time, such as a series with unlimited=True"
         )
         return (
             f"Decision at {self.at}: {self.known}, but {self.changed} when the candles that a decision at {self.cut} "
