@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from numbers import Integral
 
 from trading_dagster.domain.error import BadInput
 from trading_dagster.domain.identifier import TradingPairKind
@@ -17,6 +18,9 @@ QUANTITY_ZERO_EPSILON = Decimal("1e-18")
 
 SELL_OVERSHOOT_EPSILON = Decimal("1e-9")
 """A sell may exceed the wallet by this many tokens and is then cut to the wallet."""
+
+FLOAT_ROUNDING = Decimal("1e-12")
+"""An amount may exceed what there is by this fraction of it when it was a float, and is then cut."""
 
 RELATIVE_ACCOUNTING_EPSILON = Decimal("1e-9")
 """Largest relative difference of ledger and simulated wallet."""
@@ -50,7 +54,13 @@ DUST = DustTable()
 
 
 def exact(value: float | int | Decimal, what: str = "amount") -> Decimal:
-    """Turn a number into a Decimal by its exact binary value; raises BadInput for NaN and infinity."""
-    if value.__class__ is not Decimal and not math.isfinite(value):
+    """Turn a number into a Decimal by its exact binary value; raises BadInput for NaN, infinity and text."""
+    if isinstance(value, Integral):
+        return Decimal(int(value))
+    if not isinstance(value, float | Decimal):
+        if isinstance(value, str) or not hasattr(value, "__float__"):
+            raise BadInput(f"The {what} is {value!r} of type {type(value).__name__}: a number is needed")
+        value = float(value)
+    if not math.isfinite(value):
         raise BadInput(f"The {what} is {value}: a finite number is needed")
     return Decimal(value)

@@ -6,12 +6,15 @@ It plans only: every action returns trades, and decide_trades must return them.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from numbers import Integral
 from typing import Any, Protocol
 
 from trading_dagster.domain.error import (
+    FeeMissing,
     InvalidTrade,
     NoSingleOpenPositionException,
     NotEnoughCashForBuys,
@@ -19,7 +22,7 @@ from trading_dagster.domain.error import (
 )
 from trading_dagster.domain.event import PairIntroduced, PositionOpened, TradePlanned, TriggersMoved
 from trading_dagster.domain.identifier import HumanReadableTradingPairDescription, TradingPairIdentifier
-from trading_dagster.domain.money import DUST, ZERO, exact
+from trading_dagster.domain.money import DUST, FLOAT_ROUNDING, SELL_OVERSHOOT_EPSILON, ZERO, exact
 from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
@@ -175,14 +178,17 @@ class PositionManager:
         """Return the pair of an id or a description; raises UnknownPair."""
         if isinstance(pair, TradingPairIdentifier):
             return pair
-        if isinstance(pair, int):
-            return self.strategy_universe.get_pair_by_id(pair)
+        if isinstance(pair, int | Integral):  # numpy's integers are Integral only
+            return self.strategy_universe.get_pair_by_id(int(pair))
         return self.strategy_universe.get_pair_by_human_description(pair)
 
     def get_pair_fee(self, pair: TradingPairIdentifier | None = None, direction: str = "buy") -> float | None:
-        """Return the fee of a trade on a pair as a fraction."""
+        """Return the fee of a trade on a pair as a fraction, None when it is not known."""
         pair = pair or self.strategy_universe.get_single_pair()
-        return self.pricing_model.get_pair_fee(self.timestamp, pair, direction)
+        try:
+            return self.pricing_model.get_pair_fee(self.timestamp, pair, direction)
+        except FeeMissing:
+            return None
 
     def is_problematic_pair(self, pair: TradingPairIdentifier) -> bool:
         """Tell whether a token of the pair is blacklisted."""
@@ -228,14 +234,16 @@ class PositionManager:
             InvalidTrade: value not above 0, blacklisted pair, a position is open on it, impossible levels.
             CandleSampleUnavailable: the pair has no price now.
         """
-        pair = self.get_trading_pair(pair)
+        pair = self._tradable(pair)
         if not value > 0:
-            raise InvalidTrade(f"open_spot({pair.get_ticker()}) needs a value above 0 USD, got {value}")
-        if not self.state.is_good_pair(pair):
-            raise InvalidTrade(f"{pair.get_ticker()} is blacklisted: check is_problematic_pair() first")
+            raise InvalidTrade(
+                f"open_spot({pair.get_ticker()}) needs a value above 0 USD, got {value}: skip the trade when there is "
+                "nothing to buy for"
+            )
+        self._refuse_blacklisted(pair)
         flags = frozenset(flags)
-        existing = self._portfolio.get_open_position_for_pair(pair)
-        if existing is not None and TradeFlag.ignore_open not in flags and not _is_planned_to_close(existing):
+        existing = self._position_to_keep(pair)
+        if existing is not None and TradeFlag.ignore_open not in flags:
             raise InvalidTrade(
                 f"{pair.get_ticker()} has an open position already: {existing}; use adjust_position() to change it"
             )
@@ -248,12 +256,10 @@ class PositionManager:
             take_profit_pct=take_profit_pct,
             take_profit_usd=take_profit_usd,
         )
-        position = self._open_position(pair, notes)
-        trade = self._plan_buy(
-            position, exact(value, "value"), pricing, OPENING | flags, slippage_tolerance, notes=notes
-        )
+        reserve = exact(value, "value")
+        trade = self._plan_buy(pair, None, reserve, pricing, OPENING | flags, slippage_tolerance, notes=notes)
         if levels is not NO_LEVELS:
-            self._set_levels(position, levels, pricing.mid_price)
+            self._set_levels(self._portfolio.open_positions[trade.position_id], levels, pricing.mid_price)
         return [trade]
 
     def open_1x_long(self, *args: Any, **kwargs: Any) -> list[TradeExecution]:
@@ -281,27 +287,37 @@ class PositionManager:
         """Buy for ``dollar_delta`` USD when above 0, sell ``|quantity_delta|`` tokens when below.
 
         ``weight`` is the position's target share of the portfolio; triggers are fractions as in open_spot.
+
+        Raises:
+            InvalidTrade: wrong sign or weight, blacklisted pair, more sold than there is, impossible levels, or a
+                position that is closed or on another pair.
         """
-        pair = self.get_trading_pair(pair)
+        pair = self._tradable(pair)
         _refuse_waiting_trades(pending, trigger_price)
         if dollar_delta == 0 or dollar_delta != dollar_delta:  # noqa: PLR0124 - NaN is not equal to itself
-            raise InvalidTrade(f"adjust_position({pair.get_ticker()}) needs a dollar_delta other than {dollar_delta}")
+            raise InvalidTrade(
+                f"adjust_position({pair.get_ticker()}) needs a dollar_delta other than {dollar_delta}: "
+                "above 0 to buy, below to sell"
+            )
         if not 0 <= weight <= 1:
             raise InvalidTrade(f"adjust_position({pair.get_ticker()}) needs 0 <= weight <= 1, got {weight}")
+        if position is not None and (position.pair != pair or not position.is_open()):
+            raise InvalidTrade(f"adjust_position({pair.get_ticker()}) cannot change {position}: give an open one on it")
         flags = frozenset(flags)
-        position = position or self._portfolio.get_open_position_for_pair(pair)
         if dollar_delta > 0:
-            if not self.state.is_good_pair(pair):
-                raise InvalidTrade(f"{pair.get_ticker()} is blacklisted: check is_problematic_pair() first")
+            self._refuse_blacklisted(pair)
+            if TradeFlag.ignore_open in flags or (position is not None and _is_planned_to_close(position)):
+                position = None
+            else:
+                position = position or self._position_to_keep(pair)
             pricing = self.pricing_model.get_buy_price(self.timestamp, pair, dollar_delta)
-            opening = position is None or TradeFlag.ignore_open in flags or _is_planned_to_close(position)
-            if position is None or opening:
-                position = self._open_position(pair, notes)
+            levels = _asked_levels(pair, pricing.mid_price, stop_loss, take_profit, trailing_stop_loss)
             trade = self._plan_buy(
+                pair,
                 position,
-                exact(dollar_delta),
+                exact(dollar_delta, "dollar_delta"),
                 pricing,
-                (OPENING if opening else INCREASING) | flags,
+                (OPENING if position is None else INCREASING) | flags,
                 slippage_tolerance,
                 notes=notes,
                 other_data=other_data,
@@ -312,19 +328,20 @@ class PositionManager:
                     f"adjust_position({pair.get_ticker()}) sells for {dollar_delta} USD: "
                     f"give quantity_delta as a negative number of tokens, got {quantity_delta}"
                 )
+            position = position or self._position_to_keep(pair) or self._portfolio.get_open_position_for_pair(pair)
             if position is None:
-                raise InvalidTrade(f"adjust_position({pair.get_ticker()}) sells, but there is no open position")
-            quantity = -exact(quantity_delta, "quantity_delta")
-            available = position.get_available_trading_quantity()
-            if quantity > available:
                 raise InvalidTrade(
-                    f"adjust_position({pair.get_ticker()}) sells {quantity} but only {available} is available"
+                    f"adjust_position({pair.get_ticker()}) sells, but there is no open position: "
+                    "check get_current_position_for_pair() first"
                 )
+            quantity = _sellable(position, -exact(quantity_delta, "quantity_delta"))
             pricing = self.pricing_model.get_sell_price(self.timestamp, pair, float(quantity))
+            levels = _asked_levels(pair, pricing.mid_price, stop_loss, take_profit, trailing_stop_loss)
             trade = self._plan_sell(
                 position, quantity, pricing, REDUCING | flags, slippage_tolerance, notes=notes, other_data=other_data
             )
-        self._adjust_levels(position, pricing.mid_price, stop_loss, take_profit, trailing_stop_loss, override_stop_loss)
+        if levels is not NO_LEVELS:
+            self._adjust_levels(trade, levels, override_stop_loss)
         return [trade]
 
     def close_position(
@@ -351,27 +368,25 @@ class PositionManager:
         flags: Iterable[TradeFlag] = NO_FLAGS,
         quantity: Decimal | None = None,
     ) -> list[TradeExecution]:
-        """Sell a spot position, or ``quantity`` tokens of it, at the bid."""
+        """Sell a spot position at the bid; with ``quantity`` fewer tokens than there are, reduce it."""
         if not position.is_open():
-            raise InvalidTrade(f"Cannot close {position}: it is not open")
+            raise InvalidTrade(f"Cannot close {position}: it is not open; check position.is_open() first")
         available = position.get_available_trading_quantity()
         if available <= 0:
             logger.warning("Nothing is left to sell of %s at %s", position, self.timestamp)
             return []
-        if quantity is None:
-            quantity = available
-        elif not 0 < quantity <= available:
-            raise InvalidTrade(f"Cannot sell {quantity} of {position}: {available} is available")
+        quantity = available if quantity is None else _sellable(position, exact(quantity, "quantity"))
+        is_closing = quantity == available
         pricing = self.pricing_model.get_sell_price(self.timestamp, position.pair, float(quantity))
         return [
             self._plan_sell(
                 position,
                 quantity,
                 pricing,
-                CLOSING | frozenset(flags),
+                (CLOSING if is_closing else REDUCING) | frozenset(flags),
                 slippage_tolerance,
                 trade_type=trade_type or TradeType.rebalance,
-                closing=True,
+                closing=is_closing,
                 notes=notes,
             )
         ]
@@ -387,12 +402,22 @@ class PositionManager:
         return trades
 
     def update_stop_loss(self, position: TradingPosition, stop_loss: float, trailing: bool = False) -> None:
-        """Set the stop-loss level, a mid price; with ``trailing`` only upward and only for spot."""
+        """Set the stop-loss level, a mid price; with ``trailing`` only upward and only for spot.
+
+        Raises:
+            InvalidTrade: the level is not a price above 0, the position is not open, or trailing a position not spot.
+        """
+        if not 0 < stop_loss < math.inf:
+            raise InvalidTrade(f"update_stop_loss({position}) needs a price above 0, got {stop_loss}")
+        if not position.is_open():
+            raise InvalidTrade(f"update_stop_loss(): {position} is not open; check position.is_open() first")
         if trailing:
             if not position.is_spot():
                 raise InvalidTrade(f"update_stop_loss(trailing=True) is for spot positions, got {position}")
-            if position.stop_loss is not None and stop_loss <= position.stop_loss:
+            if position.stop_loss is not None and stop_loss < position.stop_loss:
                 return
+        if stop_loss == position.stop_loss:
+            return
         mid = self.pricing_model.get_mid_price(self.timestamp, position.pair)
         levels = TriggerLevels(stop_loss, position.take_profit, position.trailing_stop_loss_pct)
         self._set_levels(position, levels, mid)
@@ -416,6 +441,25 @@ class PositionManager:
 
     # -- planning -------------------------------------------------------------------------------------------------
 
+    def _tradable(self, pair: TradingPairIdentifier | HumanReadableTradingPairDescription) -> TradingPairIdentifier:
+        """Return the universe's own pair, whose id finds its candles; raises UnknownPair, InvalidTrade."""
+        pair = self.strategy_universe.data_universe.pairs.resolve(self.get_trading_pair(pair))
+        if pair.is_leverage() or pair.is_credit_supply():
+            raise InvalidTrade(f"{pair} is not bought and sold on a market: give its spot pair")
+        return pair
+
+    def _refuse_blacklisted(self, pair: TradingPairIdentifier) -> None:
+        if not self.state.is_good_pair(pair):
+            raise InvalidTrade(f"{pair.get_ticker()} is blacklisted: check is_problematic_pair() first")
+
+    def _position_to_keep(self, pair: TradingPairIdentifier) -> TradingPosition | None:
+        """Return the open position on a pair that no trade planned in this cycle closes, or None."""
+        first = self._portfolio.get_open_position_for_pair(pair)
+        if first is None or not _is_planned_to_close(first):
+            return first
+        same = (p for p in self._portfolio.open_positions.values() if p.pair == pair)
+        return next((p for p in same if not _is_planned_to_close(p)), None)
+
     def _open_position(self, pair: TradingPairIdentifier, notes: str | None) -> TradingPosition:
         state, portfolio = self.state, self._portfolio
         at = self._clock.aware
@@ -427,7 +471,8 @@ class PositionManager:
 
     def _plan_buy(
         self,
-        position: TradingPosition,
+        pair: TradingPairIdentifier,
+        position: TradingPosition | None,
         reserve: Decimal,
         pricing: TradePricing,
         flags: frozenset[TradeFlag],
@@ -436,10 +481,13 @@ class PositionManager:
         notes: str | None,
         other_data: Mapping[str, Any] | None = None,
     ) -> TradeExecution:
+        """Plan a buy; without a position open one, after everything that can be refused was checked."""
         quantity = reserve / Decimal(pricing.price)
-        return self._plan(
-            position, quantity, reserve, pricing, flags, slippage_tolerance, notes=notes, other_data=other_data
-        )
+        _refuse_dust(pair, quantity)
+        tolerance = self._slippage(slippage_tolerance)
+        if position is None:
+            position = self._open_position(pair, notes)
+        return self._plan(position, quantity, reserve, pricing, flags, tolerance, notes=notes, other_data=other_data)
 
     def _plan_sell(
         self,
@@ -454,13 +502,14 @@ class PositionManager:
         closing: bool = False,
         other_data: Mapping[str, Any] | None = None,
     ) -> TradeExecution:
+        _refuse_dust(position.pair, quantity)
         return self._plan(
             position,
             -quantity,
             quantity * Decimal(pricing.price),
             pricing,
             flags,
-            slippage_tolerance,
+            self._slippage(slippage_tolerance),
             notes=notes,
             trade_type=trade_type,
             closing=closing,
@@ -474,18 +523,13 @@ class PositionManager:
         reserve: Decimal,
         pricing: TradePricing,
         flags: frozenset[TradeFlag],
-        slippage_tolerance: float | None,
+        slippage_tolerance: float,
         *,
         notes: str | None,
         trade_type: TradeType = TradeType.rebalance,
         closing: bool = False,
         other_data: Mapping[str, Any] | None = None,
     ) -> TradeExecution:
-        dust = DUST.close_epsilon(position.pair.kind)
-        if abs(quantity) <= dust:
-            raise TooSmallTrade(
-                f"A trade of {quantity} {position.pair.base.token_symbol} is not above the dust limit {dust}: skip it"
-            )
         trade_id = self._portfolio.next_trade_id
         plan = TradePlan(
             trade_id=trade_id,
@@ -496,9 +540,7 @@ class PositionManager:
             reserve=reserve,
             pricing=pricing,
             reserve_currency=position.reserve_currency,
-            slippage_tolerance=self.default_slippage_tolerance
-            if slippage_tolerance is None
-            else _checked_slippage(slippage_tolerance),
+            slippage_tolerance=slippage_tolerance,
             closing=closing,
             flags=flags,
             notes=notes,
@@ -507,34 +549,20 @@ class PositionManager:
         self.state.record(TradePlanned(self._clock.aware, plan))
         return position.trades[trade_id]
 
-    def _adjust_levels(
-        self,
-        position: TradingPosition,
-        mid: float,
-        stop_loss: float | None,
-        take_profit: float | None,
-        trailing_stop_loss: float | None,
-        override_stop_loss: bool,
-    ) -> None:
-        asked = opening_levels(
-            mid,
-            is_short=position.is_short(),
-            stop_loss_pct=stop_loss,
-            trailing_stop_loss_pct=trailing_stop_loss,
-            take_profit_pct=take_profit,
-        )
-        if asked is NO_LEVELS:
-            return
+    def _slippage(self, asked: float | None) -> float:
+        return self.default_slippage_tolerance if asked is None else _checked_slippage(asked)
+
+    def _adjust_levels(self, trade: TradeExecution, asked: TriggerLevels, override_stop_loss: bool) -> None:
+        position = self._portfolio.open_positions[trade.position_id]
         keep_stop = asked.stop_loss is None or (position.stop_loss is not None and not override_stop_loss)
+        trailing = asked.trailing_stop_loss_pct
         levels = TriggerLevels(
             stop_loss=position.stop_loss if keep_stop else asked.stop_loss,
             take_profit=position.take_profit if asked.take_profit is None else asked.take_profit,
-            trailing_stop_loss_pct=position.trailing_stop_loss_pct
-            if asked.trailing_stop_loss_pct is None
-            else asked.trailing_stop_loss_pct,
+            trailing_stop_loss_pct=position.trailing_stop_loss_pct if trailing is None else trailing,
         )
         if levels != TriggerLevels(position.stop_loss, position.take_profit, position.trailing_stop_loss_pct):
-            self._set_levels(position, levels, mid)
+            self._set_levels(position, levels, trade.planned_mid_price)
 
     def _set_levels(self, position: TradingPosition, levels: TriggerLevels, mid: float) -> None:
         self.state.record(
@@ -560,6 +588,38 @@ def _refuse_waiting_trades(pending: bool, trigger_price: float | None = None) ->
             f"Trades that wait for a trigger are not supported yet: got pending={pending}, "
             f"trigger_price={trigger_price}; leave both out to trade at once"
         )
+
+
+def _asked_levels(
+    pair: TradingPairIdentifier,
+    mid: float,
+    stop_loss: float | None,
+    take_profit: float | None,
+    trailing_stop_loss: float | None,
+) -> TriggerLevels:
+    """Return the levels asked of adjust_position; its trailing stop gets its level at the first check."""
+    is_short = pair.is_short()
+    asked = opening_levels(mid, is_short=is_short, stop_loss_pct=stop_loss, take_profit_pct=take_profit)
+    if trailing_stop_loss is None:
+        return asked
+    opening_levels(mid, is_short=is_short, trailing_stop_loss_pct=trailing_stop_loss)
+    return TriggerLevels(asked.stop_loss, asked.take_profit, trailing_stop_loss)
+
+
+def _refuse_dust(pair: TradingPairIdentifier, quantity: Decimal) -> None:
+    dust = DUST.close_epsilon(pair.kind)
+    if quantity <= dust:
+        raise TooSmallTrade(
+            f"A trade of {quantity} {pair.base.token_symbol} is not above the dust limit {dust}: skip it"
+        )
+
+
+def _sellable(position: TradingPosition, quantity: Decimal) -> Decimal:
+    """Return how much of a wanted quantity to sell: an excess that is only a float's rounding is cut."""
+    available = position.get_available_trading_quantity()
+    if not 0 < quantity <= available + max(SELL_OVERSHOOT_EPSILON, available * FLOAT_ROUNDING):
+        raise InvalidTrade(f"Cannot sell {quantity} of {position}: {available} is available")
+    return min(quantity, available)
 
 
 def _is_planned_to_close(position: TradingPosition) -> bool:
