@@ -77,8 +77,9 @@ class SimulatedTreasury:
 
 
 def share_price(state: State) -> float:
-    """Return NAV per share before a flow; the initial share price while there are no shares."""
+    """Return NAV per share before a flow; the initial share price while there is nothing to share."""
     shares = state.sync.treasury.share_count
-    if not shares:
+    net_asset_value = state.portfolio.get_net_asset_value()
+    if not shares or net_asset_value <= 0:
         return state.initial_share_price
-    return state.portfolio.get_net_asset_value() / float(shares)
+    return net_asset_value / float(shares)

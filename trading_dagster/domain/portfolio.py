@@ -32,7 +32,7 @@ class Portfolio:
     """What the strategy owns; changed only by State."""
 
     __slots__ = (
-        "_first_position_by_pair", "closed_positions", "expired_positions", "frozen_positions", "marks",
+        "_first_position_by_pair", "closed_positions", "dust", "expired_positions", "frozen_positions", "marks",
         "next_balance_update_id", "next_position_id", "next_trade_id", "open_positions", "pending_positions",
         "reserve", "trade_count",
     )  # fmt: skip
@@ -45,6 +45,7 @@ class Portfolio:
         self.next_trade_id = 1
         self.next_balance_update_id = 1
         self.trade_count = 0
+        self.dust: dict[AssetIdentifier, Decimal] = {}
         self.open_positions: dict[int, TradingPosition] = {}
         self.pending_positions: dict[int, TradingPosition] = {}
         self.frozen_positions: dict[int, TradingPosition] = {}
@@ -165,6 +166,11 @@ class Portfolio:
                 "the ledger takes out more than there is"
             )
         self.reserve.quantity = cash
+
+    def keep_dust(self, asset: AssetIdentifier, quantity: Decimal) -> None:
+        """Remember what a closed position left behind, too little to be one; only State calls this."""
+        if quantity:
+            self.dust[asset] = self.dust.get(asset, ZERO) + quantity
 
     def add_open(self, position: TradingPosition) -> None:
         """Put a position among the open ones; only State calls this."""

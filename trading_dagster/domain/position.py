@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.money import DUST, QUANTITY_ZERO_EPSILON, ZERO
 from trading_dagster.domain.trade import TradeExecution, TradeFlag
-from trading_dagster.domain.treasury import BalanceUpdate
+from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause
 
 
 class Marks(Protocol):
@@ -263,7 +263,7 @@ class TradingPosition:
     # -- profit ---------------------------------------------------------------------------------------------------
 
     def get_buy_value(self) -> float:
-        """Return USD spent on executed buys."""
+        """Return USD spent on executed buys, less the cost of what was redeemed in kind."""
         return self._bought_value
 
     def get_sell_value(self) -> float:
@@ -271,7 +271,7 @@ class TradingPosition:
         return self._sold_value
 
     def get_buy_quantity(self) -> Decimal:
-        """Return base tokens bought."""
+        """Return base tokens bought, less those redeemed in kind."""
         return self._bought_quantity
 
     def get_sell_quantity(self) -> Decimal:
@@ -368,6 +368,18 @@ class TradingPosition:
         else:
             self._sold_quantity -= fill.quantity
             self._sold_value += float(fill.reserve)
+
+    def apply_balance(self, update: BalanceUpdate) -> None:
+        """Add tokens that came or went without a trade; only State calls this.
+
+        An in-kind redemption takes its part of the cost with it, at the average buy price.
+        """
+        average_buy = self.get_average_buy()
+        if update.cause is BalanceUpdateCause.redemption and average_buy is not None:
+            self._bought_quantity += update.quantity
+            self._bought_value += average_buy * float(update.quantity)
+        self.quantity += update.quantity
+        self.balance_updates[update.balance_update_id] = update
 
     def use_marks(self, marks: Marks) -> None:
         """Read prices elsewhere from now on; only State calls this."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -34,7 +35,7 @@ from trading_dagster.domain.event import (
     TriggersMoved,
 )
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
-from trading_dagster.domain.money import ZERO
+from trading_dagster.domain.money import FLOAT_ROUNDING, ZERO
 from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.position import Marks, TradingPosition, TriggerPriceUpdate
 from trading_dagster.domain.time import CycleDuration, to_aware, to_naive
@@ -70,11 +71,11 @@ class OtherData:
     def save(self, cycle: int, name: str, value: Any) -> None:
         """Store a JSON-safe value under a name."""
         at = self._state.clock_at()
-        self._state.record(DataSaved(at=at, cycle=cycle, name=name, value=value))
+        self._state.record(DataSaved(at=at, cycle=cycle, name=name, value=deepcopy(value)))
 
     def load_latest(self, name: str) -> Any:
-        """Return the newest value ever stored under a name, None if there is none."""
-        return self._latest.get(name)
+        """Return the newest value ever stored under a name, None if there is none; a copy, save it to change it."""
+        return deepcopy(self._latest.get(name))
 
     def apply(self, event: DataSaved) -> None:
         """Fold an event; only State calls this."""
@@ -193,6 +194,7 @@ class State:
             if key in treasury.applied_chain_keys:
                 raise LedgerError(f"Balance update {key} was applied before: the same log may count only once")
             treasury.applied_chain_keys.add(key)
+        _refuse_used_id("balance update", update.balance_update_id, portfolio.next_balance_update_id)
         portfolio.next_balance_update_id = update.balance_update_id + 1
         reserve = portfolio.reserve
         if update.position_type is BalanceUpdatePositionType.reserve:
@@ -204,8 +206,7 @@ class State:
                 reserve.initial_deposit_reserve_token_price = reserve.reserve_token_price
         else:
             position = self._position(update.position_id or 0)
-            position.quantity += update.quantity
-            position.balance_updates[update.balance_update_id] = update
+            position.apply_balance(update)
         treasury.last_updated_at = self._naive(event.at)
         treasury.last_cycle_at = update.strategy_cycle_included_at
         if event.share_price and update.position_type is BalanceUpdatePositionType.reserve:
@@ -220,6 +221,7 @@ class State:
 
     def _fold_position_opened(self, event: PositionOpened) -> None:
         portfolio = self.portfolio
+        _refuse_used_id("position", event.position_id, portfolio.next_position_id)
         position = TradingPosition(
             event.position_id,
             event.pair,
@@ -234,6 +236,7 @@ class State:
 
     def _fold_planned(self, event: TradePlanned) -> None:
         plan = event.plan
+        _refuse_used_id("trade", plan.trade_id, self.portfolio.next_trade_id)
         position = self._position(plan.position_id)
         position.add_trade(TradeExecution(plan, self._naive(event.at)))
         self.portfolio.next_trade_id = plan.trade_id + 1
@@ -244,12 +247,14 @@ class State:
         plan = trade.plan
         if plan.quantity > 0:
             cash = self.portfolio.reserve.quantity
-            if plan.reserve > cash:
+            allocated = min(plan.reserve, cash)
+            if plan.reserve - allocated > cash * FLOAT_ROUNDING:
                 raise NotEnoughMoney(
                     f"Trade #{plan.trade_id} buys {plan.pair.get_ticker()} for {plan.reserve} "
                     f"{plan.reserve_currency.token_symbol} but cash is {cash}: buy for less or sell first"
                 )
-            self.portfolio.add_cash(-plan.reserve)
+            self.portfolio.add_cash(-allocated)
+            trade.allocated = allocated
         trade.started_at = self._naive(event.at)
 
     def _fold_broadcasted(self, event: TradeBroadcasted) -> None:
@@ -261,7 +266,7 @@ class State:
         trade = position.trades[event.trade_id]
         profit = None
         if event.quantity > 0:
-            change = trade.plan.reserve - event.reserve
+            change = trade.allocated - event.reserve
             if change:
                 portfolio.add_cash(change)
         else:
@@ -275,6 +280,7 @@ class State:
         portfolio.trade_count += 1
         if trade.plan.quantity < 0 and position.can_be_closed() and position.closed_at is None:
             position.close(executed_at)
+            portfolio.keep_dust(position.pair.base, position.quantity)
             if position.position_id in portfolio.open_positions:
                 portfolio.remove_open(position)
             else:
@@ -284,8 +290,8 @@ class State:
     def _fold_failed(self, event: TradeFailed) -> None:
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
-        if trade.is_buy() and trade.started_at is not None:
-            self.portfolio.add_cash(trade.plan.reserve)
+        if trade.allocated:
+            self.portfolio.add_cash(trade.allocated)
         trade.failed_at = self._naive(event.at)
         trade.failure = event.reason
         position.finish_trade()
@@ -388,9 +394,11 @@ class State:
         portfolio = self.portfolio
         positions = [*portfolio.get_all_positions(pending=True), *portfolio.expired_positions.values()]
         trade_ids = [i for p in positions for i in (*p.trades, *p.pending_trades, *p.expired_trades)]
+        update_ids = [*portfolio.reserve.balance_updates, *(i for p in positions for i in p.balance_updates)]
         for what, ids, next_id in (
             ("position", [p.position_id for p in positions], portfolio.next_position_id),
             ("trade", trade_ids, portfolio.next_trade_id),
+            ("balance update", update_ids, portfolio.next_balance_update_id),
         ):
             if len(ids) != len(set(ids)):
                 raise IntegrityError(f"Some {what} ids occur twice: {sorted(i for i in ids if ids.count(i) > 1)[:10]}")
@@ -418,3 +426,11 @@ class State:
     def get_cash_quantity(self) -> Decimal:
         """Return cash in reserve tokens, exactly."""
         return self.portfolio.reserve.quantity
+
+
+def _refuse_used_id(what: str, new_id: int, next_id: int) -> None:
+    if new_id < next_id:
+        raise IntegrityError(
+            f"The ledger has a second {what} #{new_id}, the next free id is {next_id}: "
+            "do two processes write it, or was a part stored twice?"
+        )

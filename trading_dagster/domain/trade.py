@@ -116,14 +116,16 @@ class TradeExecution:
     """One trade of a position; its status is derived from the events that were applied to it."""
 
     __slots__ = (
-        "broadcasted_at", "discarded_at", "expired_at", "failed_at", "failure", "fill", "opened_at", "plan",
-        "repaired_at", "started_at",
+        "allocated", "broadcasted_at", "discarded_at", "expired_at", "failed_at", "failure", "fill", "opened_at",
+        "plan", "repaired_at", "started_at",
     )  # fmt: skip
 
     def __init__(self, plan: TradePlan, opened_at: datetime) -> None:
         """Make a planned trade; only State does this."""
         self.plan = plan
         self.opened_at = opened_at
+        self.allocated = ZERO
+        """Reserve that left cash when the trade was started."""
         self.started_at: datetime | None = None
         self.broadcasted_at: datetime | None = None
         self.fill: TradeFill | None = None
@@ -260,7 +262,7 @@ class TradeExecution:
     def reserve_currency_allocated(self) -> Decimal:
         """Return the reserve that left cash for this trade and is not yet spent."""
         running = self.started_at is not None and self.fill is None and self.failed_at is None
-        return self.plan.reserve if running and self.is_buy() else ZERO
+        return self.allocated if running else ZERO
 
     def get_status(self) -> TradeStatus:
         """Return where the trade stands."""

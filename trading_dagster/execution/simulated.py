@@ -71,7 +71,8 @@ class SimulatedExecution:
         plan, wallet = trade.plan, self.wallet
         state.record(TradeStarted(at, plan.trade_id, plan.position_id))
         if plan.quantity > 0:
-            quantity, reserve = plan.quantity, plan.reserve
+            reserve = trade.allocated
+            quantity = plan.quantity if reserve == plan.reserve else reserve / Decimal(plan.pricing.price)
             wallet.add(plan.reserve_currency, -reserve)
             wallet.add(plan.pair.base, quantity)
         else:

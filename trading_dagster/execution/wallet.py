@@ -49,6 +49,9 @@ def check_wallet(state: State, wallet: SimulatedWallet, assets: set[AssetIdentif
         base = position.pair.base
         if assets is None or base in expected:
             expected[base] = expected.get(base, ZERO) + position.quantity
+    for asset, quantity in portfolio.dust.items():
+        if assets is None or asset in expected:
+            expected[asset] = expected.get(asset, ZERO) + quantity
     if assets is None:
         expected = {**dict.fromkeys(wallet.balances, ZERO), **expected}
     for asset, quantity in expected.items():
