@@ -276,14 +276,14 @@ def test_example_trades_on_other_real_data(
     assert result.universe.get_pair_count() == (len(changes["pairs"]) if "pairs" in changes else all_pairs)
 
 
-def test_buy_and_hold_buys_a_pair_that_is_listed_later_on_its_first_day(shared_data: Path) -> None:
+def test_buy_and_hold_buys_a_pair_that_is_listed_later_at_its_first_midnight(shared_data: Path) -> None:
     file, start, end = BITFINEX_1H
     first_candle = pd.read_parquet(shared_data / file).groupby("pair")["timestamp"].min().dt.tz_localize(None)
 
     result = run("buy_and_hold", client=FileSource(shared_data / file), start=start, end=end)
 
     bought = dict(zip(result.trades["pair"].str.replace("-", "/"), result.trades["executed_at"], strict=True))
-    assert bought == first_candle.dt.floor("D").clip(lower=pd.Timestamp(start)).to_dict()
+    assert bought == first_candle.dt.ceil("D").clip(lower=pd.Timestamp(start)).to_dict()
 
 
 def test_ema_cross_refuses_to_decide_in_a_hole_of_forty_days(shared_data: Path) -> None:

@@ -20,7 +20,7 @@ from trading_dagster.market.exchange import Exchange, format_description
 from trading_dagster.market.file_source import EmbeddedSample
 from trading_dagster.market.panel import OHLCV, PRICE_COLUMNS, CandlePanel
 from trading_dagster.market.panel_builder import PanelBuilder, merge_panels, refuse_sparse
-from trading_dagster.market.resample import resample_panel
+from trading_dagster.market.resample import open_on_time, resample_panel
 from trading_dagster.market.source import (
     CandleSource,
     LiquiditySource,
@@ -276,7 +276,7 @@ def _load_panel(
                 panel = _read_panel(
                     chunk, bucket=native, span=span, read=read, columns=columns, source_name=source_name
                 )
-                panels.append(resample_panel(panel, bucket))
+                panels.append(open_on_time(resample_panel(panel, bucket), panel))
                 bar.update(len(chunk))
     return merge_panels(panels, order)
 

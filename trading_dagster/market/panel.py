@@ -114,6 +114,11 @@ class CandlePanel:
         """Return the number of the bar that contains an instant; may lie outside 0 .. bar_count - 1."""
         return (timestamp_us - self.start_us) // self.width_us
 
+    def bar_at_each(self, timestamps_us: Integers) -> Integers:
+        """Return ``bar_at`` of several instants."""
+        bars: Integers = (timestamps_us - self.start_us) // self.width_us
+        return bars
+
     def latest_bar(self, pair_id: int) -> Integers:
         """Return for each bar the number of the latest existing bar at or before it, -1 if none."""
         exists = self.exists[self.row_of(pair_id)]

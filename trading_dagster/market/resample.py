@@ -128,6 +128,42 @@ def resample_panel(panel: CandlePanel, bucket: TimeBucket) -> CandlePanel:
     return CandlePanel(bucket, start, panel.pair_ids, columns, exists, np.zeros(shape, dtype=np.bool_))
 
 
+def open_on_time(coarse: CandlePanel, fine: CandlePanel) -> CandlePanel:
+    """Return a resampled panel whose opens were known when its bars opened.
+
+    Trades are filled at the open of a bar. Where the first finer candle of a bar is missing, the first that exists
+    opened later, and its open would be a price from the future: the last close before the bar takes its place, if it
+    is not older than one bar; without one the bar is left out.
+
+    Args:
+        coarse: What ``resample_panel`` made of ``fine``.
+        fine: The panel it was made of.
+    """
+    if coarse is fine or coarse.bar_count == 0:
+        return coarse
+    opens = coarse.columns["open"].copy()
+    highs, lows, exists = coarse.columns["high"].copy(), coarse.columns["low"].copy(), coarse.exists.copy()
+    firsts = fine.bar_at_each(coarse.times_us)
+    reach = coarse.width_us // fine.width_us
+    for row, pair_id in enumerate(coarse.pair_ids):
+        fine_exists = fine.exists[row]
+        inside = (firsts >= 0) & (firsts < fine.bar_count)
+        on_time = inside & fine_exists[np.clip(firsts, 0, fine.bar_count - 1)]
+        late = np.flatnonzero(exists[row] & ~on_time)
+        if not len(late):
+            continue
+        before = np.append(fine.latest_bar(pair_id), -1)[np.maximum(firsts[late], 0) - 1]  # bar -1 is "none"
+        usable = (firsts[late] > 0) & (before >= 0) & (firsts[late] - before <= reach)
+        closes = fine.columns["close"][row][np.maximum(before, 0)]
+        opens[row, late] = np.where(usable, closes, np.nan)
+        highs[row, late] = np.maximum(highs[row, late], opens[row, late])
+        lows[row, late] = np.minimum(lows[row, late], opens[row, late])
+        exists[row, late] = usable
+    columns = {**coarse.columns, "open": opens, "high": highs, "low": lows}
+    columns = {name: np.where(exists, values, np.nan) for name, values in columns.items()}
+    return CandlePanel(coarse.bucket, coarse.start_us, coarse.pair_ids, columns, exists, coarse.forward_filled.copy())
+
+
 def _group_starts(*keys: Integers) -> Integers:
     changed = np.zeros(len(keys[0]), dtype=np.bool_)
     changed[:1] = True

@@ -173,7 +173,8 @@ def calculate_deposit_adjusted_returns(curve: EquityCurve, flows: pd.Series[floa
     _check_times(flows)
     start = pd.Series([0.0], index=curve.index[:1])  # bins are counted from the first time: let it be the curve's
     counted = pd.concat([start, flows.astype("float64")[flows.index >= curve.index[0]]])
-    return gain - counted.resample(freq).sum().reindex(gain.index, fill_value=0.0)
+    adjusted: Returns = gain - counted.resample(freq).sum().reindex(gain.index, fill_value=0.0)
+    return adjusted
 
 
 def calculate_monthly_returns_table(returns: Returns) -> pd.DataFrame:
