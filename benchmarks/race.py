@@ -14,6 +14,9 @@ from typing import Any
 from benchmarks.engine import ENGINES
 from benchmarks.workload import WORKLOADS, cache_candles, make_cache
 
+PATIENCE_S = 60.0
+"""An engine whose timed runs have taken this long together sits out the rounds that are left."""
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -96,6 +99,8 @@ class Worker:
     def run(self) -> None:
         """Ask for one timed run and keep the answer."""
         if self.problem or self.process is None or self.process.stdin is None:
+            return
+        if sum(answer["seconds"] for answer in self.answers) > PATIENCE_S:
             return
         self.process.stdin.write("run\n")
         self.process.stdin.flush()
