@@ -141,7 +141,10 @@ def write_report(path: str | os.PathLike[str], content: ReportContent) -> Path:
 
 def _tiles(content: ReportContent) -> list[Tile]:
     table = content.metrics
-    metrics = dict(table.iloc[:, 0]) if isinstance(table, pd.DataFrame) else table
+    metrics = dict(table.iloc[:, 0]) if isinstance(table, pd.DataFrame) else dict(table)
+    if content.summary is not None and len(content.summary.columns):
+        # Of measures that both tables have, the tiles show the trade summary's: it sees every equity sample.
+        metrics |= dict(content.summary.iloc[:, 0])
     return choose_tiles(content.equity, content.benchmarks, content.trades, content.positions, metrics)
 
 
