@@ -63,6 +63,7 @@ class BacktestRun:
         else:
             state.use_marks(self.marks)
         self.state = state
+        state.use_clock(self.clock)
         state.backtest_data = BacktestData(plan.start, plan.end, plan.cycle_duration, state.ready_at)
         pricing = CandlePricing(
             universe.candles, fees, self.clock, liquidity=universe.liquidity, data_delay_tolerance=tolerance

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from trading_dagster.domain.error import BadInput, IntegrityError, LedgerError, NotEnoughMoney
 from trading_dagster.domain.event import (
@@ -38,7 +38,7 @@ from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdenti
 from trading_dagster.domain.money import FLOAT_ROUNDING, ZERO
 from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.position import Marks, TradingPosition, TriggerPriceUpdate
-from trading_dagster.domain.time import CycleDuration, to_aware, to_naive
+from trading_dagster.domain.time import CycleDuration, from_unix_us, to_aware, to_naive
 from trading_dagster.domain.trade import TradeExecution, TradeFill
 from trading_dagster.domain.treasury import (
     BalanceUpdateCause,
@@ -83,6 +83,13 @@ class OtherData:
         self._latest[event.name] = event.value
 
 
+class CycleClock(Protocol):
+    """What tells which cycle of a run it is."""
+
+    index: int
+    grid_us: Sequence[int]
+
+
 class State:
     """Portfolio, positions, trades and treasury of one strategy."""
 
@@ -90,9 +97,10 @@ class State:
         """Begin from the first event of a ledger."""
         self.created_at = to_naive(created.at)
         self.name = created.name
-        self.cycle = 1
         self.last_updated_at: datetime | None = None
-        self.last_cycle_at: datetime | None = None
+        self._cycle = 1
+        self._last_cycle_at: datetime | None = None
+        self._clock: CycleClock | None = None
         self.initial_share_price = 1.0
         self.portfolio = Portfolio(created.reserve_asset, marks)
         self.sync = Sync()
@@ -162,6 +170,23 @@ class State:
         for position in self.portfolio.get_all_positions(pending=True):
             position.use_marks(marks)
 
+    def use_clock(self, clock: CycleClock) -> None:
+        """Count cycles by a clock: those in which nothing happened leave no event."""
+        self._clock = clock
+
+    @property
+    def cycle(self) -> int:
+        """Return the number of the running cycle, from 1; between cycles that of the next one."""
+        return self._cycle if self._clock is None else max(self._cycle, self._clock.index + 1)
+
+    @property
+    def last_cycle_at(self) -> datetime | None:
+        """Return the decision time of the last cycle that ended, naive UTC; None in the first."""
+        clock = self._clock
+        if clock is None or clock.index < self._cycle:
+            return self._last_cycle_at
+        return from_unix_us(clock.grid_us[clock.index - 1])
+
     def take_events(self) -> list[Event]:
         """Return the events since the last call; the caller stores them."""
         events, self._events = self._events, []
@@ -190,12 +215,9 @@ class State:
         update = event.update
         portfolio, treasury = self.portfolio, self.sync.treasury
         key = update.chain_key()
-        if key is not None:
-            if key in treasury.applied_chain_keys:
-                raise LedgerError(f"Balance update {key} was applied before: the same log may count only once")
-            treasury.applied_chain_keys.add(key)
+        if key in treasury.applied_chain_keys:
+            raise LedgerError(f"Balance update {key} was applied before: the same log may count only once")
         _refuse_used_id("balance update", update.balance_update_id, portfolio.next_balance_update_id)
-        portfolio.next_balance_update_id = update.balance_update_id + 1
         reserve = portfolio.reserve
         if update.position_type is BalanceUpdatePositionType.reserve:
             portfolio.add_cash(update.quantity)
@@ -207,6 +229,9 @@ class State:
         else:
             position = self._position(update.position_id or 0)
             position.apply_balance(update)
+        portfolio.next_balance_update_id = update.balance_update_id + 1
+        if key is not None:
+            treasury.applied_chain_keys.add(key)
         treasury.last_updated_at = self._naive(event.at)
         treasury.last_cycle_at = update.strategy_cycle_included_at
         if event.share_price and update.position_type is BalanceUpdatePositionType.reserve:
@@ -245,6 +270,8 @@ class State:
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
         plan = trade.plan
+        if trade.started_at is not None:
+            raise LedgerError(f"{trade} is started a second time: the ledger counts it twice")
         if plan.quantity > 0:
             cash = self.portfolio.reserve.quantity
             allocated = min(plan.reserve, cash)
@@ -265,6 +292,8 @@ class State:
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
         profit = None
+        if trade.started_at is None or trade.fill is not None:
+            raise LedgerError(f"{trade} cannot be executed: a trade is started, then executed once")
         if event.quantity > 0:
             change = trade.allocated - event.reserve
             if change:
@@ -347,8 +376,8 @@ class State:
             self.backtest_data.ready_at = self.ready_at
 
     def _fold_cycle(self, event: CycleCompleted) -> None:
-        self.cycle = event.cycle + 1
-        self.last_cycle_at = self.last_updated_at = self._naive(event.at)
+        self._cycle = event.cycle + 1
+        self._last_cycle_at = self.last_updated_at = self._naive(event.at)
 
     def _naive(self, at: datetime) -> datetime:
         """Return an event's time as strategies see it; events of one moment share one object."""

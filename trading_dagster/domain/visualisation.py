@@ -69,7 +69,7 @@ class Visualisation:
 
     def get_messages_tail(self, count: int) -> dict[datetime, list[str]]:
         """Return the messages of the newest ``count`` times."""
-        return dict(sorted(self.messages.items())[-count:])
+        return dict(sorted(self.messages.items())[max(0, len(self.messages) - count) :])
 
     def add_calculations(self, timestamp: datetime, cycle_calculations: dict[str, Any]) -> None:
         """Store named values at a decision time."""
