@@ -74,6 +74,7 @@ SOUND = {
     "expanding": lambda close: close.expanding().std(),
     "weekly": lambda close: technical.resample_price_series(close, TimeBucket.d7),
     "weekly by pandas": lambda close: close.resample("7D", origin=pd.Timestamp(START)).last(),
+    "missing values of another sign": lambda close: close * (np.nan if len(close) > 50 else -np.nan),
     "nothing": lambda close: None,
     "lists": lambda close: pd.Series([[i] for i in range(len(close))], index=close.index),
     "numbers that become floats": lambda close: close.astype(int) if len(close) > 50 else close // 1,

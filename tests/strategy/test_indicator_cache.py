@@ -18,6 +18,7 @@ from trading_dagster.domain.identifier import AssetIdentifier, ChainId, TradingP
 from trading_dagster.domain.time import TimeBucket, to_unix_us
 from trading_dagster.market.panel import CandlePanel
 from trading_dagster.market.universe import TradingStrategyUniverse
+from trading_dagster.strategy import indicator_key
 from trading_dagster.strategy.indicator_binding import IndicatorSource
 from trading_dagster.strategy.indicator_cache import DiskIndicatorCache, MemoryIndicatorCache
 from trading_dagster.strategy.indicator_calculation import calculate_indicators
@@ -89,12 +90,12 @@ BASE = """
     TABLE = {"a": [1, 2, 3]}
     WEIGHTS = np.array([1.0, 2.0])
     def make(extra):
-        def inner(close, length=3):
+        def inner(close, length=3, *, keyword=8):
             class Local:
                 offset = 1
             def nested(x):
                 return deeper(x) + Local.offset
-            return nested(close.rolling(length).mean()) * SCALE + extra + TABLE["a"][0] + WEIGHTS[0]
+            return nested(close.rolling(length).mean() + keyword) * SCALE + extra + TABLE["a"][0] + WEIGHTS[0]
         return inner
     def deeper(x):
         return shifted(x) + helper_under_test.deepest(x) + Tool(3).use(x)
@@ -121,6 +122,7 @@ EDITS = {
     "nested constant": ("[1, 2, 3]", "[1, 2, 4]"),
     "array constant": ("[1.0, 2.0]", "[1.0, 2.5]"),
     "default": ("length=3", "length=4"),
+    "keyword default": ("keyword=8", "keyword=9"),
     "closure": ("make(5)", "make(6)"),
     "body": ("+ extra", "- extra"),
     "nested function": ("+ Local.offset", "- Local.offset"),
@@ -273,6 +275,31 @@ def calculate(cache, factor=1, n=2, universe=None):
     before = cache.misses
     results = calculate_indicators(indicators, universe, store=cache)
     return cache.misses - before, results
+
+
+def test_other_library_versions_are_another_key(tmp_path, monkeypatch):
+    cache = DiskIndicatorCache(tmp_path)
+    func = lambda close: close * 2  # noqa: E731
+    run(cache, func)
+    assert run(cache, func)[0]
+    monkeypatch.setattr(indicator_key, "library_versions", lambda: "numpy of tomorrow")
+    assert not run(cache, func)[0]
+
+
+def test_dependant_that_declares_nothing_depends_on_all_lower_orders(tmp_path):
+    cache = DiskIndicatorCache(tmp_path)
+    universe = make_universe(CLOSES)
+
+    def calculate_with(factor):
+        indicators = IndicatorSet()
+        indicators.add("first", lambda close: close * factor)
+        indicators.add(
+            "second", lambda close, dependency_resolver: dependency_resolver.get_indicator_data("first"), order=2
+        )
+        results = calculate_indicators(indicators, universe, store=cache)
+        return results.get(indicators.resolve("second"), 1).series(None, "second").iloc[0]
+
+    assert [calculate_with(factor) for factor in (2, 3, 2)] == [20.0, 30.0, 20.0]
 
 
 def test_dependants_are_calculated_anew_with_what_they_depend_on(tmp_path):

@@ -24,6 +24,7 @@ from trading_dagster.domain.identifier import AssetIdentifier, ChainId, TradingP
 from trading_dagster.domain.time import TimeBucket, to_unix_us
 from trading_dagster.market.panel import CandlePanel
 from trading_dagster.market.universe import TradingStrategyUniverse
+from trading_dagster.strategy import indicator_cross_section
 from trading_dagster.strategy.clock import DecisionClock
 from trading_dagster.strategy.indicator_binding import IndicatorSource
 from trading_dagster.strategy.indicator_calculation import calculate_indicators
@@ -196,6 +197,9 @@ def test_default_price_is_the_close_of_the_previous_bar():
 
 def test_price_at_a_timestamp_is_that_of_the_candle_around_it():
     indicators, _ = look(make_universe([10, 11, 12]), IndicatorSet(), START + 2 * DAY)
+    assert indicators.get_price(timestamp=START) == 10
+    assert indicators.get_price() == 11
+    assert indicators.get_price(timestamp=START) == 10
     assert indicators.get_price(timestamp=START + timedelta(hours=30)) == 11
     assert indicators.get_price(timestamp=pd.Timestamp(START)) == 10
     assert indicators.get_price(timestamp=START - DAY) is None
@@ -225,6 +229,17 @@ def test_tvl_has_its_own_bucket():
     clock.move(1)
     assert [indicators.get_tvl(pair), indicators.get_tvl(pair, index=-2)] == [2e6, 1e6]
     assert indicators.get_price() == 47
+
+
+def test_tvl_of_a_renumbered_pair_is_its_own():
+    liquidity = make_panel([[1e6], [2e6]])
+    universe = make_universe([[1], [2]], liquidity=liquidity)
+    indicators, _ = look(universe, IndicatorSet(), START + DAY)
+    first, second = universe.pairs
+    renumbered = TradingPairIdentifier(second.base, USDC, "0x1", "0x2", internal_id=first.internal_id, fee=0.003)
+    assert [indicators.get_tvl(pair) for pair in (first, renumbered, second)] == [1e6, 2e6, 2e6]
+    with pytest.raises(InvalidForMultipairStrategy):
+        indicators.get_tvl()
 
 
 def test_tvl_of_a_universe_without_tvl_says_how_to_load_it():
@@ -285,6 +300,16 @@ def test_variations_are_told_apart_by_their_parameters():
         looked.get_indicator_value("lag")
     with pytest.raises(IndicatorNotFound, match="no variation"):
         looked.get_indicator_value("lag", parameters={"n": 3})
+
+
+def test_parameters_are_checked_where_there_is_one_variation_only():
+    indicators = IndicatorSet()
+    indicators.add("lag", lambda close, n: close.shift(n), {"n": 1})
+    looked, _ = look(make_universe([1, 2, 3, 4]), indicators, START + 4 * DAY)
+    for _ in range(2):
+        assert looked.get_indicator_value("lag") == looked.get_indicator_value("lag", parameters={"n": 1}) == 3.0
+        with pytest.raises(IndicatorNotFound, match="no variation"):
+            looked.get_indicator_value("lag", parameters={"n": 2})
 
 
 def test_misspelt_indicator_is_suggested():
@@ -371,7 +396,8 @@ def test_universe_indicator_needs_no_pair_and_may_hold_lists():
         seen.append([looked.get_indicator_value("tradeable", pair=p) for p in (None, universe.pairs[1])])
     assert seen == [[None, None], [[1], [1]], [[], []], [[1, 2], [1, 2]], [None, None]]
     clock.move(2)
-    assert looked.get_indicator_value("strange").tolist() == [1.0, 1.0]
+    for _ in range(2):
+        assert looked.get_indicator_value("strange").tolist() == [1.0, 1.0]
     with pytest.raises(IndicatorNotFound, match="no numbers"):
         looked.get_indicator_values("tradeable")
 
@@ -417,6 +443,48 @@ def test_weekly_series_shows_a_week_only_when_it_is_over():
         assert (0 if series is None else len(series)) == number // 7
         value = looked.get_indicator_value("weekly")
         assert value is None if number < 7 else value == number // 7 * 7 - 1
+
+
+def two_weeks(close: pd.Series) -> pd.Series:
+    return close.iloc[[6, 13]].set_axis(pd.DatetimeIndex([START, START + 7 * DAY]))
+
+
+def test_two_rows_of_unknown_width_have_no_value_and_are_shown_late():
+    indicators = IndicatorSet()
+    indicators.add("weekly", two_weeks)
+    looked, clock = look(make_universe(range(28)), indicators, *(START + i * DAY for i in range(28)))
+    for number in range(28):
+        clock.move(number)
+        assert looked.get_indicator_value("weekly") is None
+        series = looked.get_indicator_series("weekly")
+        assert (0 if series is None else len(series)) == min(number // 7, 2)
+
+
+def test_two_rows_that_say_their_width_have_values():
+    def weekly(close):
+        result = two_weeks(close)
+        result.attrs["bucket"] = TimeBucket.d7
+        return result
+
+    indicators = IndicatorSet()
+    indicators.add("weekly", weekly)
+    looked, clock = look(make_universe(range(28)), indicators, START + 6 * DAY, START + 7 * DAY, START + 20 * DAY)
+    seen = []
+    for number in range(3):
+        clock.move(number)
+        seen.append(looked.get_indicator_value("weekly"))
+    assert seen == [None, 6.0, 13.0]
+
+
+def test_cross_sections_are_read_in_any_order_of_times(monkeypatch):
+    monkeypatch.setattr(indicator_cross_section, "BLOCK_CELLS", 6)
+    universe = make_universe(np.arange(40).reshape(2, 20))
+    looked, clock = look(universe, close_indicator(), *(START + i * DAY for i in range(21)))
+    for number in (20, 1, 2, 3, 4, 3, 19, 0, 7):
+        clock.move(number)
+        expected = [np.nan, np.nan] if number == 0 else [number - 1, number + 19]
+        np.testing.assert_array_equal(looked.get_indicator_values("same"), expected)
+        np.testing.assert_array_equal(looked.get_prices(), expected)
 
 
 def test_pairs_are_combined_up_to_the_decision():

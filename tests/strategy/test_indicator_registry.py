@@ -626,6 +626,7 @@ def test_pairs_are_combined_without_empty_ones():
     pd.testing.assert_series_equal(combined, expected, check_names=False, check_index_type=False)
     assert combined.groupby("timestamp").sum().tolist() == [2.0, 10.0]
     assert combined.unstack("pair_id").shape == (2, 2)
+    assert combined.index.levels[0].tolist() == [1, 3]
     (frame,) = resolve_with(lambda r, pair: r.get_indicator_data_pairs_combined("frame"), universe, source)
     assert frame.loc[(3, pd.Timestamp(START + DAY))].tolist() == [6.0, 12.0]
 

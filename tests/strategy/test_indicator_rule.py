@@ -84,7 +84,7 @@ def looked_up(draw):
     start = first + draw(st.integers(-3, 20)) * width / 2 + draw(st.sampled_from([timedelta(0), 3 * US, width / 3]))
     grid = [start + i * cycle for i in range(draw(st.integers(1, 30)))]
     index = draw(st.integers(-4, 2))
-    shift = draw(st.sampled_from([timedelta(0), width, -width, -3 * width, width / 2, -width / 2, HOUR, -US]))
+    shift = draw(st.sampled_from([timedelta(0), width, -width, -3 * width, width / 2, -width / 2, HOUR, -US, US]))
     tolerance = draw(st.sampled_from(["auto", timedelta(0), width / 2, width, 5 * width, 365 * DAY]))
     knows_width = draw(st.booleans())
     index_times = pd.DatetimeIndex(np.array(times, dtype="datetime64[us]"))
@@ -174,6 +174,13 @@ def test_index_zero_is_refused_in_a_decision_only():
     looking_back = PreviousBarRule(0, 0, None, is_deciding=False).find(times_us, DAY // US, now)
     assert deciding.outcome[0] == Outcome.refused
     assert (looking_back.outcome[0], looking_back.row[0]) == (Outcome.found, 9)
+
+
+@pytest.mark.parametrize(("shift", "outcome"), [(0, Outcome.found), (1, Outcome.refused)])
+def test_a_microsecond_into_the_future_is_refused(shift, outcome):
+    times_us = pd.date_range("2024-01-01", periods=30, freq="D", unit="us").asi8
+    now = np.array([to_unix_us(datetime(2024, 1, 10))])
+    assert PreviousBarRule(-1, shift, None).find(times_us, DAY // US, now).outcome[0] == outcome
 
 
 @given(

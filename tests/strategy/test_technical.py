@@ -258,7 +258,7 @@ def test_stochrsi():
     assert frame["k"].dropna().between(-1e-9, 100 + 1e-9).all()
 
 
-@pytest.mark.parametrize("factor", [1e-9, 1e6])
+@pytest.mark.parametrize("factor", [1e-18, 1e-9, 1e6])
 def test_measures_without_unit_do_not_depend_on_the_price_level(factor):
     h, l, c = H * factor, L * factor, C * factor
     same(technical.rsi(c), technical.rsi(C), rtol=1e-6)

@@ -68,8 +68,7 @@ class IndicatorKeys:
         context = {"execution_context": indicators.execution_context, "timestamp": indicators.timestamp}
         named = {name: value for name, value in context.items() if name in definition.binding.context}
         try:
-            binding = definition.binding
-            called = (definition.source, binding.positional, dict(binding.columns), definition.parameters, named)
+            called = (definition.source, definition.parameters, named)
             own = fingerprint(definition.func, called)
         except Unfingerprintable:
             return None

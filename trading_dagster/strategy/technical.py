@@ -142,9 +142,8 @@ def adx(high: pd.Series, low: pd.Series, close: pd.Series, length: int = 14) -> 
     _check_length(2, length=length)
 
     def calculate(*prices: Floats) -> dict[str, Floats]:
-        scaled = [price * _power_of_two(prices[2]) for price in prices]
         names = {"adx": "ADX", "plus_di": "PLUS_DI", "minus_di": "MINUS_DI"}
-        return {name: _talib(function, *scaled, timeperiod=length) for name, function in names.items()}
+        return {name: _talib(function, *prices, timeperiod=length) for name, function in names.items()}
 
     return _frame(calculate, high, low, close)
 
@@ -235,20 +234,10 @@ def _trail(lowest: Floats, highest: Floats, closes: Floats) -> tuple[Floats, Flo
 
 
 def _rsi(closes: Floats, length: int) -> Floats:
-    strength = _talib("RSI", closes * _power_of_two(closes), timeperiod=length)
+    strength = _talib("RSI", closes, timeperiod=length)
     has_moved = np.zeros(len(closes), dtype=np.bool_)
     has_moved[1:] = np.logical_or.accumulate(np.diff(closes) != 0)
     return np.where(has_moved, strength, np.nan)
-
-
-def _power_of_two(prices: Floats) -> float:
-    """Return the factor that brings the first price near 1 without changing a digit.
-
-    TA-Lib takes small numbers for zero, which would distort dimensionless measures of tokens with tiny prices.
-    """
-    if not len(prices) or prices[0] == 0:
-        return 1.0
-    return float(2.0 ** -np.frexp(prices[0])[1])
 
 
 def _talib(function: str, *arrays: Floats, **options: int) -> Floats:
