@@ -15,6 +15,8 @@ SETTINGS = """\
 # Written by trading-dagster; change it as you like, it is not written again.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 run_queue:
   max_concurrent_runs: 4
   dequeue_interval_seconds: 1
