@@ -50,7 +50,9 @@ class BacktestRun:
             allow_missing_fees=options.allow_missing_fees,
             three_leg_resolution=options.three_leg_resolution,
         )
-        tolerance = options.data_delay_tolerance or universe.price_data_delay_tolerance
+        tolerance = options.data_delay_tolerance
+        if tolerance is None:
+            tolerance = universe.price_data_delay_tolerance
         self.marks = CandleMarks(universe.candles, universe.stop_loss_candles, fees, self.clock)
         self.clock.move(min(next_cycle, plan.cycle_count - 1))
         self.wallet = SimulatedWallet()

@@ -64,7 +64,7 @@ class TradePricing:
     """The price of a trade at an instant.
 
     ``price`` includes the fee, ``mid_price`` does not; both in reserve per base token.
-    ``lp_fee`` is in USD, ``pair_fee`` a fraction, ``side`` True for a buy.
+    ``lp_fee`` is in USD, ``pair_fee`` a fraction, ``side`` True for a buy, ``market_feed_delay`` in seconds.
     """
 
     price: float

@@ -18,7 +18,7 @@ from trading_dagster.domain.error import (
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.time import TimeBucket, from_unix_us, require_naive_utc, to_unix_us
 from trading_dagster.domain.trade import TradePricing
-from trading_dagster.market.panel import CandlePanel
+from trading_dagster.market.panel import ONE_US, CandlePanel
 
 DEFAULT_TOLERANCE = timedelta(days=2)
 WEEKLY_TOLERANCE = timedelta(days=9)
@@ -73,18 +73,18 @@ class FeeSchedule:
         if self._override is not None:
             return self._override, path
         if pair.fee is None:
-            if self._default is not None:
-                return self._default, path
-            if self._allow_missing:
-                return 0.0, path
+            return self._fee_of_leg(pair), path
+        fee = sum(map(self._fee_of_leg, reversed(path)))
+        return fee + (token_tax_of(pair, is_buy) or 0.0), path
+
+    def _fee_of_leg(self, pair: TradingPairIdentifier) -> float:
+        fee = self._default if pair.fee is None else pair.fee
+        if fee is None and not self._allow_missing:
             raise FeeMissing(
                 f"Pair {pair} has no fee: give it one (trading_fee when loading data, or trading_fee_override), "
                 "or set allow_missing_fees=True to trade without"
             )
-        fee = pair.fee
-        if middle is not None:
-            fee += middle.fee or 0.0
-        return fee + (token_tax_of(pair, is_buy) or 0.0), path
+        return fee or 0.0
 
     def _middle_pair(self, pair: TradingPairIdentifier) -> TradingPairIdentifier | None:
         if not self._three_leg or pair.quote == self._reserve or not pair.is_spot():
@@ -104,7 +104,17 @@ def token_tax_of(pair: TradingPairIdentifier, is_buy: bool) -> float | None:
 class PriceColumns:
     """Look-up of one candle column by pair and instant, in constant time."""
 
-    __slots__ = ("_column", "_limit", "_tolerance", "_views", "panel", "start_us", "width_us")
+    __slots__ = (
+        "_column",
+        "_latest",
+        "_limit",
+        "_tolerance",
+        "_tolerance_us",
+        "_views",
+        "panel",
+        "start_us",
+        "width_us",
+    )
 
     def __init__(self, panel: CandlePanel, column: str, tolerance: timedelta) -> None:
         """Read a column of a panel; a value may be older than the instant by at most ``tolerance``."""
@@ -113,8 +123,10 @@ class PriceColumns:
         self.width_us = panel.width_us
         self._column = column
         self._tolerance = tolerance
+        self._tolerance_us = tolerance // ONE_US
         self._limit = panel.bar_count
         self._views: dict[int, memoryview] = {}
+        self._latest: dict[int, memoryview | None] = {}
 
     def view(self, pair_id: int) -> memoryview:
         """Return the filled column of a pair as floats by bar number; NaN where there is no value."""
@@ -130,18 +142,29 @@ class PriceColumns:
 
     def at(self, pair_id: int, timestamp_us: int) -> float | None:
         """Return the value at an instant, None when there is none within the tolerance."""
-        bar = (timestamp_us - self.start_us) // self.width_us
-        if 0 <= bar < self._limit:
+        bar, offset = divmod(timestamp_us - self.start_us, self.width_us)
+        if not offset and 0 <= bar < self._limit:
             value: float = self.view(pair_id)[bar]
             return value if value == value else None  # noqa: PLR0124 - NaN is not equal to itself
-        return self._after_the_end(pair_id, bar) if bar >= self._limit else None
-
-    def _after_the_end(self, pair_id: int, bar: int) -> float | None:
-        latest = int(self.panel.latest_bar(pair_id)[-1]) if self._limit else -1
-        age = timedelta(microseconds=(bar - latest) * self.width_us)
-        if latest < 0 or age > self._tolerance:
+        opened_us = self.opened_at(pair_id, timestamp_us)
+        if opened_us is None or timestamp_us - opened_us > self._tolerance_us:
             return None
-        return float(self.panel.columns[self._column][self.panel.row_of(pair_id)][latest])
+        earlier: float = self.view(pair_id)[(opened_us - self.start_us) // self.width_us]
+        return earlier
+
+    def opened_at(self, pair_id: int, timestamp_us: int) -> int | None:
+        """Return when the latest bar at or before an instant opened, microseconds since 1970; None without one."""
+        bar = min((timestamp_us - self.start_us) // self.width_us, self._limit - 1)
+        if bar < 0:
+            return None
+        if pair_id not in self._latest:
+            panel = self.panel
+            is_whole = panel.exists[panel.row_of(pair_id)].all()
+            self._latest[pair_id] = None if is_whole else memoryview(panel.latest_bar(pair_id).data)
+        latest = self._latest[pair_id]
+        if latest is not None:
+            bar = latest[bar]
+        return None if bar < 0 else self.start_us + bar * self.width_us
 
 
 class CandlePricing:
@@ -195,6 +218,7 @@ class CandlePricing:
             True,
             timestamp,
             path,
+            self._feed_delay(timestamp, pair),
             token_tax=paid,
             token_tax_percent=tax,
         )
@@ -215,9 +239,16 @@ class CandlePricing:
             False,
             timestamp,
             path,
+            self._feed_delay(timestamp, pair),
             token_tax=paid,
             token_tax_percent=tax,
         )
+
+    def _feed_delay(self, timestamp: datetime, pair: TradingPairIdentifier) -> float | None:
+        """Return how many seconds ago the candle that prices the pair opened."""
+        timestamp_us = to_unix_us(timestamp)
+        opened_us = self.opens.opened_at(pair.get_pricing_pair().internal_id or 0, timestamp_us)
+        return None if opened_us is None else (timestamp_us - opened_us) / 1e6
 
     def get_pair_fee(self, timestamp: datetime, pair: TradingPairIdentifier, direction: str = "buy") -> float | None:
         """Return the fee of a trade as a fraction, ``direction`` "buy" or "sell"."""
