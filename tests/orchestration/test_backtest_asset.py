@@ -224,7 +224,7 @@ def test_an_indicator_that_looks_ahead_stops_the_backtest(short_file: Path, inst
     short_file.write_text(text, encoding="utf-8")
     driver = BacktestDriver(load_strategy_file(short_file), instance, SilentProgress())
 
-    with pytest.raises(Exception, match="'mean.*looks ahead"):
+    with pytest.raises(Exception, match=r"'mean.*looks ahead"):
         driver.run_all()
 
     assert checks(driver, instance, "indicators") == {"no_lookahead": False}
