@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from cli.conftest import Run
-from trading_dagster.domain.error import StrategyModuleNotValid
 
+from trading_dagster.domain.error import StrategyModuleNotValid
 from trading_dagster.market.file_source import SAMPLE_FOLDER
 
 Break = Callable[..., Path]

@@ -57,8 +57,7 @@ def test_check_bias_accepts_an_honest_strategy(run: Run) -> None:
 
 
 def test_check_bias_names_a_cheating_indicator(run: Run, broken_strategy: Callable[..., Path]) -> None:
-    signature = "def ema_fast(close: pd.Series, fast_bars: int) -> pd.Series:\n"
-    file = broken_strategy(signature, f"{signature}    close = close.shift(-3).ffill()\n")
+    file = broken_strategy("ema(close, fast_bars)", "ema(close.shift(-3).ffill(), fast_bars)")
 
     code, output, _ = run("check-bias", file, "--no-progress")
 
