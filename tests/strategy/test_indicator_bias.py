@@ -10,10 +10,11 @@ from trading_dagster import TradingStrategyUniverse, load_partial_data, technica
 from trading_dagster.domain.identifier import AssetIdentifier, ChainId, TradingPairIdentifier
 from trading_dagster.domain.time import TimeBucket, to_unix_us
 from trading_dagster.market.panel import CandlePanel
-from trading_dagster.strategy.indicator_bias import find_lookahead, spread_times, truncate_universe
+from trading_dagster.strategy.indicator_bias import find_differences, find_lookahead, spread_times, truncate_universe
 from trading_dagster.strategy.indicator_binding import IndicatorSource
 from trading_dagster.strategy.indicator_definition import IndicatorSet
 from trading_dagster.strategy.indicator_registry import IndicatorRegistry
+from trading_dagster.strategy.indicator_result import to_result
 
 START = datetime(2024, 1, 1)
 DAY = timedelta(days=1)
@@ -152,3 +153,18 @@ def test_technical_indicators_on_real_candles_do_not_look_ahead():
     assert find_lookahead(indicators, universe, {}, times) == []
     indicators.add("biased", lambda close: close.shift(-1))
     assert {finding.indicator for finding in find_lookahead(indicators, universe, {}, times)} == {"biased"}
+
+
+def test_rows_that_differ_in_number_are_compared_by_time_and_nan_counts_as_absent():
+    def result(rows):
+        series = pd.Series(list(rows.values()), index=pd.to_datetime(list(rows), unit="h"), dtype="float64")
+        return to_result(series, None, None)
+
+    known_us = 10 * 3_600_000_000
+    nan = float("nan")
+    whole = result({0: nan, 1: 1.0, 2: 2.0, 3: 3.0})
+    assert list(find_differences(whole, result({1: 1.0, 2: 2.0, 3: 3.0}), known_us)) == []
+    differences = list(find_differences(whole, result({1: 1.0, 2: 2.5, 3: 3.0}), known_us))
+    assert differences == [(None, (datetime(1970, 1, 1, 2), 2.0, 2.5))]
+    absent = list(find_differences(whole, result({1: 1.0, 3: 3.0}), known_us))
+    assert absent == [(None, (datetime(1970, 1, 1, 2), 2.0, None))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,6 +34,7 @@ from trading_dagster.charts.table import (
 )
 from trading_dagster.charts.theme import FIGURE_CONFIG, template_of
 from trading_dagster.charts.tile import Tile, choose_tiles, tiles_html
+from trading_dagster.market.atomic_file import write_atomically
 from trading_dagster.statistics.returns import (
     calculate_daily_returns_from_curve,
     calculate_monthly_returns_table,
@@ -123,20 +123,13 @@ def write_report(path: str | os.PathLike[str], content: ReportContent) -> Path:
         The path written to.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     text = render_report(content)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(target, lambda temporary: _fill(temporary, text))
     return target
+
+
+def _fill(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _tiles(content: ReportContent) -> list[Tile]:

@@ -9,8 +9,6 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 from tqdm import tqdm
 
 from trading_dagster.backtest.plan import BacktestPlan, StrategyLike, plan_backtest
@@ -29,11 +27,10 @@ from trading_dagster.domain.trade import TradeType
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.research.bias_report import BiasReport, DecisionBias, IndicatorBias
 from trading_dagster.research.bump import OtherFuture, change_future
-from trading_dagster.strategy.indicator_bias import find_lookahead
+from trading_dagster.strategy.indicator_bias import find_differences, find_lookahead
 from trading_dagster.strategy.indicator_calculation import calculate_indicators
 from trading_dagster.strategy.indicator_definition import IndicatorSet
-from trading_dagster.strategy.indicator_result import IndicatorResult, IndicatorResults
-from trading_dagster.strategy.indicator_rule import visible_rows
+from trading_dagster.strategy.indicator_result import IndicatorResults
 
 SPREAD_CUTS = 5
 TRADE_CUTS = 8
@@ -129,7 +126,6 @@ def _look_ahead_of_indicators(plan: BacktestPlan, cuts: Sequence[datetime]) -> t
             future=OtherFuture.nothing,
         )
         for finding in findings
-        if not (pd.isna(finding.with_future) is True and pd.isna(finding.without_future) is True)
     ], []
 
 
@@ -194,52 +190,10 @@ def _compare_indicators(
         for pair in plan.universe.pairs if definition.source.is_per_pair() else (None,):
             pair_id = None if pair is None else pair.internal_id
             before, after = plan.indicators.get(definition, pair_id), changed.get(definition, pair_id)
-            difference = _first_row_that_differs(before, after, plan.universe.candles.width_us, to_unix_us(cut))
-            if difference is not None:
-                column, bar, known, other = difference
+            for column, (bar, known, other) in find_differences(before, after, to_unix_us(cut)):
                 ticker = None if pair is None else pair.get_ticker()
-                shown = column if before.is_frame else None
-                yield IndicatorBias(definition.label, shown, ticker, bar, known, other, cut, future)
-
-
-def _first_row_that_differs(
-    before: IndicatorResult, after: IndicatorResult, width_us: int, cut_us: int
-) -> tuple[str | None, datetime, Any, Any] | None:
-    width_us = before.bar_width_us or width_us
-    count = visible_rows(before.times_us, width_us, cut_us)
-    other_count = visible_rows(after.times_us, width_us, cut_us)
-    times, other_times = before.times_us[:count], after.times_us[:other_count]
-    if not count or not other_count:
-        filled = [values[:count] for values in before.columns.values()]
-        filled += [values[:other_count] for values in after.columns.values()]
-        if all(pd.isna(values).all() for values in filled):
-            return None  # a function that gives nothing for so few candles gives the same as one that gives NaN
-    if not np.array_equal(times, other_times):
-        one_sided = np.setxor1d(times, other_times)[0]
-        is_known = one_sided in times
-        return None, from_unix_us(int(one_sided)), *(("there", "absent") if is_known else ("absent", "there"))
-    for column, values in before.columns.items():
-        others = after.columns.get(column)
-        if others is None:
-            return (column, from_unix_us(int(times[0])), "there", "absent") if count else None
-        differs = np.flatnonzero(~_is_same(values[:count], others[:count]))
-        if len(differs):
-            row = int(differs[0])
-            return column, from_unix_us(int(times[row])), _plain(values[row]), _plain(others[row])
-    return None
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _is_same(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Tell for each element whether both have the same bits; all NaN are the same."""
-    if one.dtype == other.dtype == np.float64:
-        bits = np.ascontiguousarray(one).view(np.int64) == np.ascontiguousarray(other).view(np.int64)
-        return np.asarray(bits | (np.isnan(one) & np.isnan(other)), dtype=np.bool_)
-    pairs = zip(one.tolist(), other.tolist(), strict=True)
-    return np.asarray([repr(a) == repr(b) for a, b in pairs], dtype=np.bool_)
+                yield IndicatorBias(definition.label, column, ticker, bar, known, other, cut, future)
+                break
 
 
 def _first_difference(known: Sequence[Event], changed: Sequence[Event]) -> tuple[datetime, str, str] | None:

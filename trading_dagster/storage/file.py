@@ -1,40 +1,21 @@
-"""Files that are either whole or absent: written beside their place, synced, then renamed into it."""
+"""Artefact files: texts, frames and tables, each either whole or absent."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trading_dagster.market.atomic_file import write_atomically
 from trading_dagster.statistics.table import Table
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> Path:
-    """Let ``write`` fill a temporary file beside ``path``, sync it and put it there; a crash leaves the old file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return path
-
-
 def write_bytes(content: bytes, path: Path) -> Path:
-    """Write bytes."""
-    return write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    """Write bytes, whole or not at all."""
+    write_atomically(path, lambda temporary: _fill(temporary, content))
+    return path
 
 
 def write_text(text: str, path: Path) -> Path:
@@ -44,7 +25,12 @@ def write_text(text: str, path: Path) -> Path:
 
 def write_frame(frame: pd.DataFrame, path: Path) -> Path:
     """Write a frame as Parquet, whole or not at all; the index is not kept."""
-    return write_atomically(path, lambda temporary: frame.to_parquet(temporary, index=False, compression="zstd"))
+    write_atomically(path, lambda temporary: frame.to_parquet(temporary, index=False, compression="zstd"))
+    return path
+
+
+def _fill(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 ARROW_TYPES: dict[str, pa.DataType] = {

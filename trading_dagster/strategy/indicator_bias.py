@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -108,7 +109,7 @@ def find_lookahead(
                 whole, cut = complete.get(definition, pair_id), truncated.get(definition, pair_id)
                 findings += [
                     _finding(definition, (pair_id, pairs.get(pair_id)), column, known_us, difference)
-                    for column, difference in _differences(whole, cut, known_us)
+                    for column, difference in find_differences(whole, cut, known_us)
                 ]
     return findings
 
@@ -152,10 +153,13 @@ def _indicators_of(
 _Difference = tuple[datetime, Any, Any]
 
 
-def _differences(
+def find_differences(
     whole: IndicatorResult, cut: IndicatorResult, known_us: int
-) -> Iterable[tuple[str | None, _Difference]]:
-    """Yield the first difference of each column among the bars that had closed."""
+) -> Iterable[tuple[str | None, tuple[datetime, Any, Any]]]:
+    """Yield the first difference of each column among the bars that had closed: column, (bar, one, other).
+
+    The column is None for a Series; an absent row counts as NaN.
+    """
     width_us = whole.bar_width_us or cut.bar_width_us or 0
     count = visible_rows(whole.times_us, width_us, known_us)
     past_count = visible_rows(cut.times_us, width_us, known_us)
@@ -187,12 +191,18 @@ def _first_difference(
     theirs = dict(zip(past_times.tolist(), past_values, strict=True))
     for moment in sorted({*mine, *theirs}):
         one, other = mine.get(moment, _MISSING), theirs.get(moment, _MISSING)
+        if _is_no_value(one) and _is_no_value(other):
+            continue  # a strategy reads an absent row and a NaN alike: no value
         if one is _MISSING or other is _MISSING or not _is_identical(np.array([one]), np.array([other]))[0]:
             return from_unix_us(moment), _plain(one), _plain(other)
     return None
 
 
 _MISSING = object()
+
+
+def _is_no_value(value: Any) -> bool:
+    return value is _MISSING or (isinstance(value, float) and math.isnan(value))
 
 
 def _is_identical(one: Column, other: Column) -> npt.NDArray[np.bool_]:
