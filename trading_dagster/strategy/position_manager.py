@@ -428,7 +428,7 @@ class PositionManager:
         buys = sum((t.planned_reserve for t in trades if t.is_buy()), ZERO)
         sells = sum((t.planned_reserve for t in trades if t.is_sell()), ZERO)
         cash = self._portfolio.reserve.quantity
-        if buys > cash + sells:
+        if buys - cash - sells > (cash + sells) * FLOAT_ROUNDING:
             raise NotEnoughCashForBuys(
                 f"Buys need {buys} but there is cash {cash} and sells bring {sells}, "
                 f"{buys - cash - sells} too little. Trades:\n" + "\n".join(f"  {t}" for t in trades)
