@@ -97,13 +97,7 @@ class EquityLog:
 
         Columns: timestamp (naive UTC), equity, cash, position_equity (USD), open_positions, share_count, share_price.
         """
-        ends = [*(segment.first for segment in self._segments[1:]), end_cycle]
-        blocks = [
-            self._value(segment, end) for segment, end in zip(self._segments, ends, strict=True) if segment.first < end
-        ]
-        equity, cash, positions, shares = (
-            [np.concatenate(column) for column in zip(*blocks, strict=True)] if blocks else [np.empty(0)] * 4
-        )
+        equity, cash, positions, shares = self._value_segments(end_cycle)
         times = self._grid_us[self._first : end_cycle]
         position_equity = equity - cash
         if self._instants:
@@ -139,15 +133,30 @@ class EquityLog:
                 holdings.append(_Holding(pair_id, factor, float(position.get_quantity())))
         return holdings
 
-    def _value(self, segment: _Segment, end: int) -> tuple[Floats, Floats, Floats, Floats]:
+    def _value_segments(self, end_cycle: int) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return equity, cash, number of positions and share count of each cycle."""
+        segments, origin = self._segments, self._first
+        ends = [*(segment.first for segment in segments[1:]), end_cycle]
+        lengths = [end - segment.first for segment, end in zip(segments, ends, strict=True)]
+        cash = np.repeat(np.array([segment.cash for segment in segments]), lengths)
+        positions = np.repeat(np.array([float(len(segment.holdings)) for segment in segments]), lengths)
+        shares = np.repeat(np.array([segment.share_count for segment in segments]), lengths)
+        equity = cash.copy()
         columns = self._marks.columns
-        times = self._grid_us[segment.first : end]
-        count = len(times)
+        times = self._grid_us[origin:end_cycle]
         bars = np.minimum((times - columns.start_us) // columns.width_us, columns.panel.bar_count - 1)
-        equity = np.full(count, segment.cash)
-        for holding in segment.holdings:
-            prices = np.asarray(columns.view(holding.pair_id))[bars] * holding.factor
-            equity += holding.quantity * prices
-        cash = np.full(count, segment.cash)
-        positions = np.full(count, float(len(segment.holdings)))
-        return equity, cash, positions, np.full(count, segment.share_count)
+        for segment, end in zip(segments, ends, strict=True):
+            if not segment.holdings or end <= segment.first:
+                continue
+            first, last = segment.first - origin, end - origin
+            if last - first == 1:  # the same arithmetic without arrays
+                bar, value = int(bars[first]), segment.cash
+                for holding in segment.holdings:
+                    value += holding.quantity * (columns.view(holding.pair_id)[bar] * holding.factor)
+                equity[first] = value
+                continue
+            part = bars[first:last]
+            for holding in segment.holdings:
+                prices = np.asarray(columns.view(holding.pair_id))[part] * holding.factor
+                equity[first:last] += holding.quantity * prices
+        return equity, cash, positions, shares

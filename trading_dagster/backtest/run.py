@@ -27,7 +27,7 @@ from trading_dagster.strategy.position_manager import DEFAULT_SLIPPAGE_TOLERANCE
 from trading_dagster.strategy.universe_view import VisibleUniverse
 
 PROGRESS_STEPS = 200
-ALLOCATIONS_BETWEEN_COLLECTIONS = 200_000
+ALLOCATIONS_BETWEEN_COLLECTIONS = 1_000_000
 
 Progress = Callable[[int, int], object]
 
@@ -179,13 +179,18 @@ class BacktestRun:
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Look for cyclic garbage less often: a run makes many small objects that all stay."""
+    """Look for cyclic garbage rarely: a run makes many small objects that all stay.
+
+    Freezing and unfreezing puts them among the old objects without walking through them.
+    """
     before = gc.get_threshold()
     if before[0]:  # 0 means that the user switched collection off
         gc.set_threshold(max(before[0], ALLOCATIONS_BETWEEN_COLLECTIONS), *before[1:])
     try:
         yield
     finally:
+        gc.freeze()
+        gc.unfreeze()
         gc.set_threshold(*before)
 
 

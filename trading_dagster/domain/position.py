@@ -42,7 +42,8 @@ class TradingPosition:
     """A position on one pair, from its first planned trade to its last; changed only by State."""
 
     __slots__ = (
-        "_bought_quantity", "_bought_value", "_marks", "_sold_quantity", "_sold_value", "balance_updates", "closed_at",
+        "_bought_quantity", "_bought_value", "_marks", "_sold_quantity", "_sold_value", "allocated", "balance_updates",
+        "closed_at",
         "executed_trade_count", "expired_trades", "fees_paid", "frozen_at", "last_executed_trade",
         "last_price_when_closed", "last_reserve_price", "loan", "notes", "opened_at", "other_data", "pair",
         "pending_trades", "portfolio_value_at_open", "position_id", "quantity", "reserve_currency", "stop_loss",
@@ -84,6 +85,7 @@ class TradingPosition:
         self.quantity = ZERO
         self.executed_trade_count = 0
         self.unfinished_trade_count = 0
+        self.allocated = ZERO
         self.last_executed_trade: TradeExecution | None = None
         self.fees_paid = 0.0
         self.last_price_when_closed: float | None = None
@@ -129,8 +131,8 @@ class TradingPosition:
         if self.closed_at is not None:
             return 0.0
         value = float(self.get_quantity()) * self.last_token_price if self.quantity else 0.0
-        if self.unfinished_trade_count:
-            value += float(sum((t.reserve_currency_allocated for t in self.trades.values()), ZERO))
+        if self.allocated:
+            value += float(self.allocated)
         return value
 
     def get_equity(self) -> float:
@@ -167,12 +169,14 @@ class TradingPosition:
         return next(reversed(self.trades.values()), None)
 
     def get_first_trade(self) -> TradeExecution:
-        """Return the oldest trade."""
-        return next(iter(self.trades.values()))
+        """Return the oldest trade that was not discarded before it began."""
+        kept = (t for t in self.trades.values() if t.discarded_at is None)
+        return next(kept, None) or next(iter(self.trades.values()))
 
     def get_last_trade(self) -> TradeExecution:
-        """Return the newest trade."""
-        return next(reversed(self.trades.values()))
+        """Return the newest trade that was not discarded before it began."""
+        kept = (t for t in reversed(self.trades.values()) if t.discarded_at is None)
+        return next(kept, None) or next(reversed(self.trades.values()))
 
     def get_successful_trades(self) -> Iterable[TradeExecution]:
         """Yield the trades that executed, oldest first."""

@@ -282,6 +282,7 @@ class State:
                 )
             self.portfolio.add_cash(-allocated)
             trade.allocated = allocated
+            position.allocated += allocated
         trade.started_at = self._naive(event.at)
 
     def _fold_broadcasted(self, event: TradeBroadcasted) -> None:
@@ -295,6 +296,7 @@ class State:
         if trade.started_at is None or trade.fill is not None:
             raise LedgerError(f"{trade} cannot be executed: a trade is started, then executed once")
         if event.quantity > 0:
+            position.allocated -= trade.allocated
             change = trade.allocated - event.reserve
             if change:
                 portfolio.add_cash(change)
@@ -320,6 +322,7 @@ class State:
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
         if trade.allocated:
+            position.allocated -= trade.allocated
             self.portfolio.add_cash(trade.allocated)
         trade.failed_at = self._naive(event.at)
         trade.failure = event.reason

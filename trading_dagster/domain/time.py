@@ -213,7 +213,8 @@ def to_naive(timestamp: datetime) -> datetime:
 
 def to_unix_us(timestamp: datetime) -> int:
     """Return microseconds since 1970 of a naive UTC datetime, exactly."""
-    return (timestamp - UNIX_EPOCH) // timedelta(microseconds=1)
+    since = timestamp - UNIX_EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_unix_us(microseconds: int) -> datetime:

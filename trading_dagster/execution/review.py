@@ -69,6 +69,8 @@ def _check_single_positions(state: State, trades: Sequence[TradeExecution]) -> N
     for trade in trades:
         if TradeFlag.open not in trade.flags or TradeFlag.ignore_open in trade.flags:
             continue
+        if portfolio.count_open_positions(trade.pair) == 1:
+            continue
         others = [
             p
             for p in portfolio.open_positions.values()

@@ -225,6 +225,14 @@ class TradingStrategyUniverse:
         """Return the pair of (chain, exchange slug or None, base, quote[, fee]); raises UnknownPair or BadInput."""
         return self._lookup.get_pair_by_human_description(description)
 
+    def resolve_pair(self, pair: PairLike) -> TradingPairIdentifier:
+        """Return the universe's own pair of a pair or a description; raises UnknownPair."""
+        if isinstance(pair, TradingPairIdentifier):
+            own = self._own_pairs.get(pair)
+            if own is not None:
+                return own
+        return self._lookup.resolve(pair)
+
     def get_pair_by_smart_contract(self, address: str) -> TradingPairIdentifier | None:
         """Return the pair of a pool address, or None."""
         return self._lookup.get_pair_by_smart_contract(address)
@@ -255,7 +263,7 @@ class TradingStrategyUniverse:
 
     def has_pair(self, pair: TradingPairIdentifier) -> bool:
         """Tell whether the pair is one of the universe."""
-        return pair in self._pair_set
+        return pair in self._own_pairs
 
     def can_open_spot(self, timestamp: datetime, pair: TradingPairIdentifier) -> bool:
         """Tell whether a real candle opened at or before a time and not longer ago than the price delay tolerance."""
@@ -306,8 +314,8 @@ class TradingStrategyUniverse:
         return PairUniverse(self.pairs, self.exchanges)
 
     @cached_property
-    def _pair_set(self) -> frozenset[TradingPairIdentifier]:
-        return frozenset(self.pairs)
+    def _own_pairs(self) -> dict[TradingPairIdentifier, TradingPairIdentifier]:
+        return {pair: pair for pair in reversed(self.pairs)}
 
     def get_cache_key(self) -> str:
         """Return a hash of all that the universe holds but its name; equal exactly when the content is equal."""

@@ -33,6 +33,11 @@ class Clock(Protocol):
         """Return now, microseconds since 1970."""
         ...
 
+    @property
+    def timestamp(self) -> datetime:
+        """Return now, naive UTC; the same object until the clock moves."""
+        ...
+
 
 class FeeSchedule:
     """Which fee a trade pays, as a fraction of its value."""
@@ -269,6 +274,8 @@ class CandlePricing:
         return tvl
 
     def _visible_us(self, timestamp: datetime) -> int:
+        if timestamp is self._clock.timestamp:
+            return self._clock.timestamp_us
         timestamp_us = to_unix_us(require_naive_utc(timestamp))
         if timestamp_us > self._clock.timestamp_us:
             raise LookaheadRefused(

@@ -90,31 +90,31 @@ def trade_rows(trades: Iterable[TradeExecution]) -> Table:
     """Return one row for each of the given trades."""
     rows = []
     for trade in trades:
-        fill = trade.fill
-        quantity = trade.planned_quantity if fill is None else fill.quantity
-        reserve = trade.planned_reserve if fill is None else fill.reserve
+        plan, fill = trade.plan, trade.fill
+        pricing, pair = plan.pricing, plan.pair
+        quantity, reserve = (plan.quantity, plan.reserve) if fill is None else (fill.quantity, fill.reserve)
         rows.append(
             (
-                trade.trade_id,
-                trade.position_id,
-                trade.pair.get_ticker(),
-                trade.pair.internal_id or 0,
-                trade.pair.kind.value,
-                "buy" if trade.is_buy() else "sell",
-                trade.trade_type.value,
+                plan.trade_id,
+                plan.position_id,
+                pair.get_ticker(),
+                pair.internal_id or 0,
+                pair.kind.value,
+                "buy" if plan.quantity > 0 else "sell",
+                plan.trade_type.value,
                 trade.get_status().value,
                 trade.opened_at,
-                trade.executed_at,
-                trade.planned_mid_price,
-                trade.planned_price,
+                None if fill is None else fill.executed_at,
+                pricing.mid_price,
+                pricing.price,
                 np.nan if fill is None else fill.price,
                 float(quantity),
                 float(reserve),
                 np.nan if fill is None else fill.lp_fees,
-                np.nan if trade.profit is None else trade.profit,
-                trade.closing,
-                _flag_text(trade.flags),
-                trade.notes or trade.failure or "",
+                np.nan if fill is None or fill.profit is None else fill.profit,
+                plan.closing,
+                _flag_text(plan.flags),
+                plan.notes or trade.failure or "",
                 f"{quantity:f}",
                 f"{reserve:f}",
             )

@@ -95,6 +95,7 @@ class PositionManager:
         self.routing_model = routing_model
         self.routing_state = routing_state
         self._portfolio = state.portfolio
+        self._equity_of: tuple[tuple[int, int, int], float] | None = None
 
     @property
     def timestamp(self) -> datetime:
@@ -443,7 +444,7 @@ class PositionManager:
 
     def _tradable(self, pair: TradingPairIdentifier | HumanReadableTradingPairDescription) -> TradingPairIdentifier:
         """Return the universe's own pair, whose id finds its candles; raises UnknownPair, InvalidTrade."""
-        pair = self.strategy_universe.data_universe.pairs.resolve(self.get_trading_pair(pair))
+        pair = self.strategy_universe.resolve_pair(pair)
         if pair.is_leverage() or pair.is_credit_supply():
             raise InvalidTrade(f"{pair} is not bought and sold on a market: give its spot pair")
         return pair
@@ -466,8 +467,16 @@ class PositionManager:
         if pair not in state.known_pairs:
             state.record(PairIntroduced(at, pair))
         position_id = portfolio.next_position_id
-        state.record(PositionOpened(at, position_id, pair, portfolio.calculate_total_equity(), notes))
+        state.record(PositionOpened(at, position_id, pair, self._equity_now(), notes))
         return portfolio.open_positions[position_id]
+
+    def _equity_now(self) -> float:
+        """Return total equity; planning moves nothing, so it is calculated once for all positions planned together."""
+        portfolio = self._portfolio
+        key = (self._clock.timestamp_us, portfolio.trade_count, portfolio.next_balance_update_id)
+        if self._equity_of is None or self._equity_of[0] != key:
+            self._equity_of = (key, portfolio.calculate_total_equity())
+        return self._equity_of[1]
 
     def _plan_buy(
         self,
