@@ -19,6 +19,10 @@
         NotEnoughMoney, NotEnoughCashForBuys, TooSmallTrade, OutOfSimulatedBalance, BacktestExecutionFailed ...
       LedgerError                    the ledger or a snapshot is inconsistent
         StorageFailed, SnapshotOutdated, PartitionPredecessorMissing, AccountingMismatch
+          LedgerBusy                 (a StorageFailed) another process held the database for too long
+        LedgerConflict               a writer's view of the ledger is stale, or it writes other content in a used place
+        SchemaNotSupported           a database was made by a newer version
+        LeaseLost                    another executor took over the strategy or the wallet
 
 Errors that ported strategies catch as ``AssertionError`` derive from it as well.
 """
@@ -242,6 +246,22 @@ class AccountingMismatch(LedgerError):
 
 class StorageFailed(LedgerError):
     """A file could not be written: the disk is full, or the folder may not be written to."""
+
+
+class LedgerBusy(StorageFailed):
+    """Another process held the database for longer than the busy timeout; nothing was written."""
+
+
+class LedgerConflict(LedgerError):
+    """A writer's view of the ledger is stale, or it brings other content for a sequence number in use."""
+
+
+class SchemaNotSupported(LedgerError):
+    """A database has tables that this version does not know."""
+
+
+class LeaseLost(LedgerError):
+    """Another executor took over the strategy or the wallet; nothing was written."""
 
 
 class SnapshotOutdated(LedgerError):
