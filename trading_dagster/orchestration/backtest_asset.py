@@ -38,7 +38,6 @@ from trading_dagster.strategy.module import StrategyModule
 
 Result: TypeAlias = "dg.MaterializeResult[Any] | dg.AssetCheckResult"
 
-CODE_VERSION_TAG = "dagster/code_version"
 DATA_VERSION_TAG = "dagster/data_version"
 PARTITIONED = ("decisions", "trades", "portfolio")
 DESCRIPTIONS = {
@@ -114,7 +113,7 @@ def _universe_asset(strategy: StrategyModule, owners: Sequence[str]) -> dg.Asset
     )
     def universe(store: BacktestStore, data: CandleData) -> Iterator[Result]:
         with explain_failures():
-            built = build_universe(strategy, store.folder(strategy), data.client())
+            built = build_universe(strategy, store.folder(strategy), data)
         yield dg.MaterializeResult(
             spec.key, metadata=describe_universe(built), data_version=dg.DataVersion(built.get_cache_key())
         )
@@ -192,7 +191,7 @@ def record_partition(
     described = describe_partition(outcome, folder / key)
     if key == context.partition_keys[-1]:
         described["portfolio"] |= picture_equity(read_equity(folder, key), strategy.name)
-    tags = {CODE_VERSION_TAG: strategy.source_hash()[:12], DATA_VERSION_TAG: outcome.snapshot.hash()}
+    tags = {DATA_VERSION_TAG: outcome.snapshot.hash()}
     for name, metadata in described.items():
         event = dg.AssetMaterialization(asset_key(strategy, name), partition=key, metadata=metadata, tags=tags)
         context.log_event(event)

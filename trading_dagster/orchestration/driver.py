@@ -10,7 +10,7 @@ import dagster as dg
 
 from trading_dagster.backtest.partition import PartitionedBacktest
 from trading_dagster.backtest.result import BacktestResult
-from trading_dagster.domain.error import TradingDagsterError
+from trading_dagster.domain.error import BadInput, SnapshotOutdated, TradingDagsterError
 from trading_dagster.orchestration.backtest_asset import PARTITIONED, asset_key, build_backtest_assets
 from trading_dagster.orchestration.folder import BacktestFolder
 from trading_dagster.orchestration.home import prepare_home
@@ -49,8 +49,12 @@ class BacktestDriver:
         self.strategy = strategy
         self.grain = choose_grain(strategy.parameters, grain)
         self._instance = instance
-        self._assets = build_backtest_assets(strategy, grain=self.grain)
-        self._resources = {"store": BacktestStore(), "data": CandleData(file=data), "progress": progress}
+        self._data = CandleData(file=data)
+        self._job = dg.Definitions(
+            assets=build_backtest_assets(strategy, grain=self.grain),
+            resources={"store": BacktestStore(), "data": self._data, "progress": progress},
+            executor=dg.in_process_executor,
+        ).resolve_implicit_global_asset_job_def()
         self._progress = progress
 
     @property
@@ -65,11 +69,27 @@ class BacktestDriver:
             TradingDagsterError: What the engine refused; partitions before it stay materialized.
         """
         close_dead_runs(self._instance)
-        self._materialize_with_bar(BEFORE)
+        remaining = self._interrupted_keys()
+        if not remaining:
+            self._materialize_with_bar(BEFORE)
         partitions = self.open()
-        self.materialize(PARTITIONED, self.remaining_keys(partitions))
+        self.materialize(PARTITIONED, remaining or [window.key for window in partitions.windows])
         self._materialize_with_bar(AFTER)
         return partitions.load_result()
+
+    def _interrupted_keys(self) -> list[str]:
+        """Return the partitions that an interrupted call left to do; none when there is nothing to continue."""
+        try:
+            self.folder.require_origin("universe", {"data": self._data.describe()}, self.strategy)
+            partitions = self.open()
+        except (SnapshotOutdated, BadInput):
+            return []
+        keys = [window.key for window in partitions.windows]
+        finished = {entry.key for entry in partitions.status() if entry.status == "current"}
+        for name in PARTITIONED:
+            finished &= set(self._instance.get_materialized_partitions(asset_key(self.strategy, name)))
+        first = next((place for place, key in enumerate(keys) if key not in finished), 0)
+        return keys[first:] if first else []
 
     def _materialize_with_bar(self, names: Sequence[str]) -> None:
         with self._progress.bar(", ".join(names), "asset") as advance:
@@ -83,24 +103,13 @@ class BacktestDriver:
         """Return the partitions as they are on disk."""
         return open_backtest(self.strategy, self.folder, self.grain)
 
-    def remaining_keys(self, partitions: PartitionedBacktest) -> list[str]:
-        """Return the partitions from the first on that is not finished; all of them when all are."""
-        keys = [window.key for window in partitions.windows]
-        finished = {entry.key for entry in partitions.status() if entry.status == "current"}
-        for name in PARTITIONED:
-            finished &= set(self._instance.get_materialized_partitions(asset_key(self.strategy, name)))
-        first = next((place for place, key in enumerate(keys) if key not in finished), 0)
-        return keys[first:]
-
     def materialize(self, names: Sequence[str], keys: Sequence[str] = ()) -> None:
         """Materialize some assets in one run, over a range of partitions where they have them."""
         tags = {PROCESS_TAG: str(os.getpid()), **(range_tags(keys) if keys else {})}
         try:
-            dg.materialize(
-                self._assets,
+            self._job.execute_in_process(
                 instance=self._instance,
-                resources=self._resources,
-                selection=[asset_key(self.strategy, name) for name in names],
+                asset_selection=[asset_key(self.strategy, name) for name in names],
                 tags=tags,
                 run_config=QUIET,
             )
@@ -115,7 +124,7 @@ def close_dead_runs(instance: dg.DagsterInstance) -> None:
     running = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
     for run in instance.get_runs(running):
         process = run.tags.get(PROCESS_TAG)
-        if process is not None and not Path("/proc", process).exists() and _is_dead(int(process)):
+        if process is not None and _is_dead(int(process)):
             instance.report_run_failed(run, f"The process {process} that ran it is gone.")
 
 

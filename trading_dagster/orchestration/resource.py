@@ -48,3 +48,9 @@ class CandleData(dg.ConfigurableResource):  # type: ignore[type-arg]
             return Lake(self.lake or None).source(self.lake_source)
         file = self.file or os.environ.get(DATA_VARIABLE)
         return FileSource(file) if file else None
+
+    def describe(self) -> str:
+        """Return which source it is."""
+        if self.lake_source:
+            return f"{self.lake_source} in the lake {self.lake or 'by default'}"
+        return self.file or os.environ.get(DATA_VARIABLE) or "embedded sample"

@@ -9,11 +9,11 @@ import pandas as pd
 
 from trading_dagster.backtest.partition import PartitionedBacktest
 from trading_dagster.backtest.plan import BacktestPlan, check_range, plan_backtest, universe_input
-from trading_dagster.market.source import CandleSource
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.market.universe_store import read_universe, write_universe
 from trading_dagster.orchestration.folder import BacktestFolder
 from trading_dagster.orchestration.partition import Grain, cut_windows
+from trading_dagster.orchestration.resource import CandleData
 from trading_dagster.strategy.execution_context import ExecutionContext, ExecutionMode
 from trading_dagster.strategy.indicator_bias import LookaheadFinding, find_lookahead, spread_times
 from trading_dagster.strategy.indicator_cache import DiskIndicatorCache
@@ -21,16 +21,14 @@ from trading_dagster.strategy.module import StrategyModule
 from trading_dagster.strategy.parameters import require_for_backtest
 
 
-def build_universe(
-    strategy: StrategyModule, folder: BacktestFolder, client: CandleSource | None
-) -> TradingStrategyUniverse:
+def build_universe(strategy: StrategyModule, folder: BacktestFolder, data: CandleData) -> TradingStrategyUniverse:
     """Build the universe of a strategy, check that candles cover its range, and store it."""
     parameters = strategy.parameters
     require_for_backtest(parameters)
-    universe = strategy.build_universe(universe_input(parameters, _context(strategy), client))
+    universe = strategy.build_universe(universe_input(parameters, _context(strategy), data.client()))
     check_range(universe, parameters.backtest_start, parameters.backtest_end, parameters.get("required_history_period"))
     write_universe(universe, folder.universe)
-    folder.record_origin("universe", _universe_origin(strategy))
+    folder.record_origin("universe", {**_universe_origin(strategy), "data": data.describe()})
     return universe
 
 
