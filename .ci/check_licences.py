@@ -13,7 +13,8 @@ from importlib.metadata import Distribution, distributions
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
-PRODUCT = "trading-dagster"
+PRODUCT = canonicalize_name("trading-dagster")
+TOOL_EXTRAS = {"dev", "benchmarks"}
 KNOWN = {"ta-lib": "BSD-2-Clause"}  # read from the licence file in the package, whose metadata name none
 COPYLEFT = re.compile(r"\b(?:AGPL|GPL|Affero|GNU General Public)", re.IGNORECASE)
 WEAK_COPYLEFT = re.compile(r"\b(?:LGPL|Lesser General Public|MPL|Mozilla)", re.IGNORECASE)
@@ -22,7 +23,8 @@ WEAK_COPYLEFT = re.compile(r"\b(?:LGPL|Lesser General Public|MPL|Mozilla)", re.I
 def main() -> int:
     """Print the packages under weak copyleft and every refusal; return 1 if there is a refusal."""
     installed = {canonicalize_name(distribution.name): distribution for distribution in distributions()}
-    product = set(_closure(canonicalize_name(PRODUCT), installed))
+    extras = {*(installed[PRODUCT].metadata.get_all("Provides-Extra") or []), ""} - TOOL_EXTRAS
+    product = set(_closure([(PRODUCT, extra) for extra in extras], installed))
     refused = 0
     for name, distribution in sorted(installed.items()):
         licence = _licence(distribution) or KNOWN.get(name, "")
@@ -49,10 +51,11 @@ def _is_copyleft(licence: str) -> bool:
     return all(COPYLEFT.search(choice) for choice in re.split(r"\s+OR\s+", licence))
 
 
-def _closure(root: NormalizedName, installed: dict[NormalizedName, Distribution]) -> Iterator[NormalizedName]:
-    """Yield ``root`` and all that it needs at run time, extras asked for by name included."""
+def _closure(
+    waiting: list[tuple[NormalizedName, str]], installed: dict[NormalizedName, Distribution]
+) -> Iterator[NormalizedName]:
+    """Yield what waits, pairs of a package and one of its extras or "", and all that it needs at run time."""
     seen: set[tuple[NormalizedName, str]] = set()
-    waiting = [(root, "")]
     while waiting:
         name, extra = waiting.pop()
         if (name, extra) in seen or name not in installed:
