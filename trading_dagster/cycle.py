@@ -18,6 +18,7 @@ import numpy as np
 from trading_dagster.accounting.equity_log import EquityLog
 from trading_dagster.domain.error import StrategyFailed, TradingDagsterError
 from trading_dagster.domain.event import CycleCompleted, TriggersMoved
+from trading_dagster.domain.identifier import TradingPairIdentifier
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import from_unix_us, to_aware
@@ -198,8 +199,12 @@ class TriggerChecks:
         self._watched = [
             (position, feed.view(position.pair.get_pricing_pair().internal_id or 0), position.is_short())
             for position in self._portfolio.open_positions.values()
-            if position.has_trigger() and feed.has_pair(position.pair.get_pricing_pair().internal_id)
+            if position.has_trigger() and self.can_watch(position.pair)
         ]
+
+    def can_watch(self, pair: TradingPairIdentifier) -> bool:
+        """Tell whether the feed has candles of a pair."""
+        return self._feed.has_pair(pair.get_pricing_pair().internal_id)
 
     @property
     def is_watching(self) -> bool:

@@ -172,9 +172,7 @@ class BacktestRun:
         return events, samples
 
     def _has_trigger_feed(self, pair: TradingPairIdentifier) -> bool:
-        feed = self.plan.universe.stop_loss_candles
-        pair_id = pair.get_pricing_pair().internal_id
-        return feed is not None and pair_id is not None and feed.has_pair(pair_id)
+        return self.triggers is not None and self.triggers.can_watch(pair)
 
 
 @contextmanager

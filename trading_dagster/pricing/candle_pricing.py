@@ -111,6 +111,7 @@ class PriceColumns:
 
     __slots__ = (
         "_column",
+        "_known",
         "_latest",
         "_limit",
         "_tolerance",
@@ -132,6 +133,7 @@ class PriceColumns:
         self._limit = panel.bar_count
         self._views: dict[int, memoryview] = {}
         self._latest: dict[int, memoryview | None] = {}
+        self._known: dict[int, bool] = {}
 
     def view(self, pair_id: int) -> memoryview:
         """Return the filled column of a pair as floats by bar number; NaN where there is no value."""
@@ -142,8 +144,14 @@ class PriceColumns:
         return view
 
     def has_pair(self, pair_id: int | None) -> bool:
-        """Tell whether the pair has candles."""
-        return pair_id is not None and self.panel.has_pair(pair_id)
+        """Tell whether the pair has any candle."""
+        if pair_id is None:
+            return False
+        known = self._known.get(pair_id)
+        if known is None:
+            panel = self.panel
+            known = self._known[pair_id] = panel.has_pair(pair_id) and bool(panel.exists[panel.row_of(pair_id)].any())
+        return known
 
     def at(self, pair_id: int, timestamp_us: int) -> float | None:
         """Return the value at an instant, None when there is none within the tolerance."""
@@ -330,10 +338,12 @@ class CandleMarks:
         now_us = self._now_us
         if now_us is None:
             mid = self._main.at(pair_id, self._clock.timestamp_us)
-        elif self._triggers is not None and self._triggers.has_pair(pair_id):
-            mid = self._triggers.at(pair_id, now_us)
         else:
-            mid = self._main.at(pair_id, now_us)
+            mid = None
+            if self._triggers is not None and self._triggers.has_pair(pair_id):
+                mid = self._triggers.at(pair_id, now_us)
+            if mid is None:
+                mid = self._main.at(pair_id, now_us)
         return None if mid is None else mid * factor
 
     @property
