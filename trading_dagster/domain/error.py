@@ -23,6 +23,13 @@
         LedgerConflict               a writer's view of the ledger is stale, or it writes other content in a used place
         SchemaNotSupported           a database was made by a newer version
         LeaseLost                    another executor took over the strategy or the wallet
+      EvmError                       a chain, a node, a wallet or a transaction is not as it must be
+        NodeError                    (NodeUnavailable, NodeAnswerInvalid, NodeRefused, BlockUnavailable)
+        WrongChain                   a node serves another chain than the one traded on
+        CallReverted                 a contract refused a call
+        ContractMissing              an address without the code it must have
+        SigningKeyUnusable           the key is absent, malformed, or about to leak
+        IntentConflict               the exactly-once protocol refuses a second use of an id, a nonce or an end
 
 Errors that ported strategies catch as ``AssertionError`` derive from it as well.
 """
@@ -270,3 +277,55 @@ class SnapshotOutdated(LedgerError):
 
 class PartitionPredecessorMissing(LedgerError):
     """The partition before the one asked for has not been computed."""
+
+
+class EvmError(TradingDagsterError):
+    """A chain, a node, a wallet or a transaction is not as it must be."""
+
+
+class NodeError(EvmError):
+    """A node did not give the answer asked for; nothing is known about the chain."""
+
+
+class NodeUnavailable(NodeError):
+    """No endpoint answered in time, or none is close enough to the head of the chain."""
+
+
+class NodeAnswerInvalid(NodeError):
+    """A node's answer is not what the JSON-RPC specification says."""
+
+
+class NodeRefused(NodeError):
+    """A node answered with an error that is no revert; ``code`` is the JSON-RPC error code."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class BlockUnavailable(NodeError):
+    """A block is not known to the node: not yet, not any more, or its state is pruned."""
+
+
+class WrongChain(EvmError):
+    """A node serves another chain than the one traded on."""
+
+
+class CallReverted(EvmError):
+    """A contract refused a call; ``data`` is what it returned with the refusal."""
+
+    def __init__(self, message: str, data: str = "0x") -> None:
+        super().__init__(message)
+        self.data = data
+
+
+class ContractMissing(EvmError):
+    """An address has no code, or not the code that answers the question."""
+
+
+class SigningKeyUnusable(EvmError):
+    """A private key is absent, malformed, or was about to be copied; the message never has the key."""
+
+
+class IntentConflict(EvmError):
+    """An intent's id, nonce or state is already taken by something else."""
