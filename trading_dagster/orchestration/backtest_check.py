@@ -9,12 +9,12 @@ import dagster as dg
 import pandas as pd
 
 from trading_dagster.backtest.partition import PartitionedBacktest, PartitionStatus
+from trading_dagster.backtest.result import BacktestResult
 from trading_dagster.domain.error import CandleContractBroken
 from trading_dagster.market.contract import check_candles as refuse_broken_candles
 from trading_dagster.market.quality import quality_report
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.orchestration.key_figure import frame_to_markdown
-from trading_dagster.statistics.trade_table import trades_table
 from trading_dagster.storage.segment import read_snapshot
 from trading_dagster.strategy.indicator_bias import LookaheadFinding
 
@@ -95,20 +95,25 @@ def check_portfolio(partitions: PartitionedBacktest, key: dg.AssetKey) -> list[d
     """Check the stored partitions: never negative, replayable, and one unbroken chain."""
     status = partitions.status()
     current = [entry.key for entry in status if entry.status == "current"]
+    replayed = partitions.load_result(current) if current else None
     return [
-        _check_amounts(partitions, current, key),
-        _check_replay(partitions, current, key),
+        _check_amounts(partitions, current, replayed, key),
+        _check_replay(partitions, current, replayed, key),
         _check_chain(status, key),
     ]
 
 
-def _check_amounts(partitions: PartitionedBacktest, keys: Sequence[str], key: dg.AssetKey) -> dg.AssetCheckResult:
-    frames = [pd.read_parquet(partitions.folder / name / "equity.parquet", columns=["cash"]) for name in keys]
-    lowest_cash = min((float(frame["cash"].min()) for frame in frames if len(frame)), default=0.0)
-    wallets = [snapshot.wallet for name in keys if (snapshot := read_snapshot(partitions.folder / name))]
-    lowest_balance = min((Decimal(text) for wallet in wallets for text in wallet.values()), default=Decimal(0))
-    held = [pd.read_parquet(partitions.folder / name / "positions.parquet", columns=["quantity"]) for name in keys]
-    lowest_quantity = min((float(frame["quantity"].min()) for frame in held if len(frame)), default=0.0)
+def _check_amounts(
+    partitions: PartitionedBacktest, keys: Sequence[str], replayed: BacktestResult | None, key: dg.AssetKey
+) -> dg.AssetCheckResult:
+    snapshots = [snapshot for name in keys if (snapshot := read_snapshot(partitions.folder / name))]
+    balances = [Decimal(text) for snapshot in snapshots for text in (snapshot.cash, *snapshot.wallet.values())]
+    lowest_balance = min(balances, default=Decimal(0))
+    lowest_cash, lowest_quantity = 0.0, Decimal(0)
+    if replayed is not None:
+        lowest_cash = float(replayed.samples["cash"].min()) if len(replayed.samples) else 0.0
+        positions = replayed.state.portfolio.get_all_positions()
+        lowest_quantity = min((position.quantity for position in positions), default=Decimal(0))
     return dg.AssetCheckResult(
         check_name="never_negative",
         asset_key=key,
@@ -116,19 +121,20 @@ def _check_amounts(partitions: PartitionedBacktest, keys: Sequence[str], key: dg
         metadata={
             "lowest_cash_usd": lowest_cash,
             "lowest_wallet_balance": float(lowest_balance),
-            "lowest_position_quantity": lowest_quantity,
+            "lowest_position_quantity": float(lowest_quantity),
         },
     )
 
 
-def _check_replay(partitions: PartitionedBacktest, keys: Sequence[str], key: dg.AssetKey) -> dg.AssetCheckResult:
-    if not keys:
+def _check_replay(
+    partitions: PartitionedBacktest, keys: Sequence[str], replayed: BacktestResult | None, key: dg.AssetKey
+) -> dg.AssetCheckResult:
+    if replayed is None:
         return dg.AssetCheckResult(check_name="ledger_replays", asset_key=key, passed=True, metadata={"partitions": 0})
-    state = partitions.load_result(keys).state
     snapshot = read_snapshot(partitions.folder / keys[-1])
     stored = [pd.read_parquet(partitions.folder / name / "trades.parquet") for name in keys]
-    same_cash = snapshot is not None and state.portfolio.reserve.quantity == Decimal(snapshot.cash)
-    same_trades = trades_table(state).equals(pd.concat(stored, ignore_index=True))
+    same_cash = snapshot is not None and replayed.state.portfolio.reserve.quantity == Decimal(snapshot.cash)
+    same_trades = replayed.trades.equals(pd.concat(stored, ignore_index=True))
     return dg.AssetCheckResult(
         check_name="ledger_replays",
         asset_key=key,
@@ -137,7 +143,7 @@ def _check_replay(partitions: PartitionedBacktest, keys: Sequence[str], key: dg.
             "partitions": len(keys),
             "same_cash": same_cash,
             "same_trades": same_trades,
-            "trades": sum(map(len, stored)),
+            "trades": len(replayed.trades),
         },
     )
 
