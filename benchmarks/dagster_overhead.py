@@ -75,9 +75,7 @@ def main(rounds: int = ROUNDS) -> int:
                     backtest_asset,
                     open_backtest=lambda *_: RecordedBacktest(partitions, outcomes),
                     check_portfolio=lambda *_: checks,
-                    describe_partition=lambda outcome, _: {
-                        n: dict(m) for n, m in described[outcome.window.key].items()
-                    },
+                    describe_partition=lambda outcome, _: deepcopy(described[outcome.window.key]),
                     read_equity=lambda *_: None,
                     picture_equity=lambda *_: picture,
                 ):
