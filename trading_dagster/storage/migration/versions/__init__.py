@@ -1,0 +1,1 @@
+"""Steps, each named by the number of the schema it leads to."""
