@@ -97,7 +97,8 @@ class DecisionCycle:
         """
         clock, portfolio, state = self._clock, self._portfolio, self._state
         clock.move(index)
-        if self._has_hooks:
+        has_hooks = self._has_hooks
+        if has_hooks:
             self._call_hook_before_cycle()
         if self._sync.queue:
             self._sync.sync_treasury(clock.timestamp, state)
@@ -109,28 +110,28 @@ class DecisionCycle:
                 raise self._strategy_failure(error) from error
             if trades.__class__ is not list or trades or portfolio.next_trade_id != first_planned_id:
                 self._trade(trades, first_planned_id)
-        if self._has_hooks:
+        if has_hooks:
             self._call_hook(self._hooks.after_strategy_tick)
-        self.changed = state.new_event_count != self._handled_events
-        if self.changed:
+        changed = self.changed = len(state.new_events) != self._handled_events
+        if changed:
             self.complete(index)
 
     def complete(self, index: int) -> None:
         """Record the end of a cycle; quiet cycles need this only when a run is cut after them."""
         state = self._state
         state.record(CycleCompleted(self._clock.aware, index + 1))
-        self._handled_events = state.new_event_count
+        self._handled_events = len(state.new_events)
         self.note_holdings(index)
 
     def note_holdings(self, index: int) -> None:
         """Value cycles from ``index`` on with the holdings of now."""
         shares = self._state.sync.treasury.share_count
         self._equity_log.begin(index, self._portfolio, float(shares or 0))
-        self._handled_events = self._state.new_event_count
+        self._handled_events = len(self._state.new_events)
 
     def forget_events(self) -> None:
         """Say that the state's new events were taken by a store."""
-        self._handled_events = self._state.new_event_count
+        self._handled_events = len(self._state.new_events)
 
     def _trade(self, returned: Any, first_planned_id: int) -> None:
         cycle, timestamp, state = self._clock.index + 1, self._clock.timestamp, self._state
@@ -234,12 +235,13 @@ class TriggerChecks:
         return changed
 
     def _may_fire(self, first: int, last: int) -> bool:
-        for position, view, _ in self._watched:
+        for position, view, is_short in self._watched:
             prices = np.asarray(view)[first : last + 1]
-            lowest, highest = float(np.fmin.reduce(prices)), float(np.fmax.reduce(prices))
-            for mid in (lowest, highest):
-                if fired_trigger(position, mid) is not None or trailed_stop(position, mid) is not None:
-                    return True
+            if _fires_at(position, float(np.fmin.reduce(prices))):
+                return True
+            is_stop_only = position.take_profit is None and position.trailing_stop_loss_pct is None
+            if (is_short or not is_stop_only) and _fires_at(position, float(np.fmax.reduce(prices))):
+                return True
         return False
 
     def _run_instant(self, cycle: int, bar: int) -> bool:
@@ -280,3 +282,8 @@ class TriggerChecks:
             position, trade_type=fired, notes=f"{fired.value} at level {level}, mid {mid}", flags=TRIGGERED
         )
         self._execution.execute_trades(self._clock.timestamp, self._state, trades, triggered=True)
+
+
+def _fires_at(position: TradingPosition, mid: float) -> bool:
+    """Tell whether a mid price would close a position or move its trailing stop."""
+    return fired_trigger(position, mid) is not None or trailed_stop(position, mid) is not None

@@ -145,7 +145,7 @@ def test_replay_leaves_no_events_to_store_and_keeps_the_clock():
     ledger = make_five_positions()
     events = events_of(ledger)
     state = State.replay(events)
-    assert not state.has_new_events
+    assert not state.new_events
     assert state.take_events() == []
     assert state.clock_at() == events[-1].at
 

@@ -6,13 +6,13 @@ arithmetic is the same, operation by operation, as Portfolio.calculate_total_equ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trading_dagster.domain.portfolio import Portfolio
+from trading_dagster.domain.value import value
 from trading_dagster.pricing.candle_pricing import CandleMarks
 
 Floats = npt.NDArray[np.float64]
@@ -27,7 +27,7 @@ SAMPLE_COLUMNS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Holding:
     """A position's part in the equity: quantity x mid price x (1 - fee)."""
 
@@ -36,7 +36,7 @@ class _Holding:
     quantity: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Segment:
     """Cycles from ``first`` on with unchanged holdings."""
 
@@ -46,7 +46,7 @@ class _Segment:
     holdings: tuple[_Holding, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Instant:
     """A sample at a trigger instant in the window after cycle ``cycle``."""
 

@@ -146,22 +146,22 @@ class BacktestRun:
         run_cycle, triggers, cycle = self.cycle.run, self.triggers, self.cycle
         grid = self.clock.grid_us
         width = self.plan.cycle_duration.to_timedelta() // timedelta(microseconds=1)
-        is_first = True
+        last = end - 1
         for index in range(first, end):
             run_cycle(index)
-            if is_last and index == end - 1 and not cycle.changed:
+            changed = cycle.changed
+            if index == last and is_last and not changed:
                 cycle.complete(index)
-                cycle.changed = True
+                changed = True
             if triggers is not None:
-                if cycle.changed:
+                if changed:
                     triggers.refresh()
-                start_us = grid[index]
-                if triggers.is_watching and triggers.run_window(
-                    index, start_us, start_us + width, skip_start=not (cycle.changed or is_first)
-                ):
-                    cycle.note_holdings(index + 1)
-            is_first = False
-            self.next_cycle = index + 1
+                if triggers.is_watching:
+                    start_us = grid[index]
+                    skip_start = not (changed or index == first)
+                    if triggers.run_window(index, start_us, start_us + width, skip_start):
+                        cycle.note_holdings(index + 1)
+        self.next_cycle = end
 
     def take_segment(self) -> tuple[list[Event], Table]:
         """Return the events and equity samples since the last call."""

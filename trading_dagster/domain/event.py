@@ -5,7 +5,6 @@ Times are aware UTC. Events carry values, never references into State, so that r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -13,16 +12,17 @@ from typing import Any
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.trade import TradePlan
 from trading_dagster.domain.treasury import BalanceUpdate
+from trading_dagster.domain.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Event:
     """What every event has: when it happened."""
 
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StateCreated(Event):
     """A strategy begins; the first event of every ledger."""
 
@@ -30,14 +30,14 @@ class StateCreated(Event):
     reserve_asset: AssetIdentifier
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PairIntroduced(Event):
     """A pair is traded for the first time; later events refer to it by its key."""
 
     pair: TradingPairIdentifier
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BalanceUpdated(Event):
     """Money moved without a trade. ``share_price`` (USD) is what a deposit paid or a redemption got for a share."""
 
@@ -45,7 +45,7 @@ class BalanceUpdated(Event):
     share_price: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PositionOpened(Event):
     """A position was planned; its first trade follows."""
 
@@ -55,14 +55,14 @@ class PositionOpened(Event):
     notes: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TradePlanned(Event):
     """A decision planned a trade; nothing moved yet."""
 
     plan: TradePlan
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TradeStarted(Event):
     """A buy's reserve left cash, or a sell was begun."""
 
@@ -70,7 +70,7 @@ class TradeStarted(Event):
     position_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TradeBroadcasted(Event):
     """The trade was sent to its venue."""
 
@@ -78,7 +78,7 @@ class TradeBroadcasted(Event):
     position_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TradeExecuted(Event):
     """The venue filled the trade. Quantity is signed, fees in USD."""
 
@@ -90,7 +90,7 @@ class TradeExecuted(Event):
     lp_fees: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TradeFailed(Event):
     """The venue refused the trade; its reserve is back in cash."""
 
@@ -99,7 +99,7 @@ class TradeFailed(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TradeDiscarded(Event):
     """A planned trade was rejected before it began; a position without other trades goes with it."""
 
@@ -108,7 +108,7 @@ class TradeDiscarded(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TriggersMoved(Event):
     """Trigger levels of a position were set or moved; levels are mid prices, None for none."""
 
@@ -119,7 +119,7 @@ class TriggersMoved(Event):
     trailing_stop_loss_pct: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PositionFrozen(Event):
     """A failed trade put the position aside."""
 
@@ -127,7 +127,7 @@ class PositionFrozen(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PositionUnfrozen(Event):
     """An operator released a frozen position."""
 
@@ -135,7 +135,7 @@ class PositionUnfrozen(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AssetBlacklisted(Event):
     """A token may not be bought any more."""
 
@@ -143,7 +143,7 @@ class AssetBlacklisted(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AssetAllowed(Event):
     """A token may be bought again."""
 
@@ -151,7 +151,7 @@ class AssetAllowed(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DataSaved(Event):
     """The strategy stored a value for later cycles; JSON-safe."""
 
@@ -160,12 +160,12 @@ class DataSaved(Event):
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StrategyReady(Event):
     """From here a backtest counts as strategy start."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CycleCompleted(Event):
     """A decision cycle ended. Quiet cycles are covered by the next one that is not."""
 

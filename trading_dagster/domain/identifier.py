@@ -182,9 +182,10 @@ class TradingPairIdentifier:
 
     def get_pricing_pair(self) -> TradingPairIdentifier:
         """Return the pair whose market prices this one: itself for spot and vault, the spot pair for loans."""
-        if self.kind.is_spot() or self.kind.is_vault():
+        spot = self.underlying_spot_pair
+        if spot is None or self.kind.is_spot() or self.kind.is_vault():
             return self
-        return self.underlying_spot_pair or self
+        return spot
 
     def is_spot(self) -> bool:
         """Tell whether this is a spot pair."""

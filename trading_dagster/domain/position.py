@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdenti
 from trading_dagster.domain.money import DUST, QUANTITY_ZERO_EPSILON, ZERO
 from trading_dagster.domain.trade import TradeExecution, TradeFlag
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause
+from trading_dagster.domain.value import value
 
 
 class Marks(Protocol):
@@ -26,7 +26,7 @@ class Marks(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TriggerPriceUpdate:
     """One change of the trigger levels of a position; levels are mid prices."""
 

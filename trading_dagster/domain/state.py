@@ -110,7 +110,8 @@ class State:
         self.ready_at: datetime | None = None
         self.other_data = OtherData(self)
         self.known_pairs: set[TradingPairIdentifier] = set()
-        self._events: list[Event] = [created]
+        self.new_events: list[Event] = [created]
+        """Events since the store took the last ones."""
         self._event_count = 1
         self._now = created.at
         self._naive_of: tuple[datetime, datetime] = (created.at, self.created_at)
@@ -147,14 +148,14 @@ class State:
         for event in iterator:
             state.apply(event)
         state._event_count = 0
-        state._events.clear()
+        state.new_events.clear()
         return state
 
     def record(self, event: Event) -> None:
         """Fold an event and keep it for the store."""
         self._folds[type(event)](event)
         self._now = event.at
-        self._events.append(event)
+        self.new_events.append(event)
 
     def apply(self, event: Event) -> None:
         """Fold an event that is stored already."""
@@ -189,18 +190,8 @@ class State:
 
     def take_events(self) -> list[Event]:
         """Return the events since the last call; the caller stores them."""
-        events, self._events = self._events, []
+        events, self.new_events = self.new_events, []
         return events
-
-    @property
-    def has_new_events(self) -> bool:
-        """Tell whether events wait to be stored."""
-        return bool(self._events)
-
-    @property
-    def new_event_count(self) -> int:
-        """Return how many events wait to be stored."""
-        return len(self._events)
 
     def clock_at(self) -> datetime:
         """Return the time of the newest event, aware UTC."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
@@ -11,6 +11,7 @@ from typing import Any
 
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.money import ZERO
+from trading_dagster.domain.value import value
 
 MAX_SLIPPAGE_TOLERANCE = 0.33
 
@@ -59,7 +60,7 @@ class TradeFlag(Enum):
 NO_FLAGS: frozenset[TradeFlag] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TradePricing:
     """The price of a trade at an instant.
 
@@ -80,7 +81,7 @@ class TradePricing:
     block_number: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TradePlan:
     """What a decision asked for. Quantity is signed: a buy is positive, a sell negative; reserve is never negative."""
 
@@ -99,7 +100,7 @@ class TradePlan:
     other_data: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TradeFill:
     """What the venue did. Quantity is signed as in the plan; price is reserve per base token; fees in USD."""
 

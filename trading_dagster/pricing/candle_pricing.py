@@ -6,7 +6,7 @@ A missing bar is replaced by the latest earlier one within a tolerance. The fee 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from trading_dagster.domain.error import (
     CandleSampleUnavailable,
@@ -106,6 +106,9 @@ def token_tax_of(pair: TradingPairIdentifier, is_buy: bool) -> float | None:
     return None if tax is None else float(tax)
 
 
+_UNKNOWN: Any = object()
+
+
 class PriceColumns:
     """Look-up of one candle column by pair and instant, in constant time."""
 
@@ -170,11 +173,11 @@ class PriceColumns:
         bar = min((timestamp_us - self.start_us) // self.width_us, self._limit - 1)
         if bar < 0:
             return None
-        if pair_id not in self._latest:
+        latest = self._latest.get(pair_id, _UNKNOWN)
+        if latest is _UNKNOWN:
             panel = self.panel
             is_whole = panel.exists[panel.row_of(pair_id)].all()
-            self._latest[pair_id] = None if is_whole else memoryview(panel.latest_bar(pair_id).data)
-        latest = self._latest[pair_id]
+            latest = self._latest[pair_id] = None if is_whole else memoryview(panel.latest_bar(pair_id).data)
         if latest is not None:
             bar = latest[bar]
         return None if bar < 0 else self.start_us + bar * self.width_us
@@ -203,23 +206,30 @@ class CandlePricing:
 
     def get_mid_price(self, timestamp: datetime, pair: TradingPairIdentifier) -> float:
         """Return the price without fee; raises CandleSampleUnavailable."""
+        return self._quote(timestamp, pair)[0]
+
+    def _quote(self, timestamp: datetime, pair: TradingPairIdentifier) -> tuple[float, float]:
+        """Return the price without fee, and how many seconds ago its candle opened."""
         timestamp_us = self._visible_us(timestamp)
-        priced = pair.get_pricing_pair()
-        pair_id = priced.internal_id
-        price = self.opens.at(pair_id, timestamp_us) if pair_id is not None and self.opens.has_pair(pair_id) else None
-        if price is None:
+        pair_id = pair.get_pricing_pair().internal_id
+        opens = self.opens
+        price = opened_us = None
+        if pair_id is not None and opens.has_pair(pair_id):
+            price = opens.at(pair_id, timestamp_us)
+            opened_us = opens.opened_at(pair_id, timestamp_us)
+        if price is None or opened_us is None:
             raise CandleSampleUnavailable(
                 f"No candle of {pair} at {timestamp} or up to {self.data_delay_tolerance} before it: "
                 "the pair may not have started, or stopped trading; check strategy_universe.can_open_spot() first, "
                 "or allow older candles with data_delay_tolerance"
             )
-        return price
+        return price, (timestamp_us - opened_us) / 1e6
 
     def get_buy_price(self, timestamp: datetime, pair: TradingPairIdentifier, reserve: float) -> TradePricing:
         """Return what buying for ``reserve`` USD costs a token: mid x (1 + fee)."""
         if not reserve > 0:
             raise InvalidTrade(f"A buy of {pair.get_ticker()} needs a reserve above 0, got {reserve}")
-        mid = self.get_mid_price(timestamp, pair)
+        mid, delay = self._quote(timestamp, pair)
         fee, path = self.fees.route_of(pair, True)
         tax = token_tax_of(pair, True)
         paid = None if tax is None else float(reserve) * tax
@@ -231,16 +241,16 @@ class CandlePricing:
             True,
             timestamp,
             path,
-            self._feed_delay(timestamp, pair),
-            token_tax=paid,
-            token_tax_percent=tax,
+            delay,
+            paid,
+            tax,
         )
 
     def get_sell_price(self, timestamp: datetime, pair: TradingPairIdentifier, quantity: float) -> TradePricing:
         """Return what selling ``quantity`` tokens brings a token: mid x (1 - fee)."""
         if not quantity > 0:
             raise InvalidTrade(f"A sell of {pair.get_ticker()} needs a quantity above 0, got {quantity}")
-        mid = self.get_mid_price(timestamp, pair)
+        mid, delay = self._quote(timestamp, pair)
         fee, path = self.fees.route_of(pair, False)
         tax = token_tax_of(pair, False)
         paid = None if tax is None else float(quantity) * mid * tax
@@ -252,16 +262,10 @@ class CandlePricing:
             False,
             timestamp,
             path,
-            self._feed_delay(timestamp, pair),
-            token_tax=paid,
-            token_tax_percent=tax,
+            delay,
+            paid,
+            tax,
         )
-
-    def _feed_delay(self, timestamp: datetime, pair: TradingPairIdentifier) -> float | None:
-        """Return how many seconds ago the candle that prices the pair opened."""
-        timestamp_us = to_unix_us(timestamp)
-        opened_us = self.opens.opened_at(pair.get_pricing_pair().internal_id or 0, timestamp_us)
-        return None if opened_us is None else (timestamp_us - opened_us) / 1e6
 
     def get_pair_fee(self, timestamp: datetime, pair: TradingPairIdentifier, direction: str = "buy") -> float | None:
         """Return the fee of a trade as a fraction, ``direction`` "buy" or "sell"."""

@@ -5,14 +5,13 @@ Levels refer to mid prices. The feed is sampled at its bars' opens; highs and lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from trading_dagster.domain.error import InvalidTrade
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import TradeType
+from trading_dagster.domain.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TriggerLevels:
     """Where a position is to be closed: mid prices, None for none; trailing is a fraction of mid."""
 
