@@ -33,6 +33,7 @@ from trading_dagster.evm.block import (
 from trading_dagster.evm.endpoint import Endpoint
 
 T = TypeVar("T")
+METHOD_MISSING = -32601
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,13 @@ class EvmClient:
         return receipt
 
     def read_priority_fee(self) -> int:
-        """Return the node's advice for the fee to the block's producer, wei per gas."""
-        return self._read("eth_maxPriorityFeePerGas", [], lambda body: parse_quantity(body, "priority fee"))
+        """Return the node's advice for the fee to the block's producer, wei per gas; 0 when it gives none."""
+        try:
+            return self._read("eth_maxPriorityFeePerGas", [], lambda body: parse_quantity(body, "priority fee"))
+        except NodeRefused as error:
+            if error.code == METHOD_MISSING:
+                return 0
+            raise
 
     def has_code(self, address: str, block: BlockReference) -> bool:
         """Tell whether there is a contract at an address."""

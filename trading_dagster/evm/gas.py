@@ -80,5 +80,8 @@ class GasPolicy:
         return min(_raised(estimate, self.limit_padding), self.limit_cap)
 
 
+DEFAULT_POLICY = GasPolicy()
+
+
 def _raised(amount: int, by: Fraction) -> int:
     return -(-amount * (1 + by).numerator // (1 + by).denominator)
