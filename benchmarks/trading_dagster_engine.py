@@ -43,7 +43,10 @@ def ema_slow(close: pd.Series, slow: int) -> pd.Series:
 @momentum_indicators.define()
 @memory_indicators.define()
 def momentum(close: pd.Series, lookback: int) -> pd.Series:
-    return close / close.shift(lookback) - 1
+    prices = close.to_numpy()
+    change = np.full(len(prices), np.nan)
+    change[lookback:] = prices[lookback:] / prices[:-lookback] - 1
+    return pd.Series(change, index=close.index)
 
 
 def decide_ema_cross(input: td.StrategyInput) -> list[td.TradeExecution]:  # noqa: A002
