@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
+import matplotlib as mpl
 import matplotlib.dates as mdates
 import numpy as np
 import pandas as pd
@@ -22,6 +26,21 @@ DPI = 100
 COLOURS = (128, 32, 8)
 MAX_BYTES = 80_000
 INCH_PAD = 0.08
+
+
+Arguments = ParamSpec("Arguments")
+Painted = TypeVar("Painted")
+
+
+def with_own_style(paint: Callable[Arguments, Painted]) -> Callable[Arguments, Painted]:
+    """Paint under matplotlib's defaults, whatever style the user or an imported package has set."""
+
+    @wraps(paint)
+    def painted(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Painted:
+        with mpl.rc_context(dict(mpl.rcParamsDefault)):
+            return paint(*args, **kwargs)
+
+    return painted
 
 
 def new_figure(width: int, height: int) -> Figure:

@@ -27,6 +27,7 @@ from trading_dagster.charts.canvas import (
     say_instead,
     style_axes,
     style_times,
+    with_own_style,
     write_head,
 )
 from trading_dagster.charts.equity import calculate_drawdown
@@ -59,6 +60,7 @@ LEAST_WEIGHT = 0.4
 """What a single hole or filled bar weighs at least in a pixel that covers many bars."""
 
 
+@with_own_style
 def paint_equity(
     equity: Curve, benchmarks: Benchmarks = None, *, title: str = "Equity", width: int = WIDTH, height: int = HEIGHT
 ) -> bytes:
@@ -111,6 +113,7 @@ def paint_equity(
     return encode_png(figure)
 
 
+@with_own_style
 def paint_price(
     candles: pd.DataFrame,
     trades: pd.DataFrame | None = None,
@@ -158,6 +161,7 @@ def paint_price(
     return encode_png(figure)
 
 
+@with_own_style
 def paint_monthly_returns(
     equity: Curve, *, title: str = "Monthly returns", width: int = WIDTH, height: int | None = None
 ) -> bytes:
@@ -196,6 +200,7 @@ def paint_monthly_returns(
     return encode_png(figure)
 
 
+@with_own_style
 def paint_coverage(
     coverage: pd.DataFrame, *, title: str = "Candle coverage", width: int = WIDTH, height: int = HEIGHT
 ) -> bytes:
@@ -246,6 +251,7 @@ def paint_coverage(
     return encode_png(figure)
 
 
+@with_own_style
 def paint_indicators(
     indicators: Mapping[str, Curve], *, title: str = "Indicators", width: int = WIDTH, height: int = HEIGHT
 ) -> bytes:
