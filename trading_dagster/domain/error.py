@@ -75,8 +75,12 @@ class ParameterError(BadInput):
     """Strategy parameters are unusable."""
 
 
-class ParameterMissing(ParameterError, AttributeError):
+class ParameterMissing(ParameterError, AttributeError, KeyError):
     """A needed strategy parameter is not defined."""
+
+    def __str__(self) -> str:
+        """Return the message without the quotes that KeyError adds."""
+        return str(self.args[0]) if self.args else ""
 
 
 class ParameterTypeInvalid(ParameterError, TypeError):

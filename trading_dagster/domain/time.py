@@ -189,11 +189,11 @@ class CycleDuration(Enum):
         return snapped
 
 
-def require_naive_utc(timestamp: datetime) -> datetime:
-    """Return a naive datetime unchanged; raises NaiveDatetimeRequired for a zone-aware one."""
+def require_naive_utc(timestamp: datetime, what: str = "Got") -> datetime:
+    """Return a naive datetime unchanged; raises NaiveDatetimeRequired for a zone-aware one, saying ``what`` it is."""
     if timestamp.tzinfo is not None:
         raise NaiveDatetimeRequired(
-            f"Got the zone-aware datetime {timestamp.isoformat()}: strategies use naive datetimes that mean UTC; "
+            f"{what} the zone-aware datetime {timestamp.isoformat()}: strategies use naive datetimes that mean UTC; "
             "convert with timestamp.astimezone(timezone.utc).replace(tzinfo=None)"
         )
     return timestamp

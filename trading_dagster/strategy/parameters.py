@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from trading_dagster.domain.error import ParameterMissing, ParameterTypeInvalid
 from trading_dagster.domain.time import CycleDuration, TimeBucket, require_naive_utc
 
+_NO_VALUES = (property, staticmethod, classmethod)
 REQUIRED_FOR_BACKTEST = ("cycle_duration", "routing", "initial_cash", "backtest_start", "backtest_end")
 
 
@@ -36,7 +38,7 @@ class StrategyParameters(Mapping[str, Any]):
         for owner in reversed(parameters.__mro__[:-1]):
             for name, value in vars(owner).items():
                 is_function = callable(value) and not isinstance(value, type)
-                if not name.startswith("__") and not is_function and not isinstance(value, property | staticmethod):
+                if not name.startswith("__") and not is_function and not isinstance(value, _NO_VALUES):
                     values[name] = value
         return cls({**values, **overrides})
 
@@ -58,8 +60,19 @@ class StrategyParameters(Mapping[str, Any]):
         raise ParameterTypeInvalid(f"Parameters are read-only: use parameters.replace({name}={value!r})")
 
     def __getitem__(self, name: str) -> Any:
-        """Return a parameter; raises KeyError."""
-        return self._values[name]
+        """Return a parameter; raises ParameterMissing, which is a KeyError too."""
+        try:
+            return self._values[name]
+        except KeyError:
+            raise self._missing(name) from None
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether there is a parameter of a name."""
+        return name in self._values
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a parameter, or the default when there is none."""
+        return self._values.get(name, default)
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names."""
@@ -85,7 +98,7 @@ class StrategyParameters(Mapping[str, Any]):
 
 def require_for_backtest(parameters: StrategyParameters) -> None:
     """Raise ParameterMissing naming every parameter a backtest needs and does not find."""
-    missing = [name for name in REQUIRED_FOR_BACKTEST if name not in parameters]
+    missing = [name for name in REQUIRED_FOR_BACKTEST if parameters.get(name) is None]
     if missing:
         raise ParameterMissing(f"Parameters lacks {', '.join(missing)}: a backtest needs {REQUIRED_FOR_BACKTEST}")
 
@@ -103,8 +116,8 @@ def _checked(name: str, value: Any) -> Any:
             f"Parameters.{name} is {value!r} of type {type(value).__name__}: expected {_REMEDIES[name]}"
         )
     if isinstance(value, datetime):
-        require_naive_utc(value)
-    if name == "initial_cash" and isinstance(value, int | float) and not value > 0:
+        require_naive_utc(value, f"Parameters.{name} is")
+    if name == "initial_cash" and isinstance(value, int | float) and not 0 < value < math.inf:
         raise ParameterTypeInvalid(f"Parameters.initial_cash is {value!r}: expected an amount above 0, in USD")
     return value
 
