@@ -128,9 +128,10 @@ class EquityLog:
     def _holdings(self, portfolio: Portfolio) -> list[_Holding]:
         holdings = []
         for position in portfolio.open_positions.values():
-            if position.quantity:
+            held = position.held
+            if held:
                 pair_id, factor = self._marks.factor_of(position.pair)
-                holdings.append(_Holding(pair_id, factor, float(position.get_quantity())))
+                holdings.append(_Holding(pair_id, factor, held))
         return holdings
 
     def _value_segments(self, end_cycle: int) -> tuple[Floats, Floats, Floats, Floats]:

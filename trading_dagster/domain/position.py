@@ -42,12 +42,12 @@ class TradingPosition:
     """A position on one pair, from its first planned trade to its last; changed only by State."""
 
     __slots__ = (
-        "_bought_quantity", "_bought_value", "_marks", "_sold_quantity", "_sold_value", "allocated", "balance_updates",
-        "closed_at",
-        "executed_trade_count", "expired_trades", "fees_paid", "frozen_at", "last_executed_trade",
-        "last_price_when_closed", "last_reserve_price", "loan", "notes", "opened_at", "other_data", "pair",
-        "pending_trades", "portfolio_value_at_open", "position_id", "quantity", "reserve_currency", "stop_loss",
-        "take_profit", "trades", "trailing_stop_loss_pct", "trigger_updates", "unfinished_trade_count", "unfrozen_at",
+        "_bought_quantity", "_bought_value", "_held", "_marks", "_sold_quantity", "_sold_value", "allocated",
+        "balance_updates", "closed_at", "executed_trade_count", "expired_trades", "fees_paid", "frozen_at",
+        "last_executed_trade", "last_price_when_closed", "last_reserve_price", "loan", "notes", "opened_at",
+        "other_data", "pair", "pending_trades", "portfolio_value_at_open", "position_id", "quantity",
+        "reserve_currency", "stop_loss", "take_profit", "trades", "trailing_stop_loss_pct", "trigger_updates",
+        "unfinished_trade_count", "unfrozen_at",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +83,7 @@ class TradingPosition:
         self.loan: None = None
         self.last_reserve_price = 1.0
         self.quantity = ZERO
+        self._held = 0.0
         self.executed_trade_count = 0
         self.unfinished_trade_count = 0
         self.allocated = ZERO
@@ -110,6 +111,11 @@ class TradingPosition:
         return ZERO if abs(self.quantity) <= QUANTITY_ZERO_EPSILON else self.quantity
 
     @property
+    def held(self) -> float:
+        """Return base tokens held as a float."""
+        return self._held
+
+    @property
     def last_token_price(self) -> float:
         """Return the price the position was last valued at, reserve per base token."""
         if self.last_price_when_closed is not None:
@@ -130,7 +136,8 @@ class TradingPosition:
         """Return the USD value: quantity at the last price plus reserve allocated to started trades."""
         if self.closed_at is not None:
             return 0.0
-        value = float(self.get_quantity()) * self.last_token_price if self.quantity else 0.0
+        held = self._held
+        value = held * self.last_token_price if held else 0.0
         if self.allocated:
             value += float(self.allocated)
         return value
@@ -362,6 +369,7 @@ class TradingPosition:
         if fill is None:
             return
         self.quantity += fill.quantity
+        self._held = float(self.get_quantity())
         self.unfinished_trade_count -= 1
         self.executed_trade_count += 1
         self.last_executed_trade = trade
@@ -383,6 +391,7 @@ class TradingPosition:
             self._bought_quantity += update.quantity
             self._bought_value += average_buy * float(update.quantity)
         self.quantity += update.quantity
+        self._held = float(self.get_quantity())
         self.balance_updates[update.balance_update_id] = update
 
     def use_marks(self, marks: Marks) -> None:
