@@ -42,27 +42,25 @@ def specify_checks(key: dg.AssetKey, name: str) -> list[dg.AssetCheckSpec]:
 
 
 def check_candles(universe: TradingStrategyUniverse, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
-    """Check the contract and the quality of a universe's candles."""
-    real = [
-        universe.candles.frame(pair.internal_id or 0)
-        .assign(pair=pair.get_ticker())
-        .loc[~universe.candles.forward_filled[row][universe.candles.exists[row]]]
-        .reset_index(names="timestamp")
-        for row, pair in enumerate(universe.pairs)
-    ]
-    frame = pd.concat(real, ignore_index=True)
-    try:
-        refuse_broken_candles(frame, universe.time_bucket, "universe", any_order=True)
-        broken = ""
-    except CandleContractBroken as error:
-        broken = str(error)
+    """Check the contract and the quality of a universe's candles, pair by pair to need little memory."""
+    bucket, panel, broken, reports = universe.time_bucket, universe.candles, [], []
+    for row, pair in enumerate(universe.pairs):
+        is_real = ~panel.forward_filled[row][panel.exists[row]]
+        frame = panel.frame(pair.internal_id or 0)[is_real].assign(pair=pair.get_ticker())
+        if len(frame) == 0:
+            continue
+        try:
+            refuse_broken_candles(frame, bucket, "universe")
+        except CandleContractBroken as error:
+            broken.append(str(error))
+        reports.append(quality_report(frame, bucket, "universe", expected_end=panel.end_at))
+    report = pd.concat(reports, ignore_index=True)
     yield dg.AssetCheckResult(
         check_name="candle_schema",
         asset_key=key,
         passed=not broken,
-        metadata={"candles": len(frame), "broken": broken or "nothing"},
+        metadata={"candles": int(report["rows"].sum()), "broken": "; ".join(broken[:MAX_ROWS]) or "nothing"},
     )
-    report = quality_report(frame, universe.time_bucket, "universe")
     tolerance = universe.price_data_delay_tolerance
     suspicious = report[list(QUALITY_COLUMNS)].sum(axis=1) > 0
     gaps = (report["longest_gap"] > tolerance) | (report["stale"] > tolerance)
