@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from decimal import Decimal
 
+from trading_dagster.domain.archive import ArchivedPositions
 from trading_dagster.domain.error import IntegrityError
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.money import ZERO
@@ -49,8 +51,8 @@ class Portfolio:
         self.open_positions: dict[int, TradingPosition] = {}
         self.pending_positions: dict[int, TradingPosition] = {}
         self.frozen_positions: dict[int, TradingPosition] = {}
-        self.closed_positions: dict[int, TradingPosition] = {}
-        self.expired_positions: dict[int, TradingPosition] = {}
+        self.closed_positions: dict[int, TradingPosition] | ArchivedPositions = {}
+        self.expired_positions: dict[int, TradingPosition] | ArchivedPositions = {}
         self._first_position_by_pair: dict[TradingPairIdentifier, TradingPosition] = {}
         self._open_count_by_pair: dict[TradingPairIdentifier, int] = {}
 
@@ -133,6 +135,32 @@ class Portfolio:
         yield from self.closed_positions.values()
         if pending:
             yield from self.pending_positions.values()
+
+    def get_closed_positions_for_pair(self, pair: TradingPairIdentifier) -> list[TradingPosition]:
+        """Return the closed positions on a pair, in order of closing."""
+        closed = self.closed_positions
+        if isinstance(closed, ArchivedPositions):
+            return closed.get_of_pair(pair)
+        return [p for p in closed.values() if p.pair == pair]
+
+    def get_last_closed_position(self) -> TradingPosition | None:
+        """Return the position closed last, the largest id of equals, or None."""
+        closed = self.closed_positions
+        candidates: Iterable[TradingPosition] = (
+            closed.get_newest_candidates() if isinstance(closed, ArchivedPositions) else closed.values()
+        )
+        return max(candidates, key=lambda p: (p.closed_at or datetime.min, p.position_id), default=None)  # noqa: DTZ901
+
+    def has_archive(self) -> bool:
+        """Tell whether ended positions are fetched on demand."""
+        return isinstance(self.closed_positions, ArchivedPositions)
+
+    def get_positions_in_memory(self) -> list[TradingPosition]:
+        """Return every position except those that nobody fetched from the archive."""
+        positions = [*self.get_open_and_frozen_positions(), *self.pending_positions.values()]
+        for ended in (self.closed_positions, self.expired_positions):
+            positions += ended.get_in_memory() if isinstance(ended, ArchivedPositions) else ended.values()
+        return positions
 
     def get_all_trades(self) -> list[TradeExecution]:
         """Return every trade of every position, by id."""

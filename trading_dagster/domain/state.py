@@ -43,7 +43,6 @@ from trading_dagster.domain.trade import TradeExecution, TradeFill
 from trading_dagster.domain.treasury import (
     BalanceUpdateCause,
     BalanceUpdatePositionType,
-    BalanceUpdateReference,
     Sync,
 )
 from trading_dagster.domain.visualisation import Visualisation
@@ -65,8 +64,21 @@ class OtherData:
     def __init__(self, state: State) -> None:
         """Belong to a state."""
         self._state = state
-        self.data: dict[int, dict[str, Any]] = {}
+        self._data: dict[int, dict[str, Any]] = {}
         self._latest: dict[str, Any] = {}
+        self._load_older: Callable[[], Iterable[DataSaved]] | None = None
+
+    @property
+    def data(self) -> dict[int, dict[str, Any]]:
+        """Return all values by cycle and name."""
+        if self._load_older is not None:
+            newer, self._data = self._data, {}
+            for event in self._load_older():
+                self._data.setdefault(event.cycle, {})[event.name] = event.value
+            for cycle, values in newer.items():
+                self._data.setdefault(cycle, {}).update(values)
+            self._load_older = None
+        return self._data
 
     def save(self, cycle: int, name: str, value: Any) -> None:
         """Store a JSON-safe value under a name."""
@@ -79,8 +91,13 @@ class OtherData:
 
     def apply(self, event: DataSaved) -> None:
         """Fold an event; only State calls this."""
-        self.data.setdefault(event.cycle, {})[event.name] = event.value
+        self._data.setdefault(event.cycle, {})[event.name] = event.value
         self._latest[event.name] = event.value
+
+    def restore(self, latest: Iterable[DataSaved], load_older: Callable[[], Iterable[DataSaved]]) -> None:
+        """Begin with the newest values and fetch all older ones on demand; only a checkpoint calls this."""
+        self._latest = {event.name: event.value for event in latest}
+        self._load_older = load_older
 
 
 class CycleClock(Protocol):
@@ -168,7 +185,7 @@ class State:
     def use_marks(self, marks: Marks) -> None:
         """Value positions with other prices from now on."""
         self.portfolio.marks = marks
-        for position in self.portfolio.get_all_positions(pending=True):
+        for position in self.portfolio.get_positions_in_memory():
             position.use_marks(marks)
 
     def use_clock(self, clock: CycleClock) -> None:
@@ -221,19 +238,12 @@ class State:
             position = self._position(update.position_id or 0)
             position.apply_balance(update)
         portfolio.next_balance_update_id = update.balance_update_id + 1
-        if key is not None:
-            treasury.applied_chain_keys.add(key)
         treasury.last_updated_at = self._naive(event.at)
         treasury.last_cycle_at = update.strategy_cycle_included_at
         if event.share_price and update.position_type is BalanceUpdatePositionType.reserve:
             minted = update.quantity * Decimal(reserve.reserve_token_price) / Decimal(event.share_price)
             treasury.share_count = (treasury.share_count or ZERO) + minted
-        if update.cause is not BalanceUpdateCause.interest:
-            treasury.balance_update_refs.append(
-                BalanceUpdateReference(
-                    update.balance_update_id, update.strategy_cycle_included_at, update.cause, update.usd_value
-                )
-            )
+        treasury.note_flow(update)
 
     def _fold_position_opened(self, event: PositionOpened) -> None:
         portfolio = self.portfolio
@@ -413,9 +423,10 @@ class State:
         return (None if first is None else first.executed_at, None if last is None else last.executed_at)
 
     def perform_integrity_check(self) -> None:
-        """Raise IntegrityError when ids repeat, counters are off or cash is negative."""
+        """Raise IntegrityError when ids repeat, counters are off or cash is negative; archived positions count not."""
         portfolio = self.portfolio
-        positions = [*portfolio.get_all_positions(pending=True), *portfolio.expired_positions.values()]
+        positions = portfolio.get_positions_in_memory()
+        is_whole = not portfolio.has_archive()
         trade_ids = [i for p in positions for i in (*p.trades, *p.pending_trades, *p.expired_trades)]
         update_ids = [*portfolio.reserve.balance_updates, *(i for p in positions for i in p.balance_updates)]
         for what, ids, next_id in (
@@ -425,7 +436,7 @@ class State:
         ):
             if len(ids) != len(set(ids)):
                 raise IntegrityError(f"Some {what} ids occur twice: {sorted(i for i in ids if ids.count(i) > 1)[:10]}")
-            if next_id != max(ids, default=0) + 1:
+            if next_id <= max(ids, default=0) or (is_whole and next_id != max(ids, default=0) + 1):
                 raise IntegrityError(f"The next {what} id is {next_id} but the largest used is {max(ids, default=0)}")
         if portfolio.reserve.quantity < ZERO:
             raise IntegrityError(f"Cash is negative: {portfolio.reserve.quantity}")

@@ -89,6 +89,18 @@ class Treasury:
     share_count: Decimal | None = None
     applied_chain_keys: set[tuple[int, str, int, str]] = field(default_factory=set)
 
+    def note_flow(self, update: BalanceUpdate) -> None:
+        """Remember that an update was applied, and refer to it unless it is interest; only State calls this."""
+        key = update.chain_key()
+        if key is not None:
+            self.applied_chain_keys.add(key)
+        if update.cause is not BalanceUpdateCause.interest:
+            self.balance_update_refs.append(
+                BalanceUpdateReference(
+                    update.balance_update_id, update.strategy_cycle_included_at, update.cause, update.usd_value
+                )
+            )
+
 
 @dataclass(slots=True)
 class Sync:

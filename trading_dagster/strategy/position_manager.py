@@ -165,13 +165,12 @@ class PositionManager:
     ) -> list[TradingPosition]:
         """Return the closed positions on a pair, oldest first."""
         pair = self.get_trading_pair(pair)
-        closed = (p for p in self._portfolio.closed_positions.values() if p.pair == pair)
+        closed = self._portfolio.get_closed_positions_for_pair(pair)
         return [p for p in closed if include_test_position or not p.is_test()]
 
     def get_last_closed_position(self) -> TradingPosition | None:
         """Return the position closed last, the largest id of equals, or None."""
-        closed = self._portfolio.closed_positions.values()
-        return max(closed, key=lambda p: (p.closed_at or datetime.min, p.position_id), default=None)  # noqa: DTZ901
+        return self._portfolio.get_last_closed_position()
 
     def get_trading_pair(
         self, pair: int | TradingPairIdentifier | HumanReadableTradingPairDescription
@@ -541,19 +540,19 @@ class PositionManager:
     ) -> TradeExecution:
         trade_id = self._portfolio.next_trade_id
         plan = TradePlan(
-            trade_id=trade_id,
-            position_id=position.position_id,
-            pair=position.pair,
-            trade_type=trade_type,
-            quantity=quantity,
-            reserve=reserve,
-            pricing=pricing,
-            reserve_currency=position.reserve_currency,
-            slippage_tolerance=slippage_tolerance,
-            closing=closing,
-            flags=flags,
-            notes=notes,
-            other_data=dict(other_data) if other_data else {},
+            trade_id,
+            position.position_id,
+            position.pair,
+            trade_type,
+            quantity,
+            reserve,
+            pricing,
+            position.reserve_currency,
+            slippage_tolerance,
+            closing,
+            flags,
+            notes,
+            dict(other_data) if other_data else {},
         )
         self.state.record(TradePlanned(self._clock.aware, plan))
         return position.trades[trade_id]

@@ -1,0 +1,179 @@
+"""Beginning in the middle of a ledger: a State from totals and the events that still matter.
+
+A live cycle is often a fresh process, and must not replay all that ever happened. Of what a ledger adds up to
+
+- totals (cash, counters, dust, times) are in a checkpoint,
+- pairs, flows of money and blacklisted tokens are folded again from their own, few events,
+- positions that are open, pending or frozen are folded again from their events,
+- positions that ended, and values a strategy stored, are fetched when somebody asks for them.
+
+The result equals the replay of the whole ledger. What it costs grows with the events of live positions and the number
+of flows, not with the number of cycles or ended positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from trading_dagster.domain.archive import ArchivedPositions, PositionArchive
+from trading_dagster.domain.error import LedgerError
+from trading_dagster.domain.event import BalanceUpdated, DataSaved, Event, StateCreated, TradeStarted
+from trading_dagster.domain.position import Marks
+from trading_dagster.domain.state import State
+
+PLENTY = Decimal(10) ** 24
+"""Cash while old events are folded again: no buy of theirs lacks money, and the totals replace it afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Totals of a ledger up to an event.
+
+    Attributes:
+        at: Time of the newest event, aware UTC.
+        cycle: Number of the next cycle.
+        last_cycle_at: Decision time of the last cycle; naive UTC, as all times below.
+        last_updated_at: When the last cycle ended.
+        ready_at: From when the strategy counts as started.
+        cash: Reserve tokens.
+        next_position_id: As in Portfolio, like the counters below.
+        dust: Left-overs of closed positions, by asset identifier.
+        reserve_synced_at: When cash last changed without a trade.
+        treasury_updated_at: When a balance last changed without a trade.
+        treasury_cycle_at: The cycle that was included in.
+        share_count: Shares of the strategy.
+        live_position_ids: Positions that did not end.
+        allocations: Buys of live positions that took another amount than planned out of cash, by trade id.
+        closed_count: How many positions closed.
+        expired_count: How many positions were dropped before their first trade began.
+    """
+
+    at: datetime
+    cycle: int
+    last_cycle_at: datetime | None
+    last_updated_at: datetime | None
+    ready_at: datetime | None
+    cash: Decimal
+    next_position_id: int
+    next_trade_id: int
+    next_balance_update_id: int
+    trade_count: int
+    dust: Mapping[str, Decimal]
+    reserve_synced_at: datetime | None
+    treasury_updated_at: datetime | None
+    treasury_cycle_at: datetime | None
+    share_count: Decimal | None
+    live_position_ids: tuple[int, ...]
+    allocations: Mapping[int, Decimal]
+    closed_count: int
+    expired_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Archives:
+    """Where a restored state finds what its checkpoint leaves out."""
+
+    closed: PositionArchive
+    expired: PositionArchive
+    load_data: Callable[[], Iterable[DataSaved]]
+
+
+def take_checkpoint(state: State, allocations: Mapping[int, Decimal]) -> Checkpoint:
+    """Return the totals of a state whose buys took these amounts out of cash where they differ from the plan."""
+    portfolio, treasury = state.portfolio, state.sync.treasury
+    live = (*portfolio.open_positions, *portfolio.pending_positions, *portfolio.frozen_positions)
+    return Checkpoint(
+        at=state.clock_at(),
+        cycle=state._cycle,
+        last_cycle_at=state._last_cycle_at,
+        last_updated_at=state.last_updated_at,
+        ready_at=state.ready_at,
+        cash=portfolio.reserve.quantity,
+        next_position_id=portfolio.next_position_id,
+        next_trade_id=portfolio.next_trade_id,
+        next_balance_update_id=portfolio.next_balance_update_id,
+        trade_count=portfolio.trade_count,
+        dust={asset.get_identifier(): quantity for asset, quantity in portfolio.dust.items()},
+        reserve_synced_at=portfolio.reserve.last_sync_at,
+        treasury_updated_at=treasury.last_updated_at,
+        treasury_cycle_at=treasury.last_cycle_at,
+        share_count=treasury.share_count,
+        live_position_ids=tuple(sorted(live)),
+        allocations=dict(allocations),
+        closed_count=len(portfolio.closed_positions),
+        expired_count=len(portfolio.expired_positions),
+    )
+
+
+def restore_state(
+    created: StateCreated,
+    checkpoint: Checkpoint,
+    events: Iterable[Event],
+    latest_data: Iterable[DataSaved],
+    archives: Archives,
+    marks: Marks | None = None,
+) -> State:
+    """Return the state at a checkpoint.
+
+    Args:
+        created: The first event of the ledger.
+        checkpoint: Its totals.
+        events: In order: pairs, flows, blacklisted tokens, and all events of live positions up to the checkpoint.
+        latest_data: The newest value of each name that a strategy stored.
+        archives: What is fetched later.
+        marks: Prices to value positions with.
+    """
+    state = State(created, marks)
+    live = set(checkpoint.live_position_ids)
+    for event in events:
+        if isinstance(event, BalanceUpdated) and event.update.position_id not in (None, *live):
+            state.sync.treasury.note_flow(event.update)
+        else:
+            _fold_again(state, event, checkpoint.allocations)
+    portfolio, treasury = state.portfolio, state.sync.treasury
+    found = {*portfolio.open_positions, *portfolio.pending_positions, *portfolio.frozen_positions}
+    if found != live:
+        raise LedgerError(f"The checkpoint has live positions {sorted(live)}, their events give {sorted(found)}")
+    assets = {a.get_identifier(): a for pair in state.known_pairs for a in (pair.base, pair.quote)}
+    portfolio.dust = {assets[key]: quantity for key, quantity in checkpoint.dust.items()}
+    portfolio.reserve.quantity = checkpoint.cash
+    portfolio.reserve.last_sync_at = portfolio.reserve.last_pricing_at = checkpoint.reserve_synced_at
+    portfolio.next_position_id = checkpoint.next_position_id
+    portfolio.next_trade_id = checkpoint.next_trade_id
+    portfolio.next_balance_update_id = checkpoint.next_balance_update_id
+    portfolio.trade_count = checkpoint.trade_count
+    portfolio.closed_positions = ArchivedPositions(archives.closed, checkpoint.closed_count)
+    portfolio.expired_positions = ArchivedPositions(archives.expired, checkpoint.expired_count)
+    treasury.last_updated_at = checkpoint.treasury_updated_at
+    treasury.last_cycle_at = checkpoint.treasury_cycle_at
+    treasury.share_count = checkpoint.share_count
+    state._cycle = checkpoint.cycle
+    state._last_cycle_at = checkpoint.last_cycle_at
+    state.last_updated_at = checkpoint.last_updated_at
+    state.ready_at = checkpoint.ready_at
+    state._now = checkpoint.at
+    state.other_data.restore(latest_data, archives.load_data)
+    state.take_events()
+    return state
+
+
+def fold_ended_positions(
+    created: StateCreated, events: Iterable[Event], allocations: Mapping[int, Decimal], marks: Marks
+) -> State:
+    """Return a state that holds nothing but the positions of some events; only its positions mean anything."""
+    state = State(created, marks)
+    for event in events:
+        _fold_again(state, event, allocations)
+    return state
+
+
+def _fold_again(state: State, event: Event, allocations: Mapping[int, Decimal]) -> None:
+    """Fold an event out of its context; a buy takes out of cash what it took then."""
+    cash = PLENTY
+    if isinstance(event, TradeStarted):
+        cash = allocations.get(event.trade_id, PLENTY)
+    state.portfolio.reserve.quantity = cash
+    state.apply(event)
