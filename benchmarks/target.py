@@ -47,8 +47,10 @@ TARGETS = (
     Target("w1", "backtesting.py", 2.0),
     Target("w2", "backtesting.py", 2.0),
     Target("w3", "bt", 5.0),
+    Target("w3", "bt-exact", 5.0),
     Target("w3", "vectorbt", 1.0),
     Target("w4", "bt", 5.0),
+    Target("w4", "bt-exact", 5.0),
     Target("w4", "vectorbt", 1.0),
 )
 

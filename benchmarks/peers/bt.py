@@ -115,6 +115,63 @@ def prepare(workload: Workload, folder: Path) -> Callable[[], Outcome]:
     return run
 
 
+def prepare_rebalance(workload: Workload, folder: Path) -> Callable[[], Outcome]:
+    """Return the timed call of bt as its users write it: its own algos throughout, run and measured by `bt.run`.
+
+    `Rebalance` sizes every trade itself, so that commissions are paid out of the amount: sells are a little larger
+    than ours, and equity is not the same.
+    """
+    candles = load_candles(workload, folder)
+    names = [str(pair) for pair in range(1, workload.pairs + 1)]
+    opens, closes = (
+        pd.DataFrame(pivot_candles(candles, column, workload.pairs), index=workload.timestamps, columns=names)
+        for column in ("open", "close")
+    )
+    rule = MOMENTUM[workload.name]
+
+    def commission(quantity: float, price: float) -> float:
+        return abs(quantity) * price * workload.fee
+
+    def run() -> Outcome:
+        levels: dict[str, float] = {}
+        momentum = (closes / closes.shift(rule.lookback) - 1).shift()
+        schedule = bt.algos.RunWeekly() if workload.frequency == "1D" else bt.algos.RunDaily()
+        stops = [StopLoss(workload.fee, levels)] if rule.stop else []
+        choose = [bt.algos.SetStat(momentum), bt.algos.SelectN(rule.top), bt.algos.WeighEqually()]
+        trade = [bt.algos.ScaleWeights(ALLOCATION), bt.algos.Rebalance(), NoteLevels(levels, rule)]
+        strategy = bt.Strategy("benchmark", [*stops, schedule, *choose, *trade])
+        test = bt.Backtest(
+            strategy,
+            opens,
+            initial_capital=CASH,
+            commissions=commission,
+            integer_positions=False,
+            progress_bar=False,
+        )
+        result = bt.run(test)
+        held = test.strategy.children.items()
+        equity = test.strategy.capital + sum(child.position * closes[name].iloc[-1] for name, child in held)
+        return Outcome(float(equity), len(result.get_transactions()))
+
+    return run
+
+
+class NoteLevels(bt.Algo):
+    """Remember the stop level of what was bought, and forget that of what was sold."""
+
+    def __init__(self, levels: dict[str, float], rule: Momentum) -> None:
+        super().__init__()
+        self.levels, self.rule = levels, rule
+
+    def __call__(self, target: bt.Strategy) -> bool:
+        held = {name for name, child in target.children.items() if child.position}
+        for name in self.levels.keys() - held:
+            del self.levels[name]
+        for name in held - self.levels.keys():
+            self.levels[name] = (self.rule.stop or 0.0) * target.children[name].price
+        return True
+
+
 def make_ema_algos(workload: Workload, closes: pd.DataFrame) -> list[bt.Algo]:
     """Return the stack of W1 and W2."""
     fast, slow = (closes["1"].ewm(span=span, adjust=False).mean() for span in (FAST, SLOW))
