@@ -242,13 +242,12 @@ class MemoryLedgerStore(MemoryLeaseStore):
             ledger = self._ledgers.get(batch.strategy_id, _Ledger())
             events = ledger.events
             rows = new_rows(batch, len(events), lambda after, to: events[after:to])
-            if batch.events and not rows:
-                return len(events)
             self._ledgers[batch.strategy_id] = ledger
             events.extend(rows)
             ledger.ended |= {position.position_id: position for position in batch.ended}
             ledger.samples |= {sample.at_us: sample for sample in batch.samples}
-            ledger.snapshot = batch.snapshot or ledger.snapshot
+            if batch.end_seq >= len(events):
+                ledger.snapshot = batch.snapshot or ledger.snapshot
             return len(events)
 
     def head(self, strategy_id: str) -> int:

@@ -81,13 +81,11 @@ class SqlLedgerStore(SqlLeaseStore):
                 return require_gapless(batch.strategy_id, rows, after_seq)
 
             rows = new_rows(batch, head, stored)
-            if batch.events and not rows:
-                return head
             if rows:
                 connection.execute(insert(events), [{"strategy_key": key, **_columns(row)} for row in rows])
                 head = rows[-1].seq
                 connection.execute(update(strategies).where(strategies.c.strategy_key == key).values(head_seq=head))
-            self._write_rest(connection, key, batch)
+            self._write_rest(connection, key, batch, is_newest=batch.end_seq >= head)
         return head
 
     def _lock_strategy(self, connection: Connection, strategy_id: str) -> tuple[int, int]:
@@ -107,13 +105,12 @@ class SqlLedgerStore(SqlLeaseStore):
             raise StorageFailed(f"Strategy {strategy_id} could not be entered into {self.database.place}")
         return int(row[0]), int(row[1])
 
-    def _write_rest(self, connection: Connection, key: int, batch: LedgerBatch) -> None:
+    def _write_rest(self, connection: Connection, key: int, batch: LedgerBatch, *, is_newest: bool) -> None:
         dialect = sqlite if self.database.is_sqlite else postgresql
         if batch.ended:
-            connection.execute(
-                insert(ended_positions), [{"strategy_key": key, **_columns(position)} for position in batch.ended]
-            )
-        if batch.snapshot is not None:
+            rows = [{"strategy_key": key, **_columns(position)} for position in batch.ended]
+            connection.execute(dialect.insert(ended_positions).on_conflict_do_nothing(), rows)
+        if batch.snapshot is not None and is_newest:
             values = _columns(batch.snapshot)
             upsert = dialect.insert(snapshots).values(strategy_key=key, **values)
             connection.execute(upsert.on_conflict_do_update(index_elements=[snapshots.c.strategy_key], set_=values))
