@@ -70,11 +70,7 @@ class StrategyModule:
             raise StrategyModuleNotValid(
                 f"Strategy {self.name} has no create_trading_universe: define it, or pass universe= to the backtest"
             )
-        names = list(inspect.signature(function).parameters)
-        if names == ["input"]:
-            universe = function(input)
-        else:
-            universe = function(input.timestamp, input.client, input.execution_context, input.universe_options)
+        universe = function(**_universe_arguments(function, input, self.name))
         if not isinstance(universe, TradingStrategyUniverse):
             raise StrategyModuleNotValid(
                 f"create_trading_universe of {self.name} returned {type(universe).__name__}: "
@@ -126,7 +122,7 @@ def load_strategy_file(path: str | Path) -> StrategyModule:
     sys.modules[module_name] = module
     try:
         exec(code, module.__dict__)  # noqa: S102 - running the user's own file is what loading it means
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         sys.modules.pop(module_name, None)
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
         line = f", line {frames[-1].lineno}" if frames else ""
@@ -137,7 +133,7 @@ def load_strategy_file(path: str | Path) -> StrategyModule:
 def load_strategy_module(module: ModuleType | Mapping[str, Any], source: str | None = None) -> StrategyModule:
     """Check a module, or its names, against the strategy protocol; names match without regard to case."""
     namespace = dict(module) if isinstance(module, Mapping) else vars(module)
-    names = {name.lower(): value for name, value in namespace.items() if not name.startswith("__")}
+    names = _names_without_case(namespace)
     file = namespace.get("__file__")
     path = Path(file) if file else None
     where = str(path or namespace.get("__name__", "strategy"))
@@ -153,7 +149,7 @@ def load_strategy_module(module: ModuleType | Mapping[str, Any], source: str | N
     indicators = names.get("create_indicators") or next(
         (v for v in names.values() if isinstance(v, IndicatorRegistry)), None
     )
-    if indicators is None:
+    if not callable(indicators) and not isinstance(indicators, IndicatorRegistry):
         raise StrategyModuleNotValid(
             f"Strategy {where} has no function create_indicators and no IndicatorRegistry: "
             f"engine {version} requires one, it may return an empty IndicatorSet()"
@@ -164,7 +160,7 @@ def load_strategy_module(module: ModuleType | Mapping[str, Any], source: str | N
     return StrategyModule(
         name=str(names.get("name") or (path.stem if path else "strategy")),
         decide_trades=names["decide_trades"],
-        parameters=StrategyParameters.from_class(parameters),
+        parameters=_with_module_names(StrategyParameters.from_class(parameters), names),
         engine_version=version,
         path=path,
         source=source,
@@ -191,6 +187,64 @@ DETAILS = (
     "trading_strategy_protocol_fee",
     "strategy_developer_fee",
 )
+
+
+UNIVERSE_FORMS = "(input) or (timestamp, client, execution_context, universe_options)"
+
+FILLED_BY_MODULE = {
+    "cycle_duration": "trading_strategy_cycle",
+    "routing": "trade_routing",
+    "backtest_start": "backtest_start",
+    "backtest_end": "backtest_end",
+    "initial_cash": "initial_cash",
+}
+"""Parameters that a name of the module gives when the class has none."""
+
+
+def _names_without_case(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the names in lower case; of names that differ in case only, the one the protocol writes wins."""
+    found = {name: value for name, value in namespace.items() if not name.startswith("__")}
+    names = {name.lower(): value for name, value in found.items()}
+    names.update({name: value for name, value in found.items() if name == name.lower()})
+    if "Parameters" in found:
+        names["parameters"] = found["Parameters"]
+    return names
+
+
+def _with_module_names(parameters: StrategyParameters, names: Mapping[str, Any]) -> StrategyParameters:
+    given = {
+        parameter: names[name]
+        for parameter, name in FILLED_BY_MODULE.items()
+        if parameter not in parameters and names.get(name) is not None
+    }
+    return parameters.replace(**given) if given else parameters
+
+
+def _universe_arguments(
+    function: Callable[..., Any],
+    input: CreateTradingUniverseInput,  # noqa: A002 - vocabulary
+    name: str,
+) -> dict[str, Any]:
+    """Return the arguments of create_trading_universe, whose two forms are told apart by their names."""
+    accepted = inspect.signature(function).parameters
+    if "input" in accepted:
+        return {"input": input}
+    values = {
+        "timestamp": input.timestamp,
+        "ts": input.timestamp,
+        "client": input.client,
+        "execution_context": input.execution_context,
+        "universe_options": input.universe_options,
+    }
+    needed = [
+        n for n, p in accepted.items() if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    if not needed or not values.keys() >= set(needed):
+        raise StrategyModuleNotValid(
+            f"create_trading_universe({', '.join(accepted)}) of {name} has other arguments than {UNIVERSE_FORMS}: "
+            "name them so"
+        )
+    return {n: values[n] for n in accepted if n in values}
 
 
 def _checked_version(version: Any, where: str) -> str:
