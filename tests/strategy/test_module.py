@@ -194,9 +194,7 @@ def test_unknown_version_says_which_ones_there_are(version):
 @pytest.mark.parametrize("wrong", [None, 5], ids=["missing", "no function"])
 def test_missing_function_is_named(name, wrong):
     changes = {"create_charts": lambda: None, "trading_strategy_engine_version": "0.6", name: wrong}
-    refused(
-        lambda: load_strategy_module(names(**changes)), name, "0.6 requires it" if name != "create_indicators" else ""
-    )
+    refused(lambda: load_strategy_module(names(**changes)), name, "0.6 requires")
 
 
 def test_charts_are_required_from_0_6_on():
@@ -356,7 +354,7 @@ def test_indicators_are_made_by_each_form(form):
     }[form]
     strategy = load_strategy_module(names(**changes))
     made = strategy.build_indicators(UNIVERSE, strategy.parameters, CONTEXT)
-    assert made.has_indicator("double")
+    assert "double" in made
 
 
 def test_function_wins_over_a_registry_beside_it():

@@ -236,10 +236,9 @@ def _universe_arguments(
         "execution_context": input.execution_context,
         "universe_options": input.universe_options,
     }
-    needed = [
-        n for n, p in accepted.items() if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
-    if not needed or not values.keys() >= set(needed):
+    gathers = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = {n for n, p in accepted.items() if p.default is p.empty and p.kind not in gathers}
+    if not values.keys() & accepted.keys() or not values.keys() >= needed:
         raise StrategyModuleNotValid(
             f"create_trading_universe({', '.join(accepted)}) of {name} has other arguments than {UNIVERSE_FORMS}: "
             "name them so"
