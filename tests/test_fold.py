@@ -11,7 +11,12 @@ from random_strategy import START, Parameters, decide_by_seed, deposit_sometimes
 
 from trading_dagster.backtest import BacktestRun, plan_backtest
 from trading_dagster.backtest.partition import PartitionedBacktest, PartitionWindow
-from trading_dagster.domain.error import LedgerError, PartitionPredecessorMissing, SnapshotOutdated
+from trading_dagster.domain.error import (
+    LedgerError,
+    ParameterTypeInvalid,
+    PartitionPredecessorMissing,
+    SnapshotOutdated,
+)
 from trading_dagster.domain.state import State
 from trading_dagster.execution.wallet import check_wallet
 from trading_dagster.storage.event_codec import EventDecoder, encode_event
@@ -198,3 +203,22 @@ def test_strategy_start_marked_before_a_cut_is_kept_after_it(tmp_path):
     cut = PartitionedBacktest(plan, tmp_path, windows_at({60})).load_result().state
     assert cut.get_strategy_time_range() == run.state.get_strategy_time_range()
     assert run.state.get_strategy_time_range()[0] == START + timedelta(hours=4 * 29)
+
+
+def test_leftovers_of_a_killed_writer_are_removed(tmp_path):
+    folder = tmp_path / "parts"
+    leftover = folder / ".000.abc.tmp"
+    leftover.mkdir(parents=True)
+    (leftover / "trades.parquet").write_bytes(b"half")
+    (folder / ".000.abc.tmp.old").mkdir()
+    windows = windows_at({30})
+    list(PartitionedBacktest(plan_of(3), folder, windows).run(["000"]))
+    assert [path.name for path in folder.iterdir()] == ["000"]
+
+
+def test_parameter_that_is_another_text_in_every_process_is_refused(tmp_path):
+    class Odd(Parameters):
+        model = object()
+
+    with pytest.raises(ParameterTypeInvalid, match=r"Parameters\.model is <object object at .*use plain values"):
+        PartitionedBacktest(plan_of(3, parameters=Odd), tmp_path, windows_at({30}))

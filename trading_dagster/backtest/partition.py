@@ -25,6 +25,7 @@ from trading_dagster.backtest.run import BacktestRun, Progress
 from trading_dagster.domain.error import BadInput, IntegrityError, PartitionPredecessorMissing, SnapshotOutdated
 from trading_dagster.domain.event import Event, TradePlanned
 from trading_dagster.domain.state import State
+from trading_dagster.market.atomic_file import exclusive
 from trading_dagster.statistics.table import Table
 from trading_dagster.statistics.trade_table import decision_rows, position_rows, trade_rows
 from trading_dagster.storage.event_codec import EventDecoder, encode_event
@@ -33,6 +34,7 @@ from trading_dagster.storage.segment import (
     Snapshot,
     read_lines,
     read_snapshot,
+    remove_leftovers,
     wallet_to_text,
     write_segment,
 )
@@ -99,6 +101,11 @@ class PartitionedBacktest:
             StrategyFailed: decide_trades raised; partitions before stay.
         """
         places = self._consecutive(keys)
+        with exclusive(self.folder.with_name(f".{self.folder.name}.lock")):  # one writer; another waits
+            remove_leftovers(self.folder)
+            yield from self._run(places, progress)
+
+    def _run(self, places: range, progress: Progress | None) -> Iterator[PartitionOutcome]:
         run, began_from = self._start(places[0])
         done, total = 0, sum(len(self._cycles(self.windows[place])) for place in places)
         for place in places:
@@ -292,7 +299,7 @@ def hash_plan(plan: BacktestPlan) -> str:
     body = {
         "strategy": plan.strategy.source_hash(),
         "engine": plan.strategy.engine_version,
-        "parameters": {name: repr(value) for name, value in sorted(plan.parameters.items())},
+        "parameters": plan.parameters.describe(),
         "universe": plan.universe.get_cache_key(),
         "start": plan.start.isoformat(),
         "end": plan.end.isoformat(),

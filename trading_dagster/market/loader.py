@@ -230,7 +230,7 @@ def _check_span(request: Request, first: datetime, last: datetime, tolerance: ti
         if moment is not None and not first - tolerance <= moment <= last + tolerance:
             raise MarketDataMissing(
                 f"{source_name}: {field} {moment} is outside the candles of these pairs, which reach from {first} to "
-                f"{last}: choose a {field} in between, or load more data"
+                f"{last}: choose one in between, or load more data"
             )
 
 

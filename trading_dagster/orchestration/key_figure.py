@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import pandas as pd
 
 from trading_dagster.backtest.result import BacktestResult
+from trading_dagster.statistics.drawdown import max_drawdown
 from trading_dagster.statistics.measure import Measure
-from trading_dagster.statistics.returns import calculate_daily_returns_from_curve
+from trading_dagster.statistics.returns import calculate_daily_returns_from_curve, calculate_returns
 
 ABSENT = "-"
 MEASURES = {
     "CAGR": Measure.cagr,
     "Sharpe": Measure.sharpe,
     "Sortino": Measure.sortino,
-    "Max drawdown": Measure.max_drawdown,
 }
 
 
@@ -39,7 +39,7 @@ class KeyFigure:
 
 
 def calculate_key_figures(result: BacktestResult) -> list[KeyFigure]:
-    """Return the key figures; Sharpe, Sortino and drawdown are of daily returns, in years of 365 days."""
+    """Return the key figures: CAGR, Sharpe and Sortino of daily returns, drawdown of every equity sample."""
     end, cash = result.plan.end, float(result.plan.initial_cash)
     hold = result.buy_and_hold
     hold_end = float(hold.iloc[-1]) if len(hold) else math.nan
@@ -56,9 +56,12 @@ def calculate_key_figures(result: BacktestResult) -> list[KeyFigure]:
                 name,
                 float(measure.calculate(result.daily_returns)),
                 float(measure.calculate(held)),
-                is_fraction=name in {"CAGR", "Max drawdown"},
+                is_fraction=name == "CAGR",
             )
             for name, measure in MEASURES.items()
+        ),
+        KeyFigure(
+            "Max drawdown", max_drawdown(result.returns), max_drawdown(calculate_returns(hold)), is_fraction=True
         ),
         KeyFigure("Trades", float(len(result.trades)), None, digits=0),
         KeyFigure("Win rate", won, None, is_fraction=True),

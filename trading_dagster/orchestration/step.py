@@ -73,7 +73,7 @@ def _indicator_origin(plan: BacktestPlan) -> dict[str, Any]:
 
 
 def _text(strategy: StrategyModule) -> dict[str, str]:
-    return {name: repr(value) for name, value in sorted(strategy.parameters.items())}
+    return strategy.parameters.describe()
 
 
 def read_equity(folder: Path, last_key: str) -> pd.DataFrame:

@@ -48,5 +48,5 @@ def table_to_parquet(table: Table) -> bytes:
     columns = {name: pa.array(table.columns[name], type=ARROW_TYPES[dtype]) for name, dtype in table.types.items()}
     texts = [name for name, dtype in table.types.items() if dtype == "str"]
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="zstd", use_dictionary=texts, write_statistics=False)
+    pq.write_table(pa.table(columns), sink, compression="snappy", use_dictionary=texts, write_statistics=False)
     return bytes(sink.getvalue())

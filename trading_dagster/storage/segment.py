@@ -110,6 +110,12 @@ def _swap(new: Path, place: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed writers left in the folder of segments; the caller is its only writer."""
+    for leftover in folder.glob(".*.tmp*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
 def read_snapshot(folder: Path) -> Snapshot | None:
     """Return the snapshot of a segment, None when there is no segment; raises LedgerError when it is unreadable."""
     path = folder / SNAPSHOT_FILE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +13,8 @@ from trading_dagster.domain.error import ParameterMissing, ParameterTypeInvalid
 from trading_dagster.domain.time import CycleDuration, TimeBucket, require_naive_utc
 
 _NO_VALUES = (property, staticmethod, classmethod)
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
 REQUIRED_FOR_BACKTEST = ("cycle_duration", "routing", "initial_cash", "backtest_start", "backtest_end")
 
 
@@ -45,6 +48,17 @@ class StrategyParameters(Mapping[str, Any]):
     def replace(self, **changes: Any) -> StrategyParameters:
         """Return a copy with some values changed or added."""
         return StrategyParameters({**self._values, **changes})
+
+    def describe(self) -> dict[str, str]:
+        """Return each value as text that is the same in every process; raises ParameterTypeInvalid where it is not."""
+        described = {name: repr(value) for name, value in sorted(self._values.items())}
+        for name, text in described.items():
+            if _ADDRESS.search(text):
+                raise ParameterTypeInvalid(
+                    f"Parameters.{name} is {text}, which is another text in every process, so that results could not "
+                    "be told apart: use plain values, or give its class a __repr__"
+                )
+        return described
 
     def __getattr__(self, name: str) -> Any:
         """Return a parameter; raises ParameterMissing with the names there are."""
