@@ -107,11 +107,11 @@ class DecisionCycle:
             try:
                 trades = self._decide(self._input)
             except Exception as error:
-                raise self._strategy_failure(error) from error
+                raise self._strategy_failure("decide_trades", error) from error
             if trades.__class__ is not list or trades or portfolio.next_trade_id != first_planned_id:
                 self._trade(trades, first_planned_id)
         if has_hooks:
-            self._call_hook(self._hooks.after_strategy_tick)
+            self._call_hook("after_strategy_tick", self._hooks.after_strategy_tick)
         changed = self.changed = len(state.new_events) != self._handled_events
         if changed:
             self.complete(index)
@@ -140,33 +140,35 @@ class DecisionCycle:
         if trades:
             self._execution.execute_trades(timestamp, state, in_execution_order(trades))
 
-    def _strategy_failure(self, error: Exception) -> StrategyFailed:
+    def _strategy_failure(self, function: str, error: Exception) -> StrategyFailed:
         place = f"at cycle {self._clock.index + 1}, {self._clock.timestamp}"
         trace = "".join(traceback.format_exception(error))
         failure = type(error) if isinstance(error, StrategyFailed) else StrategyFailed
         kind = "" if isinstance(error, TradingDagsterError) else f"{type(error).__name__}: "
-        return failure(f"decide_trades failed {place}: {kind}{error}\n{trace}")
+        return failure(f"{function} failed {place}: {kind}{error}\n{trace}")
 
     def _call_hook_before_cycle(self) -> None:
         hook = self._hooks.on_before_cycle
         if hook is not None:
             hook(self._clock.index + 1, self._clock.timestamp, self._state, self._sync)
-        self._call_hook(self._hooks.before_strategy_tick)
+        self._call_hook("before_strategy_tick", self._hooks.before_strategy_tick)
 
-    def _call_hook(self, hook: Callable[[StrategyTickHookInput], None] | None) -> None:
+    def _call_hook(self, name: str, hook: Callable[[StrategyTickHookInput], None] | None) -> None:
         if hook is None:
             return
         view = self._input
-        hook(
-            StrategyTickHookInput(
-                cycle=view.cycle,
-                timestamp=view.timestamp,
-                state=view.state,
-                universe=view.strategy_universe,
-                pricing_model=view.pricing_model,
-                execution_context=view.execution_context,
-            )
+        given = StrategyTickHookInput(
+            cycle=view.cycle,
+            timestamp=view.timestamp,
+            state=view.state,
+            universe=view.strategy_universe,
+            pricing_model=view.pricing_model,
+            execution_context=view.execution_context,
         )
+        try:
+            hook(given)
+        except Exception as error:
+            raise self._strategy_failure(name, error) from error
 
 
 class TriggerChecks:

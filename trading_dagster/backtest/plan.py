@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ from trading_dagster.accounting.simulated_treasury import SimulatedTreasury
 from trading_dagster.domain.error import BadInput, NotEnoughHistory, StrategyModuleNotValid
 from trading_dagster.domain.money import exact
 from trading_dagster.domain.state import State
-from trading_dagster.domain.time import CycleDuration, require_naive_utc, to_unix_us
+from trading_dagster.domain.time import CycleDuration, from_unix_us, require_naive_utc, to_unix_us
 from trading_dagster.market.dataset import UniverseOptions
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.strategy.execution_context import ExecutionContext, ExecutionMode
@@ -27,6 +28,8 @@ from trading_dagster.strategy.indicator_result import IndicatorResults
 from trading_dagster.strategy.input import CreateTradingUniverseInput
 from trading_dagster.strategy.module import StrategyModule, load_strategy_file, load_strategy_module
 from trading_dagster.strategy.parameters import StrategyParameters, require_for_backtest
+
+logger = logging.getLogger(__name__)
 
 PROGRESS_STEPS = 200
 
@@ -96,6 +99,15 @@ def decision_grid(start: datetime, end: datetime, duration: CycleDuration) -> np
     return np.arange(first, to_unix_us(end), duration.to_timedelta() // timedelta(microseconds=1), dtype=np.int64)
 
 
+def _warn_off_grid(start: datetime, grid_us: npt.NDArray[np.int64], duration: CycleDuration) -> None:
+    first = from_unix_us(int(grid_us[0]))
+    if first != start:
+        logger.warning(
+            "The backtest start %s is not on the grid of %s cycles: the first decision is at %s",
+            start, duration.value, first,
+        )  # fmt: skip
+
+
 def check_range(universe: TradingStrategyUniverse, start: datetime, end: datetime, history: timedelta | None) -> None:
     """Raise BadInput when candles do not cover [start, end), NotEnoughHistory when the warm-up is too short."""
     candles = universe.candles
@@ -132,7 +144,7 @@ def plan_backtest(
     values = _with_run_arguments(module.parameters, start, end, initial_cash)
     require_for_backtest(values)
     first, last = values.backtest_start, values.backtest_end
-    decision_grid(first, last, values.cycle_duration)
+    _warn_off_grid(first, decision_grid(first, last, values.cycle_duration), values.cycle_duration)
     context = ExecutionContext(
         mode=ExecutionMode.backtesting,
         engine_version=module.engine_version,
