@@ -14,7 +14,7 @@ from tape import WETH_USDC as FREE
 
 from trading_dagster.backtest.partition import PartitionedBacktest, PartitionWindow
 from trading_dagster.backtest.plan import plan_backtest
-from trading_dagster.domain.error import BadInput, IntegrityError, LedgerError, NotEnoughMoney
+from trading_dagster.domain.error import BadInput, IntegrityError, LedgerError, NotEnoughMoney, SerialisationRefused
 from trading_dagster.domain.event import (
     BalanceUpdated,
     CycleCompleted,
@@ -27,6 +27,7 @@ from trading_dagster.domain.event import (
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import CycleDuration, to_aware
 from trading_dagster.domain.treasury import BalanceUpdateCause
+from trading_dagster.storage.event_codec import encode_event
 from trading_dagster.strategy.routing import TradeRouting
 
 AT = datetime(2022, 1, 2, tzinfo=UTC)
@@ -208,6 +209,19 @@ def test_kept_values_survive_a_replay():
     again = State.replay(state.take_events())
     assert again.other_data.load_latest("x") == {"a": 1}
     assert again.other_data.data == {4: {"x": {"a": 1}}}
+
+
+@pytest.mark.xfail(strict=True, reason="a value that cannot be stored is found only when a store writes it")
+@pytest.mark.parametrize("value", [{1, 2}, object(), float("nan"), 2**60], ids=["set", "object", "nan", "2**60"])
+def test_value_that_cannot_be_stored_is_refused_when_it_is_saved(value):
+    with pytest.raises(SerialisationRefused):
+        Ledger().state.other_data.save(1, "x", value)
+
+
+@pytest.mark.xfail(strict=True, reason="the ledger's codec stores zone-aware times of strategies")
+def test_kept_zone_aware_time_is_refused():
+    with pytest.raises(SerialisationRefused):
+        encode_event(DataSaved(AT, 1, "x", AT))
 
 
 # -- blacklist --------------------------------------------------------------------------------------------------------
