@@ -110,7 +110,7 @@ def revert_reason(data: str) -> str:
     try:
         content = bytes.fromhex(data.removeprefix("0x"))
         if content[:4] == ERROR_STRING:
-            return str(decode(["string"], content[4:])[0])
+            return str(decode(["string"], content[4:], strict=False)[0])
         if content[:4] == PANIC:
             return f"panic 0x{decode(['uint256'], content[4:])[0]:02x}"
     except (DecodingError, OverflowError, ValueError):

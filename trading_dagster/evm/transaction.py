@@ -58,18 +58,24 @@ class WalletLease(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExecutionSetting:
-    """Depths in blocks. ``audit_blocks`` is how far back settled transactions are checked again."""
+    """Depths in blocks.
+
+    ``confirmations`` settle a transaction; ``replan_depth`` is the deepest reorg to be expected, waited for before the
+    same thing may be planned again; ``audit_blocks`` is how far back settled transactions are checked again.
+    """
 
     confirmations: int = 3
+    replan_depth: int = 12
     audit_blocks: int = 64
     max_in_flight: int = 8
     poll_s: float = 1.0
 
     def __post_init__(self) -> None:
         """Check."""
-        if not 1 <= self.confirmations < self.audit_blocks:
+        if not 1 <= self.confirmations <= self.replan_depth < self.audit_blocks:
             raise BadConfiguration(
-                f"Confirmations {self.confirmations} must be at least 1 and below audit_blocks {self.audit_blocks}"
+                "The execution setting needs 1 <= confirmations <= replan_depth < audit_blocks, they are "
+                f"{self.confirmations}, {self.replan_depth}, {self.audit_blocks}"
             )
 
 
@@ -188,7 +194,7 @@ class TransactionExecutor:
     def may_replan(self, intent_id: str) -> bool:
         """Tell whether the same thing may be planned under a new id: this one ended without effect, for good.
 
-        A reorg could still revive it until a confirmed block is later than its deadline.
+        A reorg could revive it until a block that no reorg reaches is later than its deadline.
         """
         record = self._journal.find(intent_id)
         if not isinstance(record, Finished) or record.outcome.status is OutcomeStatus.confirmed:
@@ -196,8 +202,8 @@ class TransactionExecutor:
         if not record.attempts:
             return True
         head = self._client.read_head()
-        confirmed = self._client.read_block(max(0, head.number - self._setting.confirmations + 1))
-        return record.intent.has_expired(confirmed.timestamp)
+        final = self._client.read_block(max(0, head.number - self._setting.replan_depth))
+        return record.intent.has_expired(final.timestamp)
 
     def resume(self, reason: str) -> None:
         """Let a halted wallet sign again, above every nonce used by now: an operator's decision, with its reason."""

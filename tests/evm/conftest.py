@@ -1,0 +1,44 @@
+"""A node with Uniswap v2 and four tokens, shared by the tests of evm; each test gets the chain as deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from evm.deployment import KEY, KEY_VARIABLE, Market, Rig, deploy_market
+from evm.node import Anvil, install_packages, run_anvil
+
+from trading_dagster.evm.wallet import HotWallet
+
+
+@pytest.fixture(scope="session")
+def evm_packages() -> Path:
+    return install_packages()
+
+
+@pytest.fixture(scope="session")
+def deployed(evm_packages: Path) -> Iterator[Market]:
+    with run_anvil(evm_packages) as node:
+        yield deploy_market(node, evm_packages)
+
+
+@pytest.fixture
+def market(deployed: Market) -> Iterator[Market]:
+    """Give the chain as deployed, and put it back afterwards."""
+    snapshot = deployed.node.rpc("evm_snapshot")
+    yield deployed
+    assert deployed.node.rpc("evm_revert", snapshot)
+
+
+@pytest.fixture
+def node(market: Market) -> Anvil:
+    return market.node
+
+
+@pytest.fixture
+def rig(market: Market, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    rig = Rig(market, HotWallet.from_environment(KEY_VARIABLE))
+    market.fund(rig.wallet.address)
+    return rig
