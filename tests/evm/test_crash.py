@@ -88,6 +88,9 @@ def test_every_swap_is_on_chain_exactly_once_whenever_it_is_killed(rig: Rig, tmp
         if isinstance(record, Finished) and record.outcome.status is OutcomeStatus.confirmed
     ]
     journal.close()
+    kept = b"".join(file.read_bytes() for file in sorted(tmp_path.iterdir()))
+    assert KEY.removeprefix("0x").encode() not in kept
+    assert bytes.fromhex(KEY.removeprefix("0x")) not in kept
     swaps = {r.intent.intent_id: r.outcome for r in confirmed if r.intent.intent_id.startswith("swap-")}
     assert sorted(o.tx_hash for o in swaps.values()) == sorted(h for hashes in found.values() for h in hashes)
     fills = [read_fill(o.logs, rig.wallet.address, market.usd, market.eth) for o in swaps.values()]

@@ -18,8 +18,8 @@ from typing import TypeAlias
 
 from trading_dagster.domain.error import BadInput, IntentConflict, LeaseLost
 
-Plain: TypeAlias = "str | int | bool | list[Plain] | tuple[Plain, ...] | None"
-"""What an argument of a contract call is stored as; bytes are hexadecimal text."""
+Plain: TypeAlias = "str | int | bool | list[Plain] | None"
+"""What an argument of a contract call is stored as; bytes are hexadecimal text, tuples are lists."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from trading_dagster.domain.error import (
 from trading_dagster.evm.abi import revert_reason
 
 REVERT_CODE = 3
+BLOCK_CODE = -32001  # "resource not found", EIP-1474
 BUSY_CODES = frozenset({-32005, -32603, 429})
 BUSY_WORDS = ("rate limit", "too many requests", "timed out", "timeout", "overloaded")
 BLOCK_WORDS = (
@@ -110,7 +111,7 @@ def map_error(body: Any, where: str) -> NodeError | CallReverted:
         data = fields.get("data")
         data = data if isinstance(data, str) and data.startswith("0x") else "0x"
         return CallReverted(revert_reason(data) or message, data)
-    if any(word in words for word in BLOCK_WORDS):
+    if code == BLOCK_CODE or any(word in words for word in BLOCK_WORDS):
         return BlockUnavailable(f"{where}: {message}")
     if code in BUSY_CODES or any(word in words for word in BUSY_WORDS):
         return NodeUnavailable(f"{where}: {message} (code {code})")

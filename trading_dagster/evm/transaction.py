@@ -1,4 +1,4 @@
-"""Executes intents exactly once: the protocol of docs/architecture.md, one small step at a time.
+"""Executes intents exactly once, in steps that may be interrupted anywhere: starting is recovering.
 
 1 plan          an intent with a unique id; planning twice does nothing
 2 sign, persist nonce, signature and raw bytes are durable before anything is sent
@@ -7,8 +7,6 @@
 5 lost nonce    used but no receipt: find who used it; only a transaction that is not ours releases the intent
 6 audit         what settled in the last blocks is checked again, and reopened when a reorg moved it
 7 one executor  a lease, whose token the journal checks in each write
-
-Every step may be interrupted anywhere: starting is recovering.
 """
 
 from __future__ import annotations
@@ -194,7 +192,8 @@ class TransactionExecutor:
     def may_replan(self, intent_id: str) -> bool:
         """Tell whether the same thing may be planned under a new id: this one ended without effect, for good.
 
-        A reorg could revive it until a block that no reorg reaches is later than its deadline.
+        A reorg could revive it until a block that no reorg reaches is later than its deadline. A signed intent that never
+        expires can be revived at any time: only what is harmless twice (an approval) may follow it.
         """
         record = self._journal.find(intent_id)
         if not isinstance(record, Finished) or record.outcome.status is OutcomeStatus.confirmed:
@@ -444,9 +443,9 @@ class TransactionExecutor:
 
     def _open_wallet(self, head: BlockHeader) -> WalletRecord:
         known = self._journal.find_wallet(self.account)
-        if known is not None:
+        if known is not None and known.fence == self._lease.token:
             return known
-        first = self._client.read_transaction_count(self.account.address, head)
+        first = known.nonce_floor if known else self._client.read_transaction_count(self.account.address, head)
         return self._journal.open_wallet(self.account, first, self._lease.token)
 
     def _list_in_flight(self) -> list[InFlight]:
