@@ -192,8 +192,8 @@ class TransactionExecutor:
     def may_replan(self, intent_id: str) -> bool:
         """Tell whether the same thing may be planned under a new id: this one ended without effect, for good.
 
-        A reorg could revive it until a block that no reorg reaches is later than its deadline. A signed intent that never
-        expires can be revived at any time: only what is harmless twice (an approval) may follow it.
+        A reorg could revive it until a block that no reorg reaches is later than its deadline. A signed intent that
+        never expires can be revived at any time: only what is harmless twice (an approval) may follow it.
         """
         record = self._journal.find(intent_id)
         if not isinstance(record, Finished) or record.outcome.status is OutcomeStatus.confirmed:
