@@ -80,24 +80,36 @@ def live(life: Life) -> None:
         observe=observe,
     )
     end = time.monotonic() + LIFE_S
+    open_numbers = set(range(life.swaps))
     while time.monotonic() < end:
-        if work(life, client, executor, journal):
+        if work(life, open_numbers, client, executor, journal):
             os._exit(0)
         time.sleep(0.01)
     os._exit(3)
 
 
-def work(life: Life, client: EvmClient, executor: TransactionExecutor, journal: SqliteTransactionJournal) -> bool:
+def work(
+    life: Life,
+    open_numbers: set[int],
+    client: EvmClient,
+    executor: TransactionExecutor,
+    journal: SqliteTransactionJournal,
+) -> bool:
     """Take one turn as a trader would; tell whether every swap is confirmed."""
     try:
-        done = [is_done(life, number, client, executor, journal) for number in range(life.swaps)]
+        for number in sorted(open_numbers):
+            if is_done(life, number, client, executor, journal):
+                open_numbers.discard(number)
         executor.advance()
         wallet = journal.find_wallet(executor.account)
         if wallet is not None and wallet.halt_reason:
             executor.resume("the test sent it")
+        if open_numbers or journal.list_unfinished(executor.account):
+            return False
+        open_numbers |= {n for n in range(life.swaps) if not is_done(life, n, client, executor, journal)}  # reopened
     except (NodeError, CallReverted):
         return False
-    return all(done) and not journal.list_unfinished(executor.account)
+    return not open_numbers
 
 
 def is_done(

@@ -296,7 +296,7 @@ def run_proxy(node: Anvil, faults: Faults) -> Iterator[str]:
             if kind == "forward_then_close":
                 self.close_connection = True
                 return None
-            if kind == "stale":
+            if kind == "stale" and "result" in answer:
                 answer["result"] = hex(max(0, int(answer["result"], 16) - 1))
             if kind == "null":
                 answer["result"] = None
