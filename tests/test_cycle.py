@@ -378,7 +378,6 @@ def test_finer_cycles_than_candles_are_priced_at_the_open_of_the_running_bar():
     assert seen == [100, 100, 200, 200]
 
 
-@pytest.mark.xfail(strict=True, reason="bare functions have no source, so the plan's hash does not cover them")
 def test_plans_of_different_functions_have_different_hashes():
     """Partitions that were run with another decide_trades must be recognised as outdated."""
 

@@ -6,6 +6,7 @@ positions are valued when somebody asks, and equity is sampled later from the re
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -186,6 +187,7 @@ class TriggerChecks:
     ) -> None:
         """Check on ``feed``; ``position_manager`` plans at ``clock`` with prices of the feed."""
         self._feed = feed
+        self._last_bar = feed.panel.bar_count - 1
         self._clock = clock
         self._manager = position_manager
         self._execution = execution
@@ -224,9 +226,9 @@ class TriggerChecks:
         first = -((feed.start_us - start_us) // feed.width_us)
         if skip_start and feed.start_us + first * feed.width_us == start_us:
             first += 1
-        last = min((end_us - feed.start_us) // feed.width_us, feed.panel.bar_count - 1)
+        last = min((end_us - feed.start_us) // feed.width_us, self._last_bar + feed.tolerance_us // feed.width_us)
         first = max(first, 0)
-        if last - first + 1 >= SCAN_FROM_BARS and not self._may_fire(first, last):
+        if last - first + 1 >= SCAN_FROM_BARS and last <= self._last_bar and not self._may_fire(first, last):
             return False
         changed = False
         for bar in range(first, last + 1):
@@ -249,7 +251,7 @@ class TriggerChecks:
     def _run_instant(self, cycle: int, bar: int) -> bool:
         changed = traded = False
         for position, view, is_short in self._watched:
-            mid = view[bar]
+            mid = view[bar] if bar <= self._last_bar else self._mid_after_the_end(position, bar)
             if position.trailing_stop_loss_pct is not None:
                 level = trailed_stop(position, mid)
                 if level is not None and mid == mid:  # noqa: PLR0124 - NaN is not equal to itself
@@ -266,6 +268,12 @@ class TriggerChecks:
             self._marks.look_at_cycle()
             self.refresh()
         return changed or traded
+
+    def _mid_after_the_end(self, position: TradingPosition, bar: int) -> float:
+        """Return the last price of a feed that ended, while it is within the tolerance, then NaN."""
+        pair_id = position.pair.get_pricing_pair().internal_id or 0
+        mid = self._feed.at(pair_id, self._instant_us(bar))
+        return math.nan if mid is None else mid
 
     def _instant_us(self, bar: int) -> int:
         return self._feed.start_us + bar * self._feed.width_us

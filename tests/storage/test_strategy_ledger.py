@@ -61,7 +61,7 @@ def all_there_is(state: State) -> dict:
         "dust": {asset.get_identifier(): str(quantity) for asset, quantity in portfolio.dust.items()},
         "allocated": [(t.trade_id, str(t.allocated), t.reserve_currency_allocated) for t in portfolio.get_all_trades()],
         "trade_count": portfolio.trade_count,
-        "pairs": {pair.get_identifier() for pair in state.known_pairs},
+        "pairs": dict(state.known_pairs),
         "treasury": state.sync.treasury,
         "reserve": state.portfolio.reserve,
         "updates": [u.quantity for u in portfolio.reserve.balance_updates.values()],

@@ -306,7 +306,6 @@ def test_long_windows_find_a_spike_at_any_instant(extra, triggers, spike):
         assert [(hour, price) for hour, _, price in found] == ([] if spike is None else [(place / 4, spike)])
 
 
-@pytest.mark.xfail(strict=True, reason="instants after the feed's last bar are not sampled with the tolerance")
 def test_instants_after_the_end_of_the_feed_are_sampled_within_the_tolerance():
     """The feed ends at 1 h at 90; the decision at 4 h buys at 100 on the candles, with a stop at 95."""
 

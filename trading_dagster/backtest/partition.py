@@ -38,6 +38,7 @@ from trading_dagster.storage.segment import (
     wallet_to_text,
     write_segment,
 )
+from trading_dagster.strategy.indicator_fingerprint import fingerprint
 
 MESSAGE_COLUMNS = {"timestamp": "datetime64[us]", "message": "str"}
 PLOT_COLUMNS = {"plot": "str", "timestamp": "datetime64[us]", "value": "float64"}
@@ -298,6 +299,7 @@ def hash_plan(plan: BacktestPlan) -> str:
     """Return a hash of what a backtest is a function of: code, parameters, data, range and fees."""
     body = {
         "strategy": plan.strategy.source_hash(),
+        "code": _hash_code(plan),
         "engine": plan.strategy.engine_version,
         "parameters": plan.parameters.describe(),
         "universe": plan.universe.get_cache_key(),
@@ -308,3 +310,10 @@ def hash_plan(plan: BacktestPlan) -> str:
         "options": repr(plan.options),
     }
     return hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _hash_code(plan: BacktestPlan) -> str:
+    """Return a hash of the functions that decide and of all they call, wherever that code lives."""
+    strategy = plan.strategy
+    functions = (strategy.decide_trades, strategy.before_strategy_tick, strategy.after_strategy_tick)
+    return fingerprint(*functions, *(definition.func for definition in plan.indicators.indicators), is_strict=False)

@@ -137,7 +137,7 @@ def restore_state(
     found = {*portfolio.open_positions, *portfolio.pending_positions, *portfolio.frozen_positions}
     if found != live:
         raise LedgerError(f"The checkpoint has live positions {sorted(live)}, their events give {sorted(found)}")
-    assets = {a.get_identifier(): a for pair in state.known_pairs for a in (pair.base, pair.quote)}
+    assets = {a.get_identifier(): a for pair in state.known_pairs.values() for a in (pair.base, pair.quote)}
     portfolio.dust = {assets[key]: quantity for key, quantity in checkpoint.dust.items()}
     portfolio.reserve.quantity = checkpoint.cash
     portfolio.reserve.last_sync_at = portfolio.reserve.last_pricing_at = checkpoint.reserve_synced_at

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -36,6 +35,7 @@ from trading_dagster.domain.event import (
 )
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.money import FLOAT_ROUNDING, ZERO
+from trading_dagster.domain.other_data import OtherData
 from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.position import Marks, TradingPosition, TriggerPriceUpdate
 from trading_dagster.domain.time import CycleDuration, from_unix_us, to_aware, to_naive
@@ -56,48 +56,6 @@ class BacktestData:
     end_at: datetime
     decision_cycle_duration: CycleDuration
     ready_at: datetime | None = None
-
-
-class OtherData:
-    """Values a strategy keeps from cycle to cycle."""
-
-    def __init__(self, state: State) -> None:
-        """Belong to a state."""
-        self._state = state
-        self._data: dict[int, dict[str, Any]] = {}
-        self._latest: dict[str, Any] = {}
-        self._load_older: Callable[[], Iterable[DataSaved]] | None = None
-
-    @property
-    def data(self) -> dict[int, dict[str, Any]]:
-        """Return all values by cycle and name."""
-        if self._load_older is not None:
-            newer, self._data = self._data, {}
-            for event in self._load_older():
-                self._data.setdefault(event.cycle, {})[event.name] = event.value
-            for cycle, values in newer.items():
-                self._data.setdefault(cycle, {}).update(values)
-            self._load_older = None
-        return self._data
-
-    def save(self, cycle: int, name: str, value: Any) -> None:
-        """Store a JSON-safe value under a name."""
-        at = self._state.clock_at()
-        self._state.record(DataSaved(at=at, cycle=cycle, name=name, value=deepcopy(value)))
-
-    def load_latest(self, name: str) -> Any:
-        """Return the newest value ever stored under a name, None if there is none; a copy, save it to change it."""
-        return deepcopy(self._latest.get(name))
-
-    def apply(self, event: DataSaved) -> None:
-        """Fold an event; only State calls this."""
-        self._data.setdefault(event.cycle, {})[event.name] = event.value
-        self._latest[event.name] = event.value
-
-    def restore(self, latest: Iterable[DataSaved], load_older: Callable[[], Iterable[DataSaved]]) -> None:
-        """Begin with the newest values and fetch all older ones on demand; only a checkpoint calls this."""
-        self._latest = {event.name: event.value for event in latest}
-        self._load_older = load_older
 
 
 class CycleClock(Protocol):
@@ -126,7 +84,7 @@ class State:
         self.backtest_data: BacktestData | None = None
         self.ready_at: datetime | None = None
         self.other_data = OtherData(self)
-        self.known_pairs: set[TradingPairIdentifier] = set()
+        self.known_pairs: dict[str, TradingPairIdentifier] = {}
         self.new_events: list[Event] = [created]
         """Events since the store took the last ones."""
         self._event_count = 1
@@ -217,7 +175,7 @@ class State:
     # -- folds ----------------------------------------------------------------------------------------------------
 
     def _fold_pair(self, event: PairIntroduced) -> None:
-        self.known_pairs.add(event.pair)
+        self.known_pairs[event.pair.get_identifier()] = event.pair
 
     def _fold_balance(self, event: BalanceUpdated) -> None:
         update = event.update

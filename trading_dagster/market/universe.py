@@ -228,9 +228,12 @@ class TradingStrategyUniverse:
     def resolve_pair(self, pair: PairLike) -> TradingPairIdentifier:
         """Return the universe's own pair of a pair or a description; raises UnknownPair."""
         if isinstance(pair, TradingPairIdentifier):
-            own = self._own_pairs.get(pair)
-            if own is not None:
-                return own
+            candidates = self._own_pairs.get(pair, ())
+            for own in candidates:  # pairs are equal by tokens and fee: the same market may be on several pools
+                if own.pool_address == pair.pool_address:
+                    return own
+            if candidates:
+                return candidates[0]
         return self._lookup.resolve(pair)
 
     def get_pair_by_smart_contract(self, address: str) -> TradingPairIdentifier | None:
@@ -314,8 +317,11 @@ class TradingStrategyUniverse:
         return PairUniverse(self.pairs, self.exchanges)
 
     @cached_property
-    def _own_pairs(self) -> dict[TradingPairIdentifier, TradingPairIdentifier]:
-        return {pair: pair for pair in reversed(self.pairs)}
+    def _own_pairs(self) -> dict[TradingPairIdentifier, tuple[TradingPairIdentifier, ...]]:
+        own: dict[TradingPairIdentifier, tuple[TradingPairIdentifier, ...]] = {}
+        for pair in self.pairs:
+            own[pair] = (*own.get(pair, ()), pair)
+        return own
 
     def get_cache_key(self) -> str:
         """Return a hash of all that the universe holds but its name; equal exactly when the content is equal."""

@@ -118,10 +118,10 @@ class PriceColumns:
         "_latest",
         "_limit",
         "_tolerance",
-        "_tolerance_us",
         "_views",
         "panel",
         "start_us",
+        "tolerance_us",
         "width_us",
     )
 
@@ -132,7 +132,7 @@ class PriceColumns:
         self.width_us = panel.width_us
         self._column = column
         self._tolerance = tolerance
-        self._tolerance_us = tolerance // ONE_US
+        self.tolerance_us = tolerance // ONE_US
         self._limit = panel.bar_count
         self._views: dict[int, memoryview] = {}
         self._latest: dict[int, memoryview | None] = {}
@@ -163,7 +163,7 @@ class PriceColumns:
             value: float = self.view(pair_id)[bar]
             return value if value == value else None  # noqa: PLR0124 - NaN is not equal to itself
         opened_us = self.opened_at(pair_id, timestamp_us)
-        if opened_us is None or timestamp_us - opened_us > self._tolerance_us:
+        if opened_us is None or timestamp_us - opened_us > self.tolerance_us:
             return None
         earlier: float = self.view(pair_id)[(opened_us - self.start_us) // self.width_us]
         return earlier

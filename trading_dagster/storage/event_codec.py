@@ -17,14 +17,14 @@ from typing import Any
 
 from trading_dagster.domain import event as events
 from trading_dagster.domain.error import LedgerError, SerialisationRefused
-from trading_dagster.domain.event import Event, PairIntroduced
+from trading_dagster.domain.event import DataSaved, Event, PairIntroduced
 from trading_dagster.domain.identifier import AssetIdentifier, AssetType, TradingPairIdentifier, TradingPairKind
+from trading_dagster.domain.other_data import MAX_SAFE_INTEGER, require_storable
 from trading_dagster.domain.time import CycleDuration, TimeBucket
 from trading_dagster.domain.trade import TradeFlag, TradePlan, TradePricing, TradeType
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
 
 SCHEMA_VERSION = 1
-MAX_SAFE_INTEGER = 2**53
 
 _VALUES: dict[str, type[Any]] = {
     cls.__name__: cls for cls in (AssetIdentifier, TradingPairIdentifier, TradePlan, TradePricing, BalanceUpdate)
@@ -51,6 +51,8 @@ _FIELDS: dict[type, tuple[str, ...]] = {
 def encode_event(event: Event) -> str:
     """Return an event as one line of JSON; raises SerialisationRefused for a value that would not come back equal."""
     cls = type(event)
+    if isinstance(event, DataSaved):
+        require_storable(event.value, event.name)
     inner = _encode_pair if cls is PairIntroduced else _encode
     body = {name: inner(getattr(event, name)) for name in _FIELDS[cls]}
     return json.dumps({"event": cls.__name__, **body}, separators=(",", ":"), allow_nan=False)

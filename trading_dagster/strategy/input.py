@@ -8,7 +8,8 @@ from typing import Any
 
 from trading_dagster.domain.error import BadInput
 from trading_dagster.domain.identifier import TradingPairIdentifier
-from trading_dagster.domain.state import OtherData, State
+from trading_dagster.domain.other_data import OtherData
+from trading_dagster.domain.state import State
 from trading_dagster.market.dataset import UniverseOptions
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.strategy.clock import DecisionClock

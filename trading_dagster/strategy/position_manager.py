@@ -463,7 +463,7 @@ class PositionManager:
     def _open_position(self, pair: TradingPairIdentifier, notes: str | None) -> TradingPosition:
         state, portfolio = self.state, self._portfolio
         at = self._clock.aware
-        if pair not in state.known_pairs:
+        if pair.get_identifier() not in state.known_pairs:
             state.record(PairIntroduced(at, pair))
         position_id = portfolio.next_position_id
         state.record(PositionOpened(at, position_id, pair, self._equity_now(), notes))
