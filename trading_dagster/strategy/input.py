@@ -16,7 +16,8 @@ from trading_dagster.strategy.clock import DecisionClock
 from trading_dagster.strategy.execution_context import ExecutionContext
 from trading_dagster.strategy.indicator_lookup import StrategyInputIndicators
 from trading_dagster.strategy.parameters import StrategyParameters
-from trading_dagster.strategy.position_manager import PositionManager, PricingModel
+from trading_dagster.strategy.position_manager import PositionManager
+from trading_dagster.strategy.position_query import PricingModel
 
 
 @dataclass(frozen=True, slots=True)
