@@ -80,6 +80,7 @@ def test_folder_that_cannot_be_made_is_reported(tmp_path):
 
 FULL_DISK = """
 import resource, signal, sys
+sys.dont_write_bytecode = True  # a file-size limit would cut compiled modules short
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
