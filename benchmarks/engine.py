@@ -88,7 +88,10 @@ ENGINES = {
             Kind.callback,
             "bt",
             function="prepare_rebalance",
-            unsupported=dict.fromkeys(("w1", "w2"), "a cross of one pair has nothing to rebalance: see bt-exact"),
+            unsupported=dict.fromkeys(
+                ("w1", "w2", "growth-20k", "growth-320k", "memory"),
+                "a cross of one pair has nothing to rebalance: see bt-exact",
+            ),
             deviations="its own algos and bt.run throughout; Rebalance sizes sells otherwise, so equity differs",
         ),
         Engine(
