@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS
-from trading_dagster.domain.time import from_unix_us
 from trading_dagster.statistics.metrics_table import calculate_advanced_metrics
 from trading_dagster.statistics.returns import (
     calculate_benchmark_curve,
@@ -167,8 +166,3 @@ class BacktestResult:
         write_text("".join(f"{encode_event(event)}\n" for event in self.events), target / "ledger.jsonl")
         self.report(target / "report.html")
         return target
-
-    @property
-    def last_cycle_at(self) -> pd.Timestamp:
-        """Return the time of the last decision, naive UTC."""
-        return pd.Timestamp(from_unix_us(int(self.plan.grid_us[-1])))

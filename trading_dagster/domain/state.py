@@ -87,7 +87,6 @@ class State:
         self.known_pairs: dict[str, TradingPairIdentifier] = {}
         self.new_events: list[Event] = [created]
         """Events since the store took the last ones."""
-        self._event_count = 1
         self._now = created.at
         self._naive_of: tuple[datetime, datetime] = (created.at, self.created_at)
         self._folds: dict[type[Event], Callable[[Any], None]] = {
@@ -122,7 +121,6 @@ class State:
         state = cls(first, marks)
         for event in iterator:
             state.apply(event)
-        state._event_count = 0
         state.new_events.clear()
         return state
 
@@ -414,10 +412,6 @@ class State:
         if self.backtest_data is None:
             raise BadInput("mark_ready is for backtests: this state has no backtest range")
         self.record(StrategyReady(at=to_aware(timestamp)))
-
-    def get_cash_quantity(self) -> Decimal:
-        """Return cash in reserve tokens, exactly."""
-        return self.portfolio.reserve.quantity
 
 
 def _refuse_used_id(what: str, new_id: int, next_id: int) -> None:
