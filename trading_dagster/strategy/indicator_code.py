@@ -11,6 +11,7 @@ import platform
 import sys
 import types
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,25 +50,50 @@ def library_versions() -> str:
     return " ".join((sys.version, platform.machine(), *(f"{name} {_distribution_version(name)}" for name in names)))
 
 
-def global_names(code: types.CodeType) -> list[str]:
-    """Return the names that code reads from its module, in order of first use."""
-    return list(dict.fromkeys(i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")))
+@dataclass(frozen=True, slots=True)
+class CodeUse:
+    """What compiled code does with names outside of itself.
+
+    Attributes:
+        globals: The names it reads from its module, in order of first use.
+        imports: The modules it imports when it runs: level (0 is absolute) and name.
+        changes_globals: Whether it assigns to a global name.
+    """
+
+    globals: tuple[str, ...]
+    imports: tuple[tuple[int, str], ...]
+    changes_globals: bool
+
+
+@functools.lru_cache(maxsize=4_096)
+def use_of(code: types.CodeType) -> CodeUse:
+    """Return what code uses; kept, because disassembling is most of what a fingerprint costs."""
+    names: dict[str, None] = {}
+    imports: list[tuple[int, str]] = []
+    constants: list[Any] = []
+    changes_globals = False
+    for instruction in dis.get_instructions(code):
+        match instruction.opname:
+            case "LOAD_GLOBAL" | "LOAD_NAME":
+                names[instruction.argval] = None
+            case "LOAD_CONST" | "LOAD_SMALL_INT":
+                constants.append(instruction.argval)
+            case "IMPORT_NAME":
+                level = constants[-2] if len(constants) > 1 and isinstance(constants[-2], int) else 0
+                imports.append((level, str(instruction.argval)))
+            case "STORE_GLOBAL":
+                changes_globals = True
+    return CodeUse(tuple(names), tuple(imports), changes_globals)
 
 
 def imported_modules(code: types.CodeType, scope: Mapping[str, Any]) -> Iterator[str]:
     """Yield the full names of the modules that code imports when it runs."""
-    constants: list[Any] = []
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
-            constants.append(instruction.argval)
-        elif instruction.opname == "IMPORT_NAME":
-            level = constants[-2] if len(constants) > 1 and isinstance(constants[-2], int) else 0
-            name = str(instruction.argval)
-            if level:
-                yield importlib.util.resolve_name("." * level + name, scope.get("__package__") or "")
-            else:
-                yield name
-                yield name.partition(".")[0]
+    for level, name in use_of(code).imports:
+        if level:
+            yield importlib.util.resolve_name("." * level + name, scope.get("__package__") or "")
+        else:
+            yield name
+            yield name.partition(".")[0]
 
 
 def is_library(module: str) -> bool:

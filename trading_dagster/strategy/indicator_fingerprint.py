@@ -12,7 +12,6 @@ because its result depends on more than it shows. The caller then calculates ane
 from __future__ import annotations
 
 import datetime as dt
-import dis
 import functools
 import hashlib
 import importlib
@@ -32,10 +31,10 @@ from trading_dagster.strategy.indicator_code import (
     IMPURE_ATTRIBUTES,
     IMPURE_BUILTINS,
     Unfingerprintable,
-    global_names,
     imported_modules,
     is_library,
     refuse_impure,
+    use_of,
     version_of,
 )
 
@@ -210,7 +209,7 @@ class _Writer:
         impure = IMPURE_ATTRIBUTES.intersection(code.co_names)
         if impure:
             self._refuse(f"{code.co_qualname} uses {', '.join(sorted(impure))}: not a function of its input")
-        if any(instruction.opname == "STORE_GLOBAL" for instruction in dis.get_instructions(code)):
+        if use_of(code).changes_globals:
             self._refuse(f"{code.co_qualname} changes a global variable")
         self._put("code", code.co_code)
         self._put("exceptions", code.co_exceptiontable)
@@ -221,7 +220,7 @@ class _Writer:
                 self._write_code(constant, scope)
             else:
                 self.write(constant)
-        for name in global_names(code):
+        for name in use_of(code).globals:
             self._put("global", name)
             if name in scope:
                 self._write_used(scope[name], code)
