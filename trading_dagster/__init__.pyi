@@ -7,6 +7,7 @@ from trading_dagster.backtest import BacktestRun as BacktestRun
 from trading_dagster.backtest import plan_backtest as plan_backtest
 from trading_dagster.backtest import run_backtest as run_backtest
 from trading_dagster.domain.error import AccountingMismatch as AccountingMismatch
+from trading_dagster.domain.error import ApprovalMissing as ApprovalMissing
 from trading_dagster.domain.error import AutoClosingOrderUnsupported as AutoClosingOrderUnsupported
 from trading_dagster.domain.error import BacktestExecutionFailed as BacktestExecutionFailed
 from trading_dagster.domain.error import BadConfiguration as BadConfiguration
@@ -21,6 +22,7 @@ from trading_dagster.domain.error import DataUnavailable as DataUnavailable
 from trading_dagster.domain.error import DoubleOpenPosition as DoubleOpenPosition
 from trading_dagster.domain.error import DuplicateTrade as DuplicateTrade
 from trading_dagster.domain.error import EvmError as EvmError
+from trading_dagster.domain.error import ExecutorBusy as ExecutorBusy
 from trading_dagster.domain.error import FeeMissing as FeeMissing
 from trading_dagster.domain.error import IndicatorCalculationFailed as IndicatorCalculationFailed
 from trading_dagster.domain.error import (
@@ -70,10 +72,14 @@ from trading_dagster.domain.error import SnapshotOutdated as SnapshotOutdated
 from trading_dagster.domain.error import StorageFailed as StorageFailed
 from trading_dagster.domain.error import StrategyFailed as StrategyFailed
 from trading_dagster.domain.error import StrategyModuleNotValid as StrategyModuleNotValid
+from trading_dagster.domain.error import TokenUnsafe as TokenUnsafe
 from trading_dagster.domain.error import TooSmallTrade as TooSmallTrade
 from trading_dagster.domain.error import TradeError as TradeError
+from trading_dagster.domain.error import TradeLimitExceeded as TradeLimitExceeded
 from trading_dagster.domain.error import TradesNotReturned as TradesNotReturned
 from trading_dagster.domain.error import TradingDagsterError as TradingDagsterError
+from trading_dagster.domain.error import UncleanState as UncleanState
+from trading_dagster.domain.error import UnexpectedAccountingCorrectionIssue as UnexpectedAccountingCorrectionIssue
 from trading_dagster.domain.error import UnknownAsset as UnknownAsset
 from trading_dagster.domain.error import UnknownPair as UnknownPair
 from trading_dagster.domain.error import UtcDatetimeRequired as UtcDatetimeRequired

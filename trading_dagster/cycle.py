@@ -108,7 +108,7 @@ class DecisionCycle:
             try:
                 trades = self._decide(self._input)
             except Exception as error:
-                raise self._strategy_failure("decide_trades", error) from error
+                raise strategy_failure(self._input, "decide_trades", error) from error
             if trades.__class__ is not list or trades or portfolio.next_trade_id != first_planned_id:
                 self._trade(trades, first_planned_id)
         if has_hooks:
@@ -135,41 +135,65 @@ class DecisionCycle:
         self._handled_events = len(self._state.new_events)
 
     def _trade(self, returned: Any, first_planned_id: int) -> None:
-        cycle, timestamp, state = self._clock.index + 1, self._clock.timestamp, self._state
-        trades = check_returned(returned, cycle)
-        review_decision(state, trades, first_planned_id, cycle)
+        trades = review_returned(self._input, returned, first_planned_id)
         if trades:
-            self._execution.execute_trades(timestamp, state, in_execution_order(trades))
-
-    def _strategy_failure(self, function: str, error: Exception) -> StrategyFailed:
-        place = f"at cycle {self._clock.index + 1}, {self._clock.timestamp}"
-        trace = "".join(traceback.format_exception(error))
-        failure = type(error) if isinstance(error, StrategyFailed) else StrategyFailed
-        kind = "" if isinstance(error, TradingDagsterError) else f"{type(error).__name__}: "
-        return failure(f"{function} failed {place}: {kind}{error}\n{trace}")
+            self._execution.execute_trades(self._clock.timestamp, self._state, trades)
 
     def _call_hook_before_cycle(self) -> None:
         hook = self._hooks.on_before_cycle
         if hook is not None:
-            hook(self._clock.index + 1, self._clock.timestamp, self._state, self._sync)
+            hook(self._clock.cycle, self._clock.timestamp, self._state, self._sync)
         self._call_hook("before_strategy_tick", self._hooks.before_strategy_tick)
 
     def _call_hook(self, name: str, hook: Callable[[StrategyTickHookInput], None] | None) -> None:
-        if hook is None:
-            return
-        view = self._input
-        given = StrategyTickHookInput(
-            cycle=view.cycle,
-            timestamp=view.timestamp,
-            state=view.state,
-            universe=view.strategy_universe,
-            pricing_model=view.pricing_model,
-            execution_context=view.execution_context,
-        )
-        try:
-            hook(given)
-        except Exception as error:
-            raise self._strategy_failure(name, error) from error
+        if hook is not None:
+            call_tick_hook(self._input, name, hook)
+
+
+def decide(view: StrategyInput, decide_trades: Callable[[StrategyInput], Any]) -> list[TradeExecution]:
+    """Ask a strategy what to do at its input's decision time; returns the trades in the order to run them in.
+
+    Raises:
+        StrategyFailed: decide_trades raised or broke the protocol; the message has cycle, time and traceback.
+    """
+    first_planned_id = view.state.portfolio.next_trade_id
+    try:
+        returned = decide_trades(view)
+    except Exception as error:
+        raise strategy_failure(view, "decide_trades", error) from error
+    return review_returned(view, returned, first_planned_id)
+
+
+def review_returned(view: StrategyInput, returned: Any, first_planned_id: int) -> list[TradeExecution]:
+    """Check what decide_trades returned against what it planned; returns the trades in the order to run them in."""
+    trades = check_returned(returned, view.cycle)
+    review_decision(view.state, trades, first_planned_id, view.cycle)
+    return in_execution_order(trades)
+
+
+def call_tick_hook(view: StrategyInput, name: str, hook: Callable[[StrategyTickHookInput], None]) -> None:
+    """Call a strategy's before_strategy_tick or after_strategy_tick; raises StrategyFailed when it does."""
+    given = StrategyTickHookInput(
+        cycle=view.cycle,
+        timestamp=view.timestamp,
+        state=view.state,
+        universe=view.strategy_universe,
+        pricing_model=view.pricing_model,
+        execution_context=view.execution_context,
+    )
+    try:
+        hook(given)
+    except Exception as error:
+        raise strategy_failure(view, name, error) from error
+
+
+def strategy_failure(view: StrategyInput, function: str, error: Exception) -> StrategyFailed:
+    """Return the error of a strategy's function that raised, with cycle, time and traceback."""
+    place = f"at cycle {view.cycle}, {view.timestamp}"
+    trace = "".join(traceback.format_exception(error))
+    failure = type(error) if isinstance(error, StrategyFailed) else StrategyFailed
+    kind = "" if isinstance(error, TradingDagsterError) else f"{type(error).__name__}: "
+    return failure(f"{function} failed {place}: {kind}{error}\n{trace}")
 
 
 class TriggerChecks:

@@ -22,7 +22,7 @@ from trading_dagster.domain.archive import ArchivedPositions, PositionArchive
 from trading_dagster.domain.error import LedgerError
 from trading_dagster.domain.event import BalanceUpdated, DataSaved, Event, StateCreated, TradeStarted
 from trading_dagster.domain.position import Marks
-from trading_dagster.domain.state import State
+from trading_dagster.domain.state import OpenDecision, State
 
 PLENTY = Decimal(10) ** 24
 """Cash while old events are folded again: no buy of theirs lacks money, and the totals replace it afterwards."""
@@ -38,6 +38,8 @@ class Checkpoint:
         last_cycle_at: Decision time of the last cycle; naive UTC, as all times below.
         last_updated_at: When the last cycle ended.
         ready_at: From when the strategy counts as started.
+        last_decision_at: The newest live decision time that was decided or skipped.
+        decision: The live cycle that decided and is not completed.
         cash: Reserve tokens.
         next_position_id: As in Portfolio, like the counters below.
         dust: Left-overs of closed positions, by asset identifier.
@@ -56,6 +58,8 @@ class Checkpoint:
     last_cycle_at: datetime | None
     last_updated_at: datetime | None
     ready_at: datetime | None
+    last_decision_at: datetime | None
+    decision: OpenDecision | None
     cash: Decimal
     next_position_id: int
     next_trade_id: int
@@ -91,6 +95,8 @@ def take_checkpoint(state: State, allocations: Mapping[int, Decimal]) -> Checkpo
         last_cycle_at=state._last_cycle_at,
         last_updated_at=state.last_updated_at,
         ready_at=state.ready_at,
+        last_decision_at=state.last_decision_at,
+        decision=state.decision,
         cash=portfolio.reserve.quantity,
         next_position_id=portfolio.next_position_id,
         next_trade_id=portfolio.next_trade_id,
@@ -154,6 +160,8 @@ def restore_state(
     state._last_cycle_at = checkpoint.last_cycle_at
     state.last_updated_at = checkpoint.last_updated_at
     state.ready_at = checkpoint.ready_at
+    state.last_decision_at = checkpoint.last_decision_at
+    state.decision = checkpoint.decision
     state._now = checkpoint.at
     state.other_data.restore(latest_data, archives.load_data)
     state.take_events()

@@ -17,12 +17,16 @@
         TradesNotReturned
       TradeError                     a trade that may not be planned or executed
         NotEnoughMoney, NotEnoughCashForBuys, TooSmallTrade, OutOfSimulatedBalance, BacktestExecutionFailed ...
+        TradeLimitExceeded, TokenUnsafe, ApprovalMissing
       LedgerError                    the ledger or a snapshot is inconsistent
         StorageFailed, SnapshotOutdated, PartitionPredecessorMissing, AccountingMismatch
           LedgerBusy                 (a StorageFailed) another process held the database for too long
         LedgerConflict               a writer's view of the ledger is stale, or it writes other content in a used place
         SchemaNotSupported           a database was made by a newer version
         LeaseLost                    another executor took over the strategy or the wallet
+        ExecutorBusy                 another executor holds the strategy or its wallet
+        UncleanState                 a trade's end is not known yet
+        UnexpectedAccountingCorrectionIssue  real balances differ from the ledger
       EvmError                       a chain, a node, a wallet or a transaction is not as it must be
         NodeError                    (NodeUnavailable, NodeAnswerInvalid, NodeRefused, BlockUnavailable)
         WrongChain                   a node serves another chain than the one traded on
@@ -239,6 +243,18 @@ class BacktestExecutionFailed(TradeError):
     """A simulated execution failed; the message lists planned trades and cash."""
 
 
+class ApprovalMissing(TradeError):
+    """Nobody approved the trades of a cycle in time."""
+
+
+class TradeLimitExceeded(TradeError):
+    """A trade is larger, or losses are, than the deployment allows."""
+
+
+class TokenUnsafe(TradeError):
+    """A token cannot be sold again, or takes a tax from transfers."""
+
+
 class LedgerError(TradingDagsterError):
     """The ledger, the state or a snapshot is inconsistent."""
 
@@ -273,6 +289,18 @@ class SchemaNotSupported(LedgerError):
 
 class LeaseLost(LedgerError):
     """Another executor took over the strategy or the wallet; nothing was written."""
+
+
+class ExecutorBusy(LedgerError):
+    """Another executor holds the strategy or its wallet."""
+
+
+class UncleanState(LedgerError):
+    """A trade's end is not known yet, so nothing new may be decided."""
+
+
+class UnexpectedAccountingCorrectionIssue(LedgerError):
+    """What the strategy really has is not what its ledger says."""
 
 
 class SnapshotOutdated(LedgerError):

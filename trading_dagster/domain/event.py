@@ -166,6 +166,35 @@ class StrategyReady(Event):
 
 
 @value
+class CycleDecided(Event):
+    """A live cycle decided. ``at`` is the wall clock; ``decision_at``, aware UTC, is what the decision's views end at.
+
+    No decision time is decided twice: a cycle that is begun again goes on with the trades named here.
+    """
+
+    cycle: int
+    decision_at: datetime
+    trade_ids: tuple[int, ...]
+
+
+@value
+class CycleSkipped(Event):
+    """A live decision time passed without a decision, and will get none."""
+
+    decision_at: datetime
+    reason: str
+
+
+@value
+class TradeRepaired(Event):
+    """An operator settled a failed trade: it counts as if it had never been tried."""
+
+    trade_id: int
+    position_id: int
+    reason: str
+
+
+@value
 class CycleCompleted(Event):
     """A decision cycle ended. Quiet cycles are covered by the next one that is not."""
 

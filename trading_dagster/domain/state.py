@@ -17,6 +17,8 @@ from trading_dagster.domain.event import (
     AssetBlacklisted,
     BalanceUpdated,
     CycleCompleted,
+    CycleDecided,
+    CycleSkipped,
     DataSaved,
     Event,
     PairIntroduced,
@@ -30,6 +32,7 @@ from trading_dagster.domain.event import (
     TradeExecuted,
     TradeFailed,
     TradePlanned,
+    TradeRepaired,
     TradeStarted,
     TriggersMoved,
 )
@@ -58,6 +61,15 @@ class BacktestData:
     ready_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OpenDecision:
+    """A live cycle that decided and is not completed. ``decision_at`` is naive UTC."""
+
+    cycle: int
+    decision_at: datetime
+    trade_ids: tuple[int, ...]
+
+
 class CycleClock(Protocol):
     """What tells which cycle of a run it is."""
 
@@ -76,6 +88,10 @@ class State:
         self._cycle = 1
         self._last_cycle_at: datetime | None = None
         self._clock: CycleClock | None = None
+        self.decision: OpenDecision | None = None
+        """The live cycle that decided and is not completed."""
+        self.last_decision_at: datetime | None = None
+        """The newest live decision time that was decided or skipped, naive UTC."""
         self.initial_share_price = 1.0
         self.portfolio = Portfolio(created.reserve_asset, marks)
         self.sync = Sync()
@@ -100,12 +116,15 @@ class State:
             TradeFailed: self._fold_failed,
             TradeDiscarded: self._fold_discarded,
             TriggersMoved: self._fold_triggers,
+            TradeRepaired: self._fold_repaired,
             PositionFrozen: self._fold_frozen,
             PositionUnfrozen: self._fold_unfrozen,
             AssetBlacklisted: self._fold_blacklisted,
             AssetAllowed: self._fold_allowed,
             DataSaved: self.other_data.apply,
             StrategyReady: self._fold_ready,
+            CycleDecided: self._fold_decided,
+            CycleSkipped: self._fold_skipped,
             CycleCompleted: self._fold_cycle,
         }
 
@@ -285,6 +304,12 @@ class State:
         trade.failure = event.reason
         position.finish_trade()
 
+    def _fold_repaired(self, event: TradeRepaired) -> None:
+        trade = self._position(event.position_id).trades[event.trade_id]
+        if trade.failed_at is None or trade.repaired_at is not None:
+            raise LedgerError(f"{trade} cannot be repaired: only a failed trade can, and only once")
+        trade.repaired_at = self._naive(event.at)
+
     def _fold_discarded(self, event: TradeDiscarded) -> None:
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
@@ -335,9 +360,28 @@ class State:
         if self.backtest_data is not None:
             self.backtest_data.ready_at = self.ready_at
 
+    def _fold_decided(self, event: CycleDecided) -> None:
+        if self.decision is not None:
+            raise LedgerError(f"Cycle {event.cycle} decides while cycle {self.decision.cycle} is not completed")
+        decision_at = self._pass_decision_time(event.decision_at)
+        self.decision = OpenDecision(event.cycle, decision_at, event.trade_ids)
+
+    def _fold_skipped(self, event: CycleSkipped) -> None:
+        self._pass_decision_time(event.decision_at)
+
+    def _pass_decision_time(self, decision_at: datetime) -> datetime:
+        """Return a decision time as naive UTC; none is decided twice, or after a later one."""
+        naive = to_naive(decision_at)
+        if self.last_decision_at is not None and naive <= self.last_decision_at:
+            raise LedgerError(f"{naive} was decided or skipped already: the newest was {self.last_decision_at}")
+        self.last_decision_at = naive
+        return naive
+
     def _fold_cycle(self, event: CycleCompleted) -> None:
         self._cycle = event.cycle + 1
-        self._last_cycle_at = self.last_updated_at = self._naive(event.at)
+        self.last_updated_at = self._naive(event.at)
+        self._last_cycle_at = self.last_updated_at if self.decision is None else self.decision.decision_at
+        self.decision = None
 
     def _naive(self, at: datetime) -> datetime:
         """Return an event's time as strategies see it; events of one moment share one object."""

@@ -15,15 +15,17 @@ from decimal import Decimal
 from typing import Any
 
 from trading_dagster.domain.checkpoint import Checkpoint
+from trading_dagster.domain.state import OpenDecision
 from trading_dagster.storage.ledger_store import StateSnapshot
 
-SNAPSHOT_FORMAT = 1
+SNAPSHOT_FORMAT = 2
 
 _TIMES = (
     "at",
     "last_cycle_at",
     "last_updated_at",
     "ready_at",
+    "last_decision_at",
     "reserve_synced_at",
     "treasury_updated_at",
     "treasury_cycle_at",
@@ -44,6 +46,9 @@ def encode_snapshot(stored: StoredState) -> StateSnapshot:
     body: dict[str, Any] = {f.name: getattr(stored.checkpoint, f.name) for f in dataclasses.fields(Checkpoint)}
     for name in _TIMES:
         body[name] = None if body[name] is None else body[name].isoformat()
+    decision = stored.checkpoint.decision
+    if decision is not None:
+        body["decision"] = [decision.cycle, decision.decision_at.isoformat(), list(decision.trade_ids)]
     body["cash"] = str(body["cash"])
     body["share_count"] = None if body["share_count"] is None else str(body["share_count"])
     body["dust"] = {key: str(quantity) for key, quantity in body["dust"].items()}
@@ -60,6 +65,9 @@ def decode_snapshot(snapshot: StateSnapshot | None) -> StoredState | None:
         body = json.loads(snapshot.body)
         for name in _TIMES:
             body[name] = None if body[name] is None else datetime.fromisoformat(body[name])
+        if body["decision"] is not None:
+            cycle, decision_at, trade_ids = body["decision"]
+            body["decision"] = OpenDecision(cycle, datetime.fromisoformat(decision_at), tuple(trade_ids))
         body["cash"] = Decimal(body["cash"])
         body["share_count"] = None if body["share_count"] is None else Decimal(body["share_count"])
         body["dust"] = {key: Decimal(quantity) for key, quantity in body["dust"].items()}

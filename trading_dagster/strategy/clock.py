@@ -15,13 +15,15 @@ class DecisionClock:
         grid_us: All decision times of the run, microseconds since 1970, ascending.
         index: Number of the current decision time in the grid, from 0.
         timestamp_us: The current decision time, microseconds since 1970.
+        first_cycle: Number of the cycle at the grid's first decision time, from 1.
     """
 
-    __slots__ = ("_aware", "_timestamp", "grid_us", "index", "timestamp_us")
+    __slots__ = ("_aware", "_timestamp", "first_cycle", "grid_us", "index", "timestamp_us")
 
-    def __init__(self, grid_us: Sequence[int]) -> None:
+    def __init__(self, grid_us: Sequence[int], first_cycle: int = 1) -> None:
         """Stand at the first decision time of the grid."""
         self.grid_us = grid_us
+        self.first_cycle = first_cycle
         self._timestamp: datetime | None = None
         self._aware: datetime | None = None
         self.index = 0
@@ -37,6 +39,11 @@ class DecisionClock:
         """Stand at an instant that need not be on the grid, as trigger checks do."""
         self.timestamp_us = timestamp_us
         self._timestamp = self._aware = None
+
+    @property
+    def cycle(self) -> int:
+        """Return the number of the current cycle, from 1."""
+        return self.index + self.first_cycle
 
     @property
     def timestamp(self) -> datetime:

@@ -70,7 +70,7 @@ class StrategyInput:
     @property
     def cycle(self) -> int:
         """Return the number of the decision cycle, from 1."""
-        return self._clock.index + 1
+        return self._clock.cycle
 
     @property
     def timestamp(self) -> datetime:

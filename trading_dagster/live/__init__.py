@@ -1,0 +1,1 @@
+"""Live trading, on paper or on a chain: each step a function that may be run again at any point."""

@@ -1,0 +1,97 @@
+"""What a deployment trades on: prices, valuation, execution, balances. Paper and each kind of chain have their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from trading_dagster.domain.identifier import AssetIdentifier
+from trading_dagster.domain.position import Marks
+from trading_dagster.domain.state import State
+from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.treasury import BalanceUpdate
+from trading_dagster.market.universe import TradingStrategyUniverse
+from trading_dagster.strategy.clock import DecisionClock
+from trading_dagster.strategy.position_query import PricingModel
+
+
+class LiveExecution(Protocol):
+    """Executes planned trades and survives being interrupted: an ExecutionModel that can resume.
+
+    Everything it learns becomes events of the state, saved before the next thing is done that cannot be undone. A trade
+    that fails gets TradeFailed and its position PositionFrozen; the others go on. A trade whose end is not known when
+    time is up stays as it is (broadcasted); ``resume`` goes on with it.
+    """
+
+    def execute_trades(
+        self, timestamp: datetime, state: State, trades: Sequence[TradeExecution], triggered: bool = False
+    ) -> None:
+        """Execute planned trades in the order given, naive UTC; those that began or ended already are left alone."""
+        ...
+
+    def resume(self, timestamp: datetime, state: State) -> Sequence[TradeExecution]:
+        """Go on with every trade that began and did not end; returns those that still did not end."""
+        ...
+
+
+class LiveTreasury(Protocol):
+    """What moves money into and out of the strategy."""
+
+    def sync_treasury(self, timestamp: datetime, state: State) -> Sequence[BalanceUpdate]:
+        """Record deposits and redemptions that are not in the ledger yet; running it again adds nothing."""
+        ...
+
+
+class BalanceReader(Protocol):
+    """What the strategy really has."""
+
+    def read_balances(self, assets: Sequence[AssetIdentifier]) -> Mapping[AssetIdentifier, Decimal]:
+        """Return the balances of all assets at one moment (one block), in tokens."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A venue as one step sees it."""
+
+    pricing: PricingModel
+    marks: Marks
+    execution: LiveExecution
+    treasury: LiveTreasury
+    balances: BalanceReader
+
+
+@dataclass(frozen=True, slots=True)
+class DeskRequest:
+    """What a desk is opened for.
+
+    Attributes:
+        clock: The decision time of a cycle, or the present in a trigger check or another step.
+        state: The ledger's state, whose events the desk records.
+        save: Stores what was recorded; called before anything that cannot be undone.
+        lease_token: Fencing token of the wallet's lease; 0 on paper.
+        check_lease: Raises LeaseLost when the lease is gone; called right before signing.
+    """
+
+    universe: TradingStrategyUniverse
+    clock: DecisionClock
+    state: State
+    save: Callable[[], object]
+    lease_token: int
+    check_lease: Callable[[], None]
+
+
+class Venue(Protocol):
+    """Where a deployment trades."""
+
+    @property
+    def lease_resources(self) -> Sequence[str]:
+        """Return what must be held beside the strategy's own ledger: the wallet, nothing on paper."""
+        ...
+
+    def open_desk(self, request: DeskRequest) -> Desk:
+        """Return the venue as of now; prices and balances of one desk are of one moment."""
+        ...
