@@ -11,7 +11,7 @@
         StrategyModuleNotValid       a strategy file that cannot be used
         BadConfiguration             deployment, folder, option
       DataUnavailable                a sample is missing at a time
-        CandleSampleUnavailable, LiquidityDataUnavailable, NoLendingData, DataTooOld, NoNewDataReceived
+        CandleSampleUnavailable, LiquidityDataUnavailable, NoLendingData, DataTooOld, NoNewDataReceived, PoolEmpty
       IndicatorError                 (see the classes below)
       StrategyFailed                 decide_trades raised, or broke the protocol
         TradesNotReturned
@@ -109,6 +109,10 @@ class CandleSampleUnavailable(DataUnavailable):
 
 class LiquidityDataUnavailable(DataUnavailable):
     """No TVL sample at the time or within the tolerance before it."""
+
+
+class PoolEmpty(DataUnavailable):
+    """A pool has nothing to trade against, so there is no price."""
 
 
 class NoLendingData(DataUnavailable):
