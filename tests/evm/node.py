@@ -5,6 +5,7 @@ Nothing compiled by others is kept in this repository: packages are installed on
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -28,6 +29,11 @@ PACKAGES = (
     "@uniswap/v2-core@1.0.1",
     "@uniswap/v2-periphery@1.1.0-beta.0",
     "solc@0.8.30",
+)
+PACKAGES_V3 = (
+    "@uniswap/v3-core@1.0.1",
+    "@uniswap/v3-periphery@1.4.4",
+    "@uniswap/swap-router-contracts@1.3.1",
 )
 CHAIN_ID = 31337
 GAS = hex(8_000_000)
@@ -105,21 +111,34 @@ process.stdin.on('data', d => text += d).on('end', () => {
 """
 
 
-def install_packages() -> Path:
+NPM_INSTALL = (
+    "install",
+    "--no-audit",
+    "--no-fund",
+    "--ignore-scripts",
+    "--legacy-peer-deps",  # swap-router-contracts would bring all of hardhat
+    "--loglevel=error",
+)
+
+
+def install_packages(packages: tuple[str, ...] = PACKAGES, name: str = "evm-test-1") -> Path:
     """Return the folder of node packages, installing them on first use; skip the test where that is impossible."""
     default = Path.home() / ".cache" / "trading-dagster"
-    folder = Path(os.environ.get("TRADING_DAGSTER_TEST_CACHE") or default) / "evm-test-1"
+    folder = Path(os.environ.get("TRADING_DAGSTER_TEST_CACHE") or default) / name
     if not (folder / "complete").exists():
         npm = shutil.which("npm")
         if npm is None:
             _cannot("npm is not installed")
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_text("{}", encoding="utf-8")
-        command = [str(npm), "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", *PACKAGES]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-        if done.returncode:
-            _cannot(f"npm cannot install {', '.join(PACKAGES)}: {done.stderr[-500:]}")
-        (folder / "complete").touch()
+        with (folder / "lock").open("w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two workers of the tests may get here at once
+            if not (folder / "complete").exists():
+                (folder / "package.json").write_text("{}", encoding="utf-8")
+                command = [str(npm), *NPM_INSTALL, *packages]
+                done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+                if done.returncode:
+                    _cannot(f"npm cannot install {', '.join(packages)}: {done.stderr[-500:]}")
+                (folder / "complete").touch()
     return folder / "node_modules"
 
 
@@ -129,10 +148,10 @@ def _cannot(reason: str) -> None:
     pytest.skip(f"no local node: {reason}")
 
 
-def compile_own(packages: Path) -> dict[str, str]:
-    """Compile the contracts above; return bytecode by name."""
+def compile_own(packages: Path, source: str = SOURCE) -> dict[str, str]:
+    """Compile the contracts above, or others of our own; return bytecode by name."""
     command = ["node", "-e", COMPILE]
-    done = subprocess.run(command, cwd=packages, input=SOURCE, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, cwd=packages, input=source, capture_output=True, text=True, timeout=120, check=True)
     output = json.loads(done.stdout)
     problems = [e["formattedMessage"] for e in output.get("errors", []) if e["severity"] == "error"]
     assert not problems, problems
@@ -143,6 +162,12 @@ def read_artefact(packages: Path, package: str, name: str) -> str:
     """Return the bytecode of a compiled contract in a package."""
     body = json.loads((packages / "@uniswap" / package / "build" / f"{name}.json").read_text(encoding="utf-8"))
     return str(body["bytecode"]).removeprefix("0x")
+
+
+def read_hardhat_artefact(packages: Path, contract: str) -> str:
+    """Return the bytecode of a contract such as "@uniswap/v3-core/artifacts/contracts/UniswapV3Factory.sol"."""
+    file = packages / contract / f"{contract.rsplit('/', 1)[1].removesuffix('.sol')}.json"
+    return str(json.loads(file.read_text(encoding="utf-8"))["bytecode"]).removeprefix("0x")
 
 
 class Anvil:
