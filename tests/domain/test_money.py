@@ -6,10 +6,12 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trading_dagster.domain.error import BadInput
 from trading_dagster.domain.identifier import TradingPairKind
-from trading_dagster.domain.money import DUST, exact
+from trading_dagster.domain.money import DUST, exact, from_units, to_units, to_units_down
 
 
 def test_float_becomes_its_exact_binary_value():
@@ -54,3 +56,23 @@ def test_dust_depends_on_the_kind_of_position():
     assert {kind: DUST.close_epsilon(TradingPairKind(kind)) for kind in table} == {
         kind: Decimal(epsilon) for kind, epsilon in table.items()
     }
+
+
+@given(units=st.integers(min_value=0, max_value=2**256 - 1), decimals=st.integers(min_value=0, max_value=36))
+def test_units_come_back_from_tokens_exactly(units: int, decimals: int):
+    tokens = from_units(units, decimals)
+    assert to_units(tokens, decimals) == to_units_down(tokens, decimals) == units
+    assert from_units(-units, decimals) == -tokens
+
+
+@pytest.mark.parametrize("amount", [Decimal("1.2345678"), Decimal(-1), Decimal(0.1)])
+def test_what_is_no_whole_number_of_units_is_refused(amount: Decimal):
+    with pytest.raises(BadInput, match="no whole number of units"):
+        to_units(amount, 6)
+
+
+def test_rounding_to_units_is_always_down():
+    assert to_units_down(Decimal("1.2345679999"), 6) == 1_234_567
+    assert to_units_down(Decimal("0.0000009"), 6) == 0
+    with pytest.raises(BadInput, match="negative"):
+        to_units_down(Decimal("-0.1"), 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -59,6 +60,7 @@ DROPPED = TradeDiscarded(AT, 1, 1, "not returned")
         ([STARTED, SENT, FILLED], TradeStatus.success, 190.0, 810),
         ([STARTED, SENT, FAILED], TradeStatus.failed, 200.0, 1000),
         ([DROPPED], TradeStatus.discarded, 0.0, 1000),
+        ([STARTED, DROPPED], TradeStatus.discarded, 0.0, 1000),
     ],
     ids=lambda value: value.value if isinstance(value, TradeStatus) else None,
 )
@@ -86,6 +88,24 @@ def test_reserve_is_allocated_while_the_trade_runs_and_counts_in_equity():
         equity.append(portfolio.calculate_total_equity())
     assert allocated == [0, 200, 200, 0]
     assert equity == [1000, 1000, 1000, 810 + 2.5 * 80]
+
+
+def test_trade_that_was_begun_and_never_sent_leaves_nothing_behind():
+    ledger, trade = plan_trade("2")
+    for event in (STARTED, DROPPED):
+        ledger.state.record(event)
+    portfolio = ledger.state.portfolio
+    assert trade.reserve_currency_allocated == 0
+    assert portfolio.calculate_total_equity() == 1000
+    assert not portfolio.open_positions
+    assert portfolio.expired_positions[1].get_value() == 0
+
+
+def test_fill_on_a_chain_keeps_where_it_is_and_what_it_cost():
+    ledger, trade = plan_trade("2")
+    for event in (STARTED, replace(FILLED, tx_hash="0xab", block_number=7, gas_cost=Decimal("0.01"))):
+        ledger.state.record(event)
+    assert (trade.fill.tx_hash, trade.fill.block_number, trade.fill.gas_cost) == ("0xab", 7, Decimal("0.01"))
 
 
 def test_executed_trade_tells_what_the_venue_did_and_what_was_planned():

@@ -80,7 +80,10 @@ class TradeBroadcasted(Event):
 
 @value
 class TradeExecuted(Event):
-    """The venue filled the trade. Quantity is signed, fees in USD."""
+    """The venue filled the trade. Quantity is signed, fees in USD.
+
+    On a chain ``tx_hash`` and ``block_number`` say where; ``gas_cost`` is native tokens, with the trade's approvals.
+    """
 
     trade_id: int
     position_id: int
@@ -88,6 +91,9 @@ class TradeExecuted(Event):
     reserve: Decimal
     price: float
     lp_fees: float
+    tx_hash: str | None = None
+    block_number: int | None = None
+    gas_cost: Decimal | None = None
 
 
 @value
@@ -101,7 +107,10 @@ class TradeFailed(Event):
 
 @value
 class TradeDiscarded(Event):
-    """A planned trade was rejected before it began; a position without other trades goes with it."""
+    """A planned trade was rejected before it began, or begun and never sent: its reserve is back in cash.
+
+    A position without other trades goes with it.
+    """
 
     trade_id: int
     position_id: int

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from fractions import Fraction
 from numbers import Integral
 
 from trading_dagster.domain.error import BadInput
@@ -64,3 +65,26 @@ def exact(value: float | int | Decimal, what: str = "amount") -> Decimal:
     if not math.isfinite(value):
         raise BadInput(f"The {what} is {value}: a finite number is needed")
     return Decimal(value)
+
+
+def to_units(amount: Decimal, decimals: int) -> int:
+    """Return an amount of tokens in their smallest unit; raises BadInput when it is negative or no whole number."""
+    scaled = Fraction(amount) * 10**decimals
+    if scaled < 0 or scaled.denominator != 1:
+        raise BadInput(
+            f"{amount} tokens of {decimals} decimals are no whole number of units: round it down first, or check sign "
+            "and decimals"
+        )
+    return scaled.numerator
+
+
+def to_units_down(amount: Decimal, decimals: int) -> int:
+    """Return an amount of tokens in their smallest unit, less what is smaller than one; raises BadInput below 0."""
+    if amount < 0:
+        raise BadInput(f"The amount is {amount} tokens: it may not be negative")
+    return math.floor(Fraction(amount) * 10**decimals)
+
+
+def from_units(units: int, decimals: int) -> Decimal:
+    """Return an amount in the smallest unit as tokens, exactly; sums of it round at 28 digits like all Decimals."""
+    return Decimal((int(units < 0), tuple(map(int, str(abs(units)))), -decimals))

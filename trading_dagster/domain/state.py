@@ -282,7 +282,17 @@ class State:
             if average_buy is not None:
                 profit = float(event.reserve) + average_buy * float(event.quantity)
         executed_at = self._naive(event.at)
-        trade.fill = TradeFill(executed_at, event.quantity, event.reserve, event.price, event.lp_fees, profit)
+        trade.fill = TradeFill(
+            executed_at,
+            event.quantity,
+            event.reserve,
+            event.price,
+            event.lp_fees,
+            profit,
+            event.tx_hash,
+            event.block_number,
+            event.gas_cost,
+        )
         position.apply_fill(trade)
         portfolio.trade_count += 1
         if trade.plan.quantity < 0 and position.can_be_closed() and position.closed_at is None:
@@ -297,9 +307,7 @@ class State:
     def _fold_failed(self, event: TradeFailed) -> None:
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
-        if trade.allocated:
-            position.allocated -= trade.allocated
-            self.portfolio.add_cash(trade.allocated)
+        self._give_back(position, trade)
         trade.failed_at = self._naive(event.at)
         trade.failure = event.reason
         position.finish_trade()
@@ -313,12 +321,19 @@ class State:
     def _fold_discarded(self, event: TradeDiscarded) -> None:
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
+        self._give_back(position, trade)
         trade.discarded_at = self._naive(event.at)
         trade.failure = event.reason
         position.finish_trade()
         if all(t.discarded_at is not None for t in position.trades.values()):
             self.portfolio.remove_open(position)
             self.portfolio.expired_positions[position.position_id] = position
+
+    def _give_back(self, position: TradingPosition, trade: TradeExecution) -> None:
+        """Put what a trade had taken from cash back."""
+        if trade.allocated:
+            position.allocated -= trade.allocated
+            self.portfolio.add_cash(trade.allocated)
 
     def _fold_triggers(self, event: TriggersMoved) -> None:
         position = self._position(event.position_id)

@@ -111,6 +111,10 @@ class TradeFill:
     lp_fees: float
     profit: float | None
     """Realised profit of a sell against the average cost before it, USD; None for buys."""
+    tx_hash: str | None = None
+    block_number: int | None = None
+    gas_cost: Decimal | None = None
+    """What the chain took for it, native tokens; None where there is no chain."""
 
 
 class TradeExecution:
@@ -262,7 +266,7 @@ class TradeExecution:
     @property
     def reserve_currency_allocated(self) -> Decimal:
         """Return the reserve that left cash for this trade and is not yet spent."""
-        running = self.started_at is not None and self.fill is None and self.failed_at is None
+        running = self.started_at is not None and not (self.fill or self.failed_at or self.discarded_at)
         return self.allocated if running else ZERO
 
     def get_status(self) -> TradeStatus:
@@ -282,8 +286,8 @@ class TradeExecution:
         return TradeStatus.planned if self.started_at is None else TradeStatus.started
 
     def get_value(self) -> float:
-        """Return the USD value: executed, planned while running or failed, 0 while planned or when repaired."""
-        if self.repaired_at is not None:
+        """Return the USD value: executed, planned while running or failed, 0 while planned, discarded or repaired."""
+        if self.repaired_at is not None or self.discarded_at is not None:
             return 0.0
         if self.fill is not None:
             return float(self.fill.reserve)
