@@ -12,9 +12,10 @@ from evm.node import read_artefact, read_hardhat_artefact
 
 from trading_dagster.evm.abi import Function
 from trading_dagster.evm.erc20 import approve
-from trading_dagster.evm.uniswap_v3 import RouterKind, UniswapV3Deployment
+from trading_dagster.evm.uniswap_v3 import RouterKind, UniswapV3Dex
 
 CREATE_POOL = Function("createAndInitializePoolIfNecessary", ("address", "address", "uint24", "uint160"), ("address",))
+CREATE_UNPRICED = Function("createPool", ("address", "address", "uint24"), ("address",))
 MINT = Function(
     "mint",
     ("(address,address,uint24,int24,int24,uint256,uint256,uint256,uint256,address,uint256)",),
@@ -35,18 +36,18 @@ class MarketV3:
     """A market and Uniswap v3 on the same chain.
 
     Pools: USD-ETH at 4,000 with fee 3000 in two overlapping ranges, ETH-BTC at 25 with fee 500, USD-BTC with fee 10000
-    that has a price and no liquidity.
+    that has a price and no liquidity, and USD-ETH with fee 500 and little liquidity.
     """
 
     market: Market
-    uniswap: UniswapV3Deployment
+    dex: UniswapV3Dex
     router_01: str
     positions: str
 
-    def deployment(self, kind: RouterKind) -> UniswapV3Deployment:
-        """Return the deployment with the router of a kind."""
-        router = self.router_01 if kind is RouterKind.swap_router else self.uniswap.router
-        return replace(self.uniswap, router=router, router_kind=kind)
+    def with_router(self, kind: RouterKind) -> UniswapV3Dex:
+        """Return the exchange with the router of a kind."""
+        router = self.router_01 if kind is RouterKind.swap_router else self.dex.router
+        return replace(self.dex, router=router, router_kind=kind)
 
     def create_pool(self, base: str, quote: str, fee: int, price: float) -> None:
         """Make a pool; the price is in smallest units of the quote for one of the base."""
@@ -54,6 +55,10 @@ class MarketV3:
         sqrt_price = int(math.sqrt(price if token0 == base else 1 / price) * 2**96)
         node, owner = self.market.node, self.market.owner
         node.do(owner, self.positions, CREATE_POOL.encode(token0, token1, fee, sqrt_price))
+
+    def make_unpriced_pool(self, token_a: str, token_b: str, fee: int) -> None:
+        """Make a pool without saying at which price."""
+        self.market.node.do(self.market.owner, self.dex.factory, CREATE_UNPRICED.encode(token_a, token_b, fee))
 
     def mint(self, base: str, quote: str, fee: int, price: float, width: float, amounts: tuple[int, int]) -> None:
         """Add liquidity from price / width to price * width; amounts are of base and quote."""
@@ -82,11 +87,13 @@ def deploy_v3(market: Market, packages: Path, packages_v3: Path) -> MarketV3:
     for token in (market.usd, market.eth, market.btc):
         for spender in (positions, router, router_02):
             node.do(owner, token, approve(token, spender, 2**256 - 1).data)
-    made = MarketV3(market, UniswapV3Deployment(factory, router_02, quoter), router, positions)
+    made = MarketV3(market, UniswapV3Dex(factory, router_02, quoter), router, positions)
     eth_price, btc_price, usd_price = 4000 * 10**6 / 10**18, 25 * 10**18 / 10**8, 100_000 * 10**6 / 10**8
     made.create_pool(market.eth, market.usd, 3000, eth_price)
     made.mint(market.eth, market.usd, 3000, eth_price, 1.1, (100 * 10**18, 400_000 * 10**6))
     made.mint(market.eth, market.usd, 3000, eth_price, 1.02, (50 * 10**18, 200_000 * 10**6))
+    made.create_pool(market.eth, market.usd, 500, eth_price)
+    made.mint(market.eth, market.usd, 500, eth_price, 1.1, (10**18, 4_000 * 10**6))
     made.create_pool(market.btc, market.eth, 500, btc_price)
     made.mint(market.btc, market.eth, 500, btc_price, 1.5, (40 * 10**8, 1_000 * 10**18))
     made.create_pool(market.btc, market.usd, 10000, usd_price)

@@ -12,23 +12,21 @@ from evm.node import PACKAGES_V3, Anvil, install_packages
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading_dagster.domain.error import BadInput, CallReverted, ContractMissing, PriceImpactToleranceExceeded
+from trading_dagster.domain.error import (
+    BadInput,
+    CallReverted,
+    ContractMissing,
+    PoolEmpty,
+    PriceImpactToleranceExceeded,
+)
 from trading_dagster.domain.transaction import Finished, OutcomeStatus
 from trading_dagster.evm.abi import ContractCall
+from trading_dagster.evm.dex import Dex, Hop, Route
 from trading_dagster.evm.erc20 import approve, read_balance
 from trading_dagster.evm.token_flow import read_fill
-from trading_dagster.evm.uniswap_v3 import (
-    RouterKind,
-    UniswapV3Deployment,
-    encode_path,
-    find_pools,
-    mid_price,
-    read_pool,
-    read_quote,
-    swap,
-)
+from trading_dagster.evm.uniswap_v3 import RouterKind, UniswapV3Dex, encode_path, to_mid_price
 
-TOLERANCE = Fraction(1, 100)
+LOW, MIDDLE, HIGH = Fraction(5, 10_000), Fraction(30, 10_000), Fraction(100, 10_000)
 KINDS = pytest.mark.parametrize("kind", list(RouterKind), ids=lambda kind: kind.value)
 
 
@@ -47,10 +45,22 @@ def rig_v3(v3: MarketV3, rig: Rig) -> Rig:
     """Approve both routers."""
     node, wallet, usd = rig.market.node, rig.wallet.address, rig.market.usd
     node.rpc("anvil_impersonateAccount", wallet)
-    for router in (v3.router_01, v3.uniswap.router):
+    for router in (v3.router_01, v3.dex.router):
         node.do(wallet, usd, approve(usd, router, 2**256 - 1).data)
     node.rpc("anvil_stopImpersonatingAccount", wallet)
     return rig
+
+
+def usd_to_eth(market: Market, fee: Fraction | None = MIDDLE) -> Route:
+    return Route((Hop(market.usd, market.eth, fee),))
+
+
+def usd_to_btc(market: Market) -> Route:
+    return Route((Hop(market.usd, market.eth, MIDDLE), Hop(market.eth, market.btc, LOW)))
+
+
+def turn(route: Route) -> Route:
+    return Route(tuple(Hop(hop.token_out, hop.token_in, hop.fee) for hop in reversed(route.hops)))
 
 
 def settle(rig: Rig, call: ContractCall) -> Finished:
@@ -66,38 +76,34 @@ def settle(rig: Rig, call: ContractCall) -> Finished:
     raise AssertionError(f"not finished after 60 blocks: {record}, {rig.alarms}")
 
 
-def sell_all_ways(v3: MarketV3) -> list[tuple[list[str], list[int], int]]:
-    m = v3.market
-    return [
-        ([m.usd, m.eth], [3000], 10_000 * 10**6),
-        ([m.eth, m.usd], [3000], 3 * 10**18),
-        ([m.usd, m.eth, m.btc], [3000, 500], 10_000 * 10**6),
-        ([m.btc, m.eth, m.usd], [500, 3000], 10**7),
-    ]
-
-
-def test_pools_are_found_by_fee_tier(v3: MarketV3):
-    client = v3.market.client()
+def test_pools_are_found_by_fee_tier_and_the_deepest_is_chosen(v3: MarketV3):
+    market, client = v3.market, v3.market.client()
     head = client.connect()
-    pools = find_pools(client, v3.uniswap, v3.market.usd, v3.market.eth, head)
-    assert list(pools) == [3000]
-    assert pools == find_pools(client, v3.uniswap, v3.market.eth, v3.market.usd, head)
-    assert find_pools(client, v3.uniswap, v3.market.usd, v3.market.tax, head) == {}
+    pools = v3.dex.find_pools(client, market.usd, market.eth, head)
+    assert list(pools) == [LOW, MIDDLE]
+    assert pools == v3.dex.find_pools(client, market.eth, market.usd, head)
+    assert v3.dex.find_pools(client, market.usd, market.tax, head) == {}
+    assert v3.dex.choose_pools(client, usd_to_eth(market, None), head) == usd_to_eth(market, MIDDLE)
+    assert v3.dex.choose_pools(client, usd_to_eth(market, LOW), head) == usd_to_eth(market, LOW)
+    with pytest.raises(ContractMissing, match="no pool"):
+        v3.dex.choose_pools(client, Route((Hop(market.usd, market.tax),)), head)
 
 
 def test_mid_price_is_exact_in_both_directions(v3: MarketV3):
-    client = v3.market.client()
+    market, client = v3.market, v3.market.client()
     head = client.connect()
-    buy = read_pool(client, v3.uniswap, v3.market.usd, v3.market.eth, 3000, head)
-    sell = read_pool(client, v3.uniswap, v3.market.eth, v3.market.usd, 3000, head)
-    assert buy.mid_price * sell.mid_price == 1
-    assert float(sell.mid_price) * 10**12 == pytest.approx(4000, rel=1e-12)
+    dex: Dex = v3.dex
+    route = usd_to_btc(market)
+    assert dex.read_mid_price(client, route, head) * dex.read_mid_price(client, turn(route), head) == 1
+    assert float(dex.read_mid_price(client, turn(route), head)) * 10**2 == pytest.approx(100_000, rel=1e-12)
+    buy = v3.dex.read_pool(client, route.hops[0], head)
+    sell = v3.dex.read_pool(client, turn(route).hops[1], head)
     assert (buy.pool, buy.liquidity) == (sell.pool, sell.liquidity)
 
 
 @given(root=st.integers(min_value=4295128739, max_value=2**160 - 1))
 def test_mid_price_has_no_rounding(root: int):
-    up, down = mid_price(root, is_zero_for_one=True), mid_price(root, is_zero_for_one=False)
+    up, down = to_mid_price(root, is_zero_for_one=True), to_mid_price(root, is_zero_for_one=False)
     assert up * 2**192 == root * root
     assert up * down == 1
 
@@ -108,52 +114,54 @@ def test_path_is_packed_as_the_contracts_read_it():
 
 
 @KINDS
-@pytest.mark.parametrize("way", range(4))
-def test_quote_equals_what_the_router_gives(v3: MarketV3, kind: RouterKind, way: int):
-    path, fees, amount = sell_all_ways(v3)[way]
-    client, node, owner = v3.market.client(), v3.market.node, v3.market.owner
-    quote = read_quote(client, v3.uniswap, path, fees, amount, client.connect())
-    call = swap(v3.deployment(kind), quote, owner, slippage=TOLERANCE, deadline_s=600)
+@pytest.mark.parametrize("is_sell", [False, True])
+@pytest.mark.parametrize("hops", [1, 2])
+def test_quote_equals_what_the_router_gives(v3: MarketV3, kind: RouterKind, is_sell: bool, hops: int):
+    market, client, owner = v3.market, v3.market.client(), v3.market.owner
+    route = usd_to_eth(market) if hops == 1 else usd_to_btc(market)
+    amount = 10_000 * 10**6
+    if is_sell:
+        route, amount = turn(route), 3 * 10**18 if hops == 1 else 10**7
+    quote = v3.dex.quote(client, route, amount, client.connect())
+    deadline = quote.block.timestamp + 600
+    call = v3.with_router(kind).build_swap(route, amount, quote.amount_out, owner, deadline)
 
-    receipt = node.do(owner, call.to, call.data)
+    market.node.do(owner, call.to, call.data)
 
     head, before = client.read_head(), quote.block
-    gave = read_balance(client, path[0], owner, before) - read_balance(client, path[0], owner, head)
-    got = read_balance(client, path[-1], owner, head) - read_balance(client, path[-1], owner, before)
+    gave = read_balance(client, route.token_in, owner, before) - read_balance(client, route.token_in, owner, head)
+    got = read_balance(client, route.token_out, owner, head) - read_balance(client, route.token_out, owner, before)
     assert (gave, got) == (amount, quote.amount_out)
-    assert receipt["to"] == call.to
-    assert quote.amount_out < quote.mid_amount_out
+    kept = 1 - quote.fee
+    assert kept == (1 - MIDDLE if hops == 1 else (1 - MIDDLE) * (1 - LOW))
+    assert quote.amount_out == quote.mid_amount_out * kept * (1 - quote.price_impact)
 
 
 @KINDS
 def test_fill_of_an_executed_intent_equals_the_quote_to_the_unit(v3: MarketV3, rig_v3: Rig, kind: RouterKind):
-    market = v3.market
-    client = market.client()
-    quote = read_quote(
-        client, v3.uniswap, [market.usd, market.eth, market.btc], [3000, 500], 5_000 * 10**6, client.connect()
-    )
-    call = swap(v3.deployment(kind), quote, rig_v3.wallet.address, slippage=TOLERANCE, deadline_s=600)
+    market, client, wallet = v3.market, v3.market.client(), rig_v3.wallet.address
+    dex = v3.with_router(kind)
+    quote = dex.quote(client, usd_to_btc(market), 5_000 * 10**6, client.connect())
+    deadline = quote.block.timestamp + 600
+    call = dex.build_swap(quote.route, quote.amount_in, quote.amount_out * 99 // 100, wallet, deadline)
 
     record = settle(rig_v3, call)
 
-    fill = read_fill(record.outcome.logs, rig_v3.wallet.address, market.usd, market.btc)
+    fill = read_fill(record.outcome.logs, wallet, market.usd, market.btc)
     assert record.outcome.status is OutcomeStatus.confirmed
     assert (fill.amount_in, fill.amount_out) == (quote.amount_in, quote.amount_out)
+    assert (call.to, call.expires_at) == (dex.spender, deadline)
 
 
 @KINDS
 def test_price_moved_beyond_tolerance_is_refused_before_signing(v3: MarketV3, rig_v3: Rig, kind: RouterKind):
-    market, client = v3.market, v3.market.client()
-    head = client.connect()
-    deployment = v3.deployment(kind)
-    quote = read_quote(client, deployment, [market.usd, market.eth], [3000], 100 * 10**6, head)
-    other = read_quote(client, deployment, [market.usd, market.eth], [3000], 400_000 * 10**6, head)
-    call = swap(deployment, quote, rig_v3.wallet.address, slippage=TOLERANCE, deadline_s=600)
-    market.node.do(
-        market.owner,
-        deployment.router,
-        swap(deployment, other, market.owner, slippage=TOLERANCE, deadline_s=600, max_price_impact=Fraction(1)).data,
-    )
+    market, client, dex = v3.market, v3.market.client(), v3.with_router(kind)
+    route = usd_to_eth(market)
+    quote = dex.quote(client, route, 100 * 10**6, client.connect())
+    deadline = quote.block.timestamp + 600
+    call = dex.build_swap(route, quote.amount_in, quote.amount_out * 99 // 100, rig_v3.wallet.address, deadline)
+    other = dex.build_swap(route, 400_000 * 10**6, 1, market.owner, deadline)
+    market.node.do(market.owner, other.to, other.data)
 
     record = settle(rig_v3, call)
 
@@ -163,11 +171,12 @@ def test_price_moved_beyond_tolerance_is_refused_before_signing(v3: MarketV3, ri
 
 
 @KINDS
-def test_deadline_is_enforced_on_the_chain(v3: MarketV3, kind: RouterKind):
-    market, client = v3.market, v3.market.client()
+@pytest.mark.parametrize("hops", [1, 2])
+def test_deadline_is_enforced_on_the_chain(v3: MarketV3, kind: RouterKind, hops: int):
+    market, client, dex = v3.market, v3.market.client(), v3.with_router(kind)
     head = client.connect()
-    quote = read_quote(client, v3.uniswap, [market.usd, market.eth], [3000], 100 * 10**6, head)
-    call = swap(v3.deployment(kind), quote, market.owner, slippage=TOLERANCE, deadline_s=5)
+    route = usd_to_eth(market) if hops == 1 else usd_to_btc(market)
+    call = dex.build_swap(route, 100 * 10**6, 1, market.owner, head.timestamp + 5)
     assert call.expires_at == head.timestamp + 5
     client.call_raw(call.to, call.data, client.read_head(), sender=market.owner)
     market.node.mine(10)
@@ -178,8 +187,8 @@ def test_deadline_is_enforced_on_the_chain(v3: MarketV3, kind: RouterKind):
 
 def test_intent_that_passed_its_deadline_is_never_signed(v3: MarketV3, rig_v3: Rig):
     market, client = v3.market, v3.market.client()
-    quote = read_quote(client, v3.uniswap, [market.usd, market.eth], [3000], 100 * 10**6, client.connect())
-    call = swap(v3.uniswap, quote, rig_v3.wallet.address, slippage=TOLERANCE, deadline_s=5)
+    deadline = client.connect().timestamp + 5
+    call = v3.dex.build_swap(usd_to_eth(market), 100 * 10**6, 1, rig_v3.wallet.address, deadline)
     market.node.mine(10)
 
     record = settle(rig_v3, call)
@@ -189,63 +198,63 @@ def test_intent_that_passed_its_deadline_is_never_signed(v3: MarketV3, rig_v3: R
 
 
 def test_price_impact_grows_with_size_and_excludes_the_fee(v3: MarketV3):
-    market, client = v3.market, v3.market.client()
+    client = v3.market.client()
     head = client.connect()
-    impacts = [
-        read_quote(client, v3.uniswap, [market.usd, market.eth, market.btc], [3000, 500], 10**k, head).price_impact
-        for k in range(8, 12)
-    ]
+    impacts = [v3.dex.quote(client, usd_to_btc(v3.market), 10**k, head).price_impact for k in range(8, 12)]
     assert 0 <= impacts[0] < Fraction(1, 1000)
     assert impacts == sorted(impacts)
     assert impacts[-1] > 50 * impacts[0]
-    quote = read_quote(client, v3.uniswap, [market.usd, market.eth], [3000], 400_000 * 10**6, head)
-    with pytest.raises(PriceImpactToleranceExceeded, match="trade less"):
-        swap(v3.uniswap, quote, market.owner, slippage=TOLERANCE, deadline_s=60, max_price_impact=Fraction(1, 100))
 
 
 def test_input_larger_than_the_liquidity_is_refused_and_not_filled_in_part(v3: MarketV3):
-    market, client = v3.market, v3.market.client()
+    client = v3.market.client()
     head = client.connect()
     with pytest.raises(PriceImpactToleranceExceeded, match="has not the liquidity"):
-        read_quote(client, v3.uniswap, [market.eth, market.usd], [3000], 1_000 * 10**18, head)
+        v3.dex.quote(client, turn(usd_to_eth(v3.market)), 1_000 * 10**18, head)
     with pytest.raises(PriceImpactToleranceExceeded, match="has not the liquidity"):
-        read_quote(client, v3.uniswap, [market.usd, market.eth, market.btc], [3000, 500], 10**13, head)
+        v3.dex.quote(client, usd_to_btc(v3.market), 10**13, head)
 
 
-def test_pool_without_liquidity_is_refused(v3: MarketV3):
+def test_pool_without_liquidity_or_price_is_empty(v3: MarketV3):
     market, client = v3.market, v3.market.client()
-    head = client.connect()
-    assert read_pool(client, v3.uniswap, market.usd, market.btc, 10000, head).liquidity == 0
-    with pytest.raises(PriceImpactToleranceExceeded, match="has no liquidity"):
-        read_quote(client, v3.uniswap, [market.usd, market.btc], [10000], 10**6, head)
+    hop = Hop(market.usd, market.btc, HIGH)
+    assert v3.dex.read_pool(client, hop, client.connect()).liquidity == 0
+    with pytest.raises(PoolEmpty, match="no liquidity"):
+        v3.dex.quote(client, Route((hop,)), 10**6, client.read_head())
+    v3.make_unpriced_pool(market.usd, market.btc, 3000)
+    with pytest.raises(PoolEmpty, match="never given a price"):
+        v3.dex.read_mid_price(client, Route((Hop(market.usd, market.btc, MIDDLE),)), client.read_head())
 
 
 def test_missing_pool_names_the_fees_there_are(v3: MarketV3):
     market, client = v3.market, v3.market.client()
     head = client.connect()
-    with pytest.raises(ContractMissing, match=r"with fee 500; there are pools with the fees \[3000\]"):
-        read_quote(client, v3.uniswap, [market.usd, market.eth], [500], 10**6, head)
+    with pytest.raises(ContractMissing, match=r"with the fee 1.00%; it has with 0.05%, 0.30%"):
+        v3.dex.quote(client, usd_to_eth(market, HIGH), 10**6, head)
     with pytest.raises(ContractMissing, match="nor with another fee"):
-        read_quote(client, v3.uniswap, [market.usd, market.tax], [3000], 10**6, head)
+        v3.dex.quote(client, Route((Hop(market.usd, market.tax, MIDDLE),)), 10**6, head)
 
 
 def test_bad_arguments_are_refused(v3: MarketV3):
-    market, client = v3.market, v3.market.client()
+    market, client, dex = v3.market, v3.market.client(), v3.dex
     head = client.connect()
-    with pytest.raises(BadInput, match="two or three"):
-        read_quote(client, v3.uniswap, [market.usd], [], 10**6, head)
-    with pytest.raises(BadInput, match="a fee for each hop"):
-        read_quote(client, v3.uniswap, [market.usd, market.eth], [3000, 500], 10**6, head)
+    route = usd_to_eth(market)
+    long = Route((*usd_to_btc(market).hops, Hop(market.btc, market.tax, LOW)))
+    for bad, words in (
+        (usd_to_eth(market, None), "fee"),
+        (usd_to_eth(market, Fraction(1, 3)), "millionths"),
+        (long, "2 hops"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            dex.quote(client, bad, 10**6, head)
+        with pytest.raises(BadInput, match=words):
+            dex.build_swap(bad, 10**6, 1, market.owner, 1)
     with pytest.raises(BadInput, match="amount_in"):
-        read_quote(client, v3.uniswap, [market.usd, market.eth], [3000], 0, head)
+        dex.quote(client, route, 0, head)
     with pytest.raises(BadInput, match="gives nothing"):
-        read_quote(client, v3.uniswap, [market.eth, market.usd], [3000], 10, head)
-    with pytest.raises(BadInput, match="never given a price"):
-        mid_price(0, is_zero_for_one=True)
-    with pytest.raises(BadInput, match="millionths"):
-        UniswapV3Deployment(v3.uniswap.factory, v3.uniswap.router, v3.uniswap.quoter, fee_tiers=())
-    quote = read_quote(client, v3.uniswap, [market.usd, market.eth], [3000], 10**6, head)
-    with pytest.raises(BadInput, match="slippage"):
-        swap(v3.uniswap, quote, market.owner, slippage=Fraction(1, 2), deadline_s=60)
-    with pytest.raises(BadInput, match="deadline"):
-        swap(v3.uniswap, quote, market.owner, slippage=TOLERANCE, deadline_s=0)
+        dex.quote(client, turn(route), 10, head)
+    for terms in ((0, 1, 1), (1, 0, 1), (1, 1, 0)):
+        with pytest.raises(BadInput, match="positive"):
+            dex.build_swap(route, *terms[:2], market.owner, terms[2])
+    with pytest.raises(BadInput, match="fee tiers"):
+        UniswapV3Dex(dex.factory, dex.router, dex.quoter, fee_tiers=())

@@ -1,40 +1,43 @@
 """Uniswap v3 and its forks: pools by fee tier, exact mid prices, quotes of QuoterV2, swaps that expire on the chain.
 
 A quote at the state of the swap equals the fill to the unit. Sources: UniswapV3Pool.sol (``slot0``), QuoterV2.sol,
-SwapRouter.sol and SwapRouter02.sol. Fees are in the contracts' unit, millionths: 3000 is 0.3 %.
+SwapRouter.sol and SwapRouter02.sol. The contracts count fees in millionths: 3000 is 0.3 %.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
-from itertools import pairwise
-from typing import Any
 
-from trading_dagster.domain.error import BadInput, CallReverted, ContractMissing, PriceImpactToleranceExceeded
+from trading_dagster.domain.error import (
+    BadInput,
+    CallReverted,
+    ContractMissing,
+    PoolEmpty,
+    PriceImpactToleranceExceeded,
+)
 from trading_dagster.domain.transaction import Plain, require_address
 from trading_dagster.evm.abi import ContractCall, Function
 from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.client import EvmClient
+from trading_dagster.evm.dex import FEE_DENOMINATOR, Hop, Route, RouteQuote
 
 GET_POOL = Function("getPool", ("address", "address", "uint24"), ("address",))
 SLOT0 = Function("slot0", (), ("uint160", "int24"))  # the fields after these differ between forks
 LIQUIDITY = Function("liquidity", (), ("uint128",))
 QUOTE = Function("quoteExactInput", ("bytes", "uint256"), ("uint256", "uint160[]", "uint32[]", "uint256"))
-SWAP_WITH_DEADLINE = Function("exactInput", ("(bytes,address,uint256,uint256,uint256)",), ("uint256",))
-SWAP_SINGLE_WITH_DEADLINE = Function(
+SWAP_SINGLE = Function("exactInputSingle", ("(address,address,uint24,address,uint256,uint256,uint160)",), ("uint256",))
+SWAP_SINGLE_UNTIL = Function(
     "exactInputSingle", ("(address,address,uint24,address,uint256,uint256,uint256,uint160)",), ("uint256",)
 )
 SWAP = Function("exactInput", ("(bytes,address,uint256,uint256)",), ("uint256",))
-SWAP_SINGLE = Function("exactInputSingle", ("(address,address,uint24,address,uint256,uint256,uint160)",), ("uint256",))
+SWAP_UNTIL = Function("exactInput", ("(bytes,address,uint256,uint256,uint256)",), ("uint256",))
 MULTICALL_UNTIL = Function("multicall", ("uint256", "bytes[]"), ("bytes[]",))
 
 NO_POOL = "0x" + "0" * 40
 MAX_HOPS = 2
-MAX_SLIPPAGE = Fraction(33, 100)
-FEE_UNIT = 1_000_000
 Q192 = 2**192
 MIN_SQRT_PRICE = 4295128739
 MAX_SQRT_PRICE = 1461446703485210103287273052203988822378723970342
@@ -52,67 +55,221 @@ class RouterKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class UniswapV3Deployment:
-    """Where a fork of Uniswap v3 is. ``fee_tiers`` are in millionths; PancakeSwap has 2500 in the place of 3000."""
-
-    factory: str
-    router: str
-    quoter: str
-    router_kind: RouterKind = RouterKind.swap_router_02
-    fee_tiers: tuple[int, ...] = (100, 500, 3000, 10000)
-
-    def __post_init__(self) -> None:
-        """Check and normalise."""
-        for name in ("factory", "router", "quoter"):
-            object.__setattr__(self, name, require_address(getattr(self, name), name))
-        if not self.fee_tiers or not all(0 < fee < FEE_UNIT for fee in self.fee_tiers):
-            raise BadInput(
-                f"The fee tiers of factory {self.factory} are {self.fee_tiers}: expected millionths, 3000 for 0.3 %"
-            )
-
-
-@dataclass(frozen=True, slots=True)
 class PoolV3State:
-    """A pool in the direction of a swap at a block.
+    """A pool in the direction of a hop at a block.
 
-    ``mid_price`` is the output for one smallest unit of the input, in the smallest unit of the output, without fee:
-    exactly ``(sqrtPriceX96 / 2**96) ** 2`` or its inverse. ``liquidity`` is what is active at that price.
+    ``mid_price`` is units of the output for one unit of the input, both the smallest, without fee: exactly
+    ``(sqrtPriceX96 / 2**96) ** 2`` or its inverse. ``liquidity`` is what is active at that price.
     """
 
     pool: str
-    fee: int
+    fee: Fraction
     liquidity: int
     mid_price: Fraction
 
 
 @dataclass(frozen=True, slots=True)
-class QuoteV3:
-    """What a swap would do at a block. ``path`` has the tokens, ``pools`` the state of each hop before the swap.
+class UniswapV3Dex:
+    """A fork of Uniswap v3: a ``Dex``. ``quoter`` is a QuoterV2; ``fee_tiers`` are fractions, in any order.
 
-    ``mid_amount_out`` is the output at mid prices without fees. ``price_impact`` is the fraction by which the swap's
-    own size worsens its price, fees excluded; rounding to whole units is in it, which matters for tiny amounts only.
-    ``gas_estimate`` is the quoter's, for the swap alone.
+    Every hop of a route needs the fee of its pool; ``choose_pools`` finds the deepest where it does not matter. Tokens
+    that tax transfers can be bought but not sold here: a v3 pool refuses an input that arrives short.
     """
 
-    block: BlockHeader
-    path: tuple[str, ...]
-    pools: tuple[PoolV3State, ...]
-    amount_in: int
-    amount_out: int
-    mid_amount_out: Fraction
-    price_impact: Fraction
-    gas_estimate: int
+    factory: str
+    router: str
+    quoter: str
+    router_kind: RouterKind = RouterKind.swap_router_02
+    fee_tiers: tuple[Fraction, ...] = (
+        Fraction(1, 10_000),
+        Fraction(5, 10_000),
+        Fraction(30, 10_000),
+        Fraction(100, 10_000),
+    )
+    name: str = "Uniswap v3"
+
+    def __post_init__(self) -> None:
+        """Check and normalise."""
+        for field in ("factory", "router", "quoter"):
+            object.__setattr__(self, field, require_address(getattr(self, field), field))
+        if not self.fee_tiers:
+            raise BadInput(f"{self.name} has no fee tiers: give at least one, such as Fraction(3, 1000)")
+        for fee in self.fee_tiers:
+            to_fee_units(fee)
+
+    @property
+    def spender(self) -> str:
+        """Return the router."""
+        return self.router
+
+    @property
+    def contracts(self) -> Sequence[str]:
+        """Return factory, router and quoter."""
+        return (self.factory, self.router, self.quoter)
+
+    @property
+    def max_hops(self) -> int:
+        """Return 2."""
+        return MAX_HOPS
+
+    # Pools
+
+    def find_pools(self, client: EvmClient, token_a: str, token_b: str, block: BlockHeader) -> Mapping[Fraction, str]:
+        """Return the pools of two tokens by fee tier; empty when there are none."""
+        found = {fee: self._find_pool(client, token_a, token_b, fee, block) for fee in self.fee_tiers}
+        return {fee: pool for fee, pool in found.items() if pool is not None}
+
+    def choose_pools(self, client: EvmClient, route: Route, block: BlockHeader) -> Route:
+        """Return a route where each hop without a fee has that of the pool with most liquidity at its price."""
+        return Route(tuple(self._choose_pool(client, hop, block) for hop in route.hops))
+
+    def read_pool(self, client: EvmClient, hop: Hop, block: BlockHeader) -> PoolV3State:
+        """Read a pool's price and active liquidity.
+
+        Raises BadInput when the hop has no fee, ContractMissing without a pool, PoolEmpty when it never had a price.
+        """
+        if hop.fee is None:
+            raise BadInput(f"The hop from {hop.token_in} to {hop.token_out} needs its pool's fee on {self.name}")
+        pool = self._find_pool(client, hop.token_in, hop.token_out, hop.fee, block)
+        if pool is None:
+            others = [f"{float(fee):.2%}" for fee in self.find_pools(client, hop.token_in, hop.token_out, block)]
+            raise ContractMissing(
+                f"{self.name} (factory {self.factory}) has no pool of {hop.token_in} and {hop.token_out} with the fee "
+                f"{float(hop.fee):.2%}; " + (f"it has with {', '.join(others)}" if others else "nor with another fee")
+            )
+        sqrt_price, _ = client.call(pool, SLOT0, (), block)
+        if sqrt_price == 0:
+            raise PoolEmpty(f"Pool {pool} of {self.name} was made but never given a price: trade by another pool")
+        (liquidity,) = client.call(pool, LIQUIDITY, (), block)
+        is_zero_for_one = int(hop.token_in, 16) < int(hop.token_out, 16)
+        return PoolV3State(pool, hop.fee, liquidity, to_mid_price(sqrt_price, is_zero_for_one=is_zero_for_one))
+
+    # The port
+
+    def read_mid_price(self, client: EvmClient, route: Route, block: BlockHeader) -> Fraction:
+        """Return units of the output token a unit of the input token is worth, without fee and impact."""
+        price = Fraction(1)
+        for pool in self._read_pools(client, route, block):
+            price *= pool.mid_price
+        return price
+
+    def quote(self, client: EvmClient, route: Route, amount_in: int, block: BlockHeader) -> RouteQuote:
+        """Quote a swap of an exact input at a block.
+
+        The price impact has the rounding to whole units in it, which matters for tiny amounts only. Raises beside what
+        the port says PriceImpactToleranceExceeded when the pools cannot take the whole input: they would swap a part.
+        """
+        if amount_in <= 0:
+            raise BadInput(f"amount_in is {amount_in}: it must be positive, in the token's smallest unit")
+        pools = self._read_pools(client, route, block)
+        amount_out, prices_after = self._ask_quoter(client, route, pools, amount_in, block)
+        for pool, after in zip(pools, prices_after, strict=True):
+            if not MIN_SQRT_PRICE + 1 < after < MAX_SQRT_PRICE - 1:
+                raise PriceImpactToleranceExceeded(
+                    f"Pool {pool.pool} of {self.name} has not the liquidity to swap {amount_in} along {route.tokens}: "
+                    f"it would give {amount_out} for a part of it; trade less or by another pool"
+                )
+        if amount_out <= 0:
+            raise BadInput(f"{amount_in} along {route.tokens} gives nothing: it is worth less than one unit")
+        mid, kept = Fraction(amount_in), Fraction(1)
+        for pool in pools:
+            mid *= pool.mid_price
+            kept *= 1 - pool.fee
+        return RouteQuote(
+            block=block,
+            route=route,
+            amount_in=amount_in,
+            amount_out=amount_out,
+            mid_amount_out=mid,
+            fee=1 - kept,
+            price_impact=1 - amount_out / (mid * kept),
+        )
+
+    def build_swap(
+        self, route: Route, amount_in: int, min_amount_out: int, recipient: str, deadline: int
+    ) -> ContractCall:
+        """Return the swap: at least ``min_amount_out``, and no effect in a block later than ``deadline``."""
+        fees = _require_fees(route)
+        if amount_in <= 0 or min_amount_out <= 0 or deadline <= 0:
+            raise BadInput(
+                f"A swap needs a positive input, least output and deadline; they are {amount_in}, {min_amount_out}, "
+                f"{deadline}"
+            )
+        recipient = require_address(recipient, "recipient")
+        arguments: dict[str, Plain] = {
+            "path": [*route.tokens],
+            "fees": [*fees],
+            "recipient": recipient,
+            "amountIn": amount_in,
+            "amountOutMinimum": min_amount_out,
+            "deadline": deadline,
+        }
+        is_single = len(route.hops) == 1
+        head = (*route.tokens, fees[0]) if is_single else (encode_path(route.tokens, fees),)
+        tail = (NO_PRICE_LIMIT,) if is_single else ()
+        if self.router_kind is RouterKind.swap_router:
+            swap = SWAP_SINGLE_UNTIL if is_single else SWAP_UNTIL
+            data = swap.encode((*head, recipient, deadline, amount_in, min_amount_out, *tail))
+            return ContractCall(self.router, data, swap.signature, arguments, expires_at=deadline)
+        swap = SWAP_SINGLE if is_single else SWAP
+        inner = swap.encode((*head, recipient, amount_in, min_amount_out, *tail))
+        data = MULTICALL_UNTIL.encode(deadline, [bytes.fromhex(inner[2:])])
+        name = f"{MULTICALL_UNTIL.signature} of {swap.signature}"
+        return ContractCall(self.router, data, name, arguments, expires_at=deadline)
+
+    def _find_pool(
+        self, client: EvmClient, token_a: str, token_b: str, fee: Fraction, block: BlockHeader
+    ) -> str | None:
+        (pool,) = client.call(self.factory, GET_POOL, (token_a, token_b, to_fee_units(fee)), block)
+        return None if pool == NO_POOL else str(pool).lower()
+
+    def _choose_pool(self, client: EvmClient, hop: Hop, block: BlockHeader) -> Hop:
+        if hop.fee is not None:
+            return hop
+        depths: dict[Fraction, int] = {}
+        for fee, pool in sorted(self.find_pools(client, hop.token_in, hop.token_out, block).items()):
+            (depths[fee],) = client.call(pool, LIQUIDITY, (), block)
+        if not depths:
+            raise ContractMissing(
+                f"{self.name} (factory {self.factory}) has no pool of {hop.token_in} and {hop.token_out}"
+            )
+        return replace(hop, fee=max(depths, key=lambda fee: depths[fee]))
+
+    def _read_pools(self, client: EvmClient, route: Route, block: BlockHeader) -> tuple[PoolV3State, ...]:
+        if len(route.hops) > MAX_HOPS:
+            raise BadInput(f"A route of {self.name} has at most {MAX_HOPS} hops, this one is {route.tokens}")
+        return tuple(self.read_pool(client, hop, block) for hop in route.hops)
+
+    def _ask_quoter(
+        self, client: EvmClient, route: Route, pools: Sequence[PoolV3State], amount_in: int, block: BlockHeader
+    ) -> tuple[int, Sequence[int]]:
+        """Return the output, and the square root price of each pool after the swap."""
+        path = encode_path(route.tokens, _require_fees(route))
+        try:
+            amount_out, prices_after, _, _ = client.call(self.quoter, QUOTE, (path, amount_in), block)
+        except CallReverted as error:
+            empty = [pool.pool for pool in pools if pool.liquidity == 0]
+            if not empty:
+                raise
+            raise PoolEmpty(
+                f"Pool {empty[0]} of {self.name} has no liquidity at its price, so {amount_in} along {route.tokens} "
+                "cannot be swapped: trade by another pool"
+            ) from error
+        return amount_out, prices_after
 
 
-def mid_price(sqrt_price_x96: int, *, is_zero_for_one: bool) -> Fraction:
-    """Return the output per input, both in smallest units, for a pool's square root price.
-
-    Raises BadInput when the pool was never given a price.
-    """
-    if sqrt_price_x96 <= 0:
-        raise BadInput(f"The square root price is {sqrt_price_x96}: the pool was made but never given a price")
+def to_mid_price(sqrt_price_x96: int, *, is_zero_for_one: bool) -> Fraction:
+    """Return the output per input, both in smallest units, for a pool's square root price, which is not 0."""
     price = Fraction(sqrt_price_x96 * sqrt_price_x96, Q192)
     return price if is_zero_for_one else 1 / price
+
+
+def to_fee_units(fee: Fraction) -> int:
+    """Return a fee as the contracts have it, in millionths; raises BadInput when it is no whole number of them."""
+    units = fee * FEE_DENOMINATOR
+    if units.denominator != 1 or not 0 < units < FEE_DENOMINATOR:
+        raise BadInput(f"The fee {fee} is none of a v3 pool: expected a whole number of millionths, such as 3/1000")
+    return units.numerator
 
 
 def encode_path(tokens: Sequence[str], fees: Sequence[int]) -> bytes:
@@ -123,171 +280,10 @@ def encode_path(tokens: Sequence[str], fees: Sequence[int]) -> bytes:
     return packed
 
 
-def find_pool(
-    client: EvmClient, deployment: UniswapV3Deployment, token_a: str, token_b: str, fee: int, block: BlockHeader
-) -> str | None:
-    """Return the address of the pool of two tokens and a fee tier, or None when there is none."""
-    (pool,) = client.call(deployment.factory, GET_POOL, (token_a, token_b, fee), block)
-    return None if pool == NO_POOL else str(pool).lower()
-
-
-def find_pools(
-    client: EvmClient, deployment: UniswapV3Deployment, token_a: str, token_b: str, block: BlockHeader
-) -> dict[int, str]:
-    """Return the pools of two tokens by fee tier; empty when there are none."""
-    found = {fee: find_pool(client, deployment, token_a, token_b, fee, block) for fee in deployment.fee_tiers}
-    return {fee: pool for fee, pool in found.items() if pool is not None}
-
-
-def read_pool(
-    client: EvmClient, deployment: UniswapV3Deployment, token_in: str, token_out: str, fee: int, block: BlockHeader
-) -> PoolV3State:
-    """Read a pool's price and active liquidity; raises ContractMissing without a pool, BadInput without a price."""
-    pool = find_pool(client, deployment, token_in, token_out, fee, block)
-    if pool is None:
-        others = sorted(find_pools(client, deployment, token_in, token_out, block))
-        raise ContractMissing(
-            f"Factory {deployment.factory} has no pool of {token_in} and {token_out} with fee {fee}; "
-            + (f"there are pools with the fees {others}" if others else "nor with another fee")
-        )
-    sqrt_price, _ = client.call(pool, SLOT0, (), block)
-    (liquidity,) = client.call(pool, LIQUIDITY, (), block)
-    is_zero_for_one = int(token_in, 16) < int(token_out, 16)
-    return PoolV3State(pool, fee, liquidity, mid_price(sqrt_price, is_zero_for_one=is_zero_for_one))
-
-
-def read_quote(
-    client: EvmClient,
-    deployment: UniswapV3Deployment,
-    path: Sequence[str],
-    fees: Sequence[int],
-    amount_in: int,
-    block: BlockHeader,
-) -> QuoteV3:
-    """Quote a swap along two or three tokens, each hop through the pool of its fee, at a block.
-
-    Raises BadInput for a bad path or amount or a pool that gives nothing, ContractMissing without a pool, and
-    PriceImpactToleranceExceeded when the pools cannot take the whole input: the contracts would swap a part of it.
-    """
-    tokens = tuple(require_address(token, "token") for token in path)
-    _require_route(tokens, fees, amount_in)
-    pools = tuple(
-        read_pool(client, deployment, *hop, fee, block) for hop, fee in zip(pairwise(tokens), fees, strict=True)
-    )
-    amount_out, prices_after, gas = _ask_quoter(client, deployment, tokens, pools, amount_in, block)
-    for pool, after in zip(pools, prices_after, strict=True):
-        if not MIN_SQRT_PRICE + 1 < after < MAX_SQRT_PRICE - 1:
-            raise PriceImpactToleranceExceeded(
-                f"Pool {pool.pool} has not the liquidity to swap {amount_in} along {tokens}: it would give "
-                f"{amount_out} for a part of it; trade less or by another pool"
-            )
-    if amount_out <= 0:
-        raise BadInput(f"{amount_in} along {tokens} gives nothing: the amount is below one unit of the output")
-    mid, less_fees = Fraction(amount_in), Fraction(1)
-    for pool in pools:
-        mid *= pool.mid_price
-        less_fees *= 1 - Fraction(pool.fee, FEE_UNIT)
-    return QuoteV3(
-        block=block,
-        path=tokens,
-        pools=pools,
-        amount_in=amount_in,
-        amount_out=amount_out,
-        mid_amount_out=mid,
-        price_impact=1 - amount_out / (mid * less_fees),
-        gas_estimate=gas,
-    )
-
-
-def _ask_quoter(
-    client: EvmClient,
-    deployment: UniswapV3Deployment,
-    tokens: Sequence[str],
-    pools: Sequence[PoolV3State],
-    amount_in: int,
-    block: BlockHeader,
-) -> tuple[int, Sequence[int], int]:
-    """Return output, square root price of each pool after the swap, and gas."""
-    path = encode_path(tokens, [pool.fee for pool in pools])
-    try:
-        amount_out, prices_after, _, gas = client.call(deployment.quoter, QUOTE, (path, amount_in), block)
-    except CallReverted as error:
-        empty = [pool.pool for pool in pools if pool.liquidity == 0]
-        if not empty:
-            raise
-        raise PriceImpactToleranceExceeded(
-            f"Pool {empty[0]} has no liquidity at its price, so {amount_in} along {tokens} cannot be swapped: "
-            "trade by another pool"
-        ) from error
-    return amount_out, prices_after, gas
-
-
-def swap(
-    deployment: UniswapV3Deployment,
-    quote: QuoteV3,
-    wallet: str,
-    *,
-    slippage: Fraction,
-    deadline_s: int,
-    max_price_impact: Fraction = Fraction(1, 10),
-) -> ContractCall:
-    """Return the swap of a quote: at least its output less the slippage, and only until the deadline.
-
-    The deadline counts from the quote's block in the chain's own time; after it the call can have no effect, whichever
-    router it is. Raises BadInput for a slippage outside 0 .. 33 %, PriceImpactToleranceExceeded.
-    """
-    if not 0 <= slippage < MAX_SLIPPAGE:
-        raise BadInput(f"The slippage tolerance is {float(slippage)}: expected a fraction of at least 0, below 0.33")
-    if deadline_s <= 0:
-        raise BadInput(f"The deadline is {deadline_s} s after the quote: it must be positive")
-    if quote.price_impact > max_price_impact:
-        raise PriceImpactToleranceExceeded(
-            f"The swap of {quote.amount_in} along {quote.path} has a price impact of {float(quote.price_impact):.4%}, "
-            f"allowed are {float(max_price_impact):.4%}: trade less or allow more"
-        )
-    kept = 1 - slippage
-    least = -(-quote.amount_out * kept.numerator // kept.denominator)
-    deadline = quote.block.timestamp + deadline_s
-    recipient = require_address(wallet, "wallet")
-    fees = [pool.fee for pool in quote.pools]
-    path: list[Plain] = [*quote.path]
-    shown: dict[str, Plain] = {
-        "path": path,
-        "fees": [*fees],
-        "recipient": recipient,
-        "amountIn": quote.amount_in,
-        "amountOutMinimum": least,
-        "deadline": deadline,
-    }
-    if deployment.router_kind is RouterKind.swap_router:
-        function, data = _encode_swap(quote, fees, (recipient, deadline, quote.amount_in, least))
-        return _contract_call(deployment.router, function.signature, data, shown, deadline)
-    function, inner = _encode_swap(quote, fees, (recipient, quote.amount_in, least))
-    data = MULTICALL_UNTIL.encode(deadline, [bytes.fromhex(inner[2:])])
-    name = f"{MULTICALL_UNTIL.signature} of {function.signature}"
-    return _contract_call(deployment.router, name, data, shown, deadline)
-
-
-def _encode_swap(quote: QuoteV3, fees: Sequence[int], terms: tuple[Any, ...]) -> tuple[Function, str]:
-    """Encode one swap; ``terms`` are recipient, deadline where the router has it, input and least output."""
-    has_deadline = len(terms) == 4
-    if len(fees) == 1:
-        function = SWAP_SINGLE_WITH_DEADLINE if has_deadline else SWAP_SINGLE
-        return function, function.encode((*quote.path, fees[0], *terms, NO_PRICE_LIMIT))
-    function = SWAP_WITH_DEADLINE if has_deadline else SWAP
-    return function, function.encode((encode_path(quote.path, fees), *terms))
-
-
-def _contract_call(
-    router: str, function: str, data: str, arguments: Mapping[str, Plain], expires_at: int
-) -> ContractCall:
-    return ContractCall(to=router, data=data, function=function, arguments=arguments, expires_at=expires_at)
-
-
-def _require_route(tokens: Sequence[str], fees: Sequence[int], amount_in: int) -> None:
-    if not 2 <= len(tokens) <= MAX_HOPS + 1 or len(set(tokens)) != len(tokens):
-        raise BadInput(f"A path has two or three different tokens, this one is {tokens}")
-    if len(fees) != len(tokens) - 1 or not all(0 < fee < FEE_UNIT for fee in fees):
-        raise BadInput(f"A path of {len(tokens)} tokens needs a fee for each hop, in millionths; they are {list(fees)}")
-    if amount_in <= 0:
-        raise BadInput(f"amount_in is {amount_in}: it must be positive, in the token's smallest unit")
+def _require_fees(route: Route) -> list[int]:
+    if len(route.hops) > MAX_HOPS:
+        raise BadInput(f"A route has at most {MAX_HOPS} hops, this one is {route.tokens}")
+    missing = [hop for hop in route.hops if hop.fee is None]
+    if missing:
+        raise BadInput(f"The hop from {missing[0].token_in} to {missing[0].token_out} needs the fee of its v3 pool")
+    return [to_fee_units(hop.fee) for hop in route.hops if hop.fee is not None]
