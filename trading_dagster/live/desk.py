@@ -74,6 +74,7 @@ class DeskRequest:
         save: Stores what was recorded; called before anything that cannot be undone.
         lease_token: Fencing token of the wallet's lease; 0 on paper.
         check_lease: Raises LeaseLost when the lease is gone; called right before signing.
+        is_trigger_check: Prices come from the stop-loss feed where prices are candles.
     """
 
     universe: TradingStrategyUniverse
@@ -82,6 +83,7 @@ class DeskRequest:
     save: Callable[[], object]
     lease_token: int
     check_lease: Callable[[], None]
+    is_trigger_check: bool = False
 
 
 class Venue(Protocol):

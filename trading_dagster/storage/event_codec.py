@@ -62,7 +62,7 @@ class EventDecoder:
     """Reads events in ledger order; remembers the pairs introduced so far."""
 
     def __init__(self, known_pairs: Iterable[TradingPairIdentifier] = ()) -> None:
-        """Resolve keys to these pairs where possible."""
+        """Resolve keys to these pairs where possible; a pair that is not among them loses its internal id."""
         self._known = {pair.get_identifier(): pair for pair in known_pairs}
         self._pairs: dict[str, TradingPairIdentifier] = {}
 
@@ -79,6 +79,8 @@ class EventDecoder:
         if isinstance(event, PairIntroduced):
             key = event.pair.get_identifier()
             pair = self._known.get(key, event.pair)
+            if self._known and key not in self._known:
+                pair = dataclasses.replace(pair, internal_id=None)  # its id is of another universe
             self._pairs[key] = pair
             return PairIntroduced(event.at, pair)
         return event

@@ -1,0 +1,150 @@
+"""Trading on paper: live candles, simulated fills, no money.
+
+A trade at T is filled at the open of the candle that starts at T, as in a backtest: the source must know that open as
+soon as the candle has begun. The wallet is what the ledger says, so an interrupted step leaves nothing half done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from trading_dagster.accounting.account_check import expected_balances
+from trading_dagster.accounting.simulated_treasury import SimulatedTreasury
+from trading_dagster.domain.error import BacktestExecutionFailed, UnknownPair
+from trading_dagster.domain.event import PositionFrozen, TradeDiscarded, TradeFailed
+from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.money import exact
+from trading_dagster.domain.state import State
+from trading_dagster.domain.time import to_aware
+from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.domain.treasury import BalanceUpdate
+from trading_dagster.execution.simulated import SimulatedExecution
+from trading_dagster.execution.wallet import SimulatedWallet
+from trading_dagster.live.desk import Desk, DeskRequest
+from trading_dagster.market.panel import CandlePanel
+from trading_dagster.pricing.candle_pricing import (
+    DEFAULT_TOLERANCE,
+    CandleMarks,
+    CandlePricing,
+    FeeSchedule,
+    PriceColumns,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PaperVenue:
+    """Simulated trading on live candles. Fees are fractions; ``initial_cash`` is deposited in the first cycle, USD."""
+
+    initial_cash: float
+    trading_fee_override: float | None = None
+    default_fee: float | None = None
+    allow_missing_fees: bool = False
+    three_leg_resolution: bool = True
+    data_delay_tolerance: timedelta | None = None
+    lease_resources: Sequence[str] = field(default=(), init=False)
+
+    def open_desk(self, request: DeskRequest) -> Desk:
+        """Return simulated execution at candle prices; raises UnknownPair for a position outside the universe."""
+        universe, clock, state = request.universe, request.clock, request.state
+        _require_known_pairs(state)
+        fees = FeeSchedule(
+            universe.get_reserve_asset(),
+            universe.pairs,
+            trading_fee_override=self.trading_fee_override,
+            default_fee=self.default_fee,
+            allow_missing_fees=self.allow_missing_fees,
+            three_leg_resolution=self.three_leg_resolution,
+        )
+        feed = universe.stop_loss_candles
+        tolerance = self.data_delay_tolerance
+        if tolerance is None:
+            tolerance = universe.price_data_delay_tolerance
+        marks = CandleMarks(universe.candles, feed, fees, clock)
+        candles: CandlePanel = universe.candles
+        if request.is_trigger_check and feed is not None:
+            candles = feed
+            marks.look_at_triggers(clock.timestamp_us)
+        pricing = CandlePricing(candles, fees, clock, liquidity=universe.liquidity, data_delay_tolerance=tolerance)
+        wallet = SimulatedWallet({asset: held.quantity for asset, held in expected_balances(state).items()})
+        return Desk(
+            pricing=pricing,
+            marks=marks,
+            execution=PaperExecution(SimulatedExecution(wallet, _feed_test(feed))),
+            treasury=PaperTreasury(wallet, self.initial_cash),
+            balances=PaperBalances(wallet),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PaperExecution:
+    """Simulated fills, one trade after the other: a trade that fails does not stop the others."""
+
+    execution: SimulatedExecution
+
+    def execute_trades(
+        self, timestamp: datetime, state: State, trades: Sequence[TradeExecution], triggered: bool = False
+    ) -> None:
+        """Execute planned trades in the order given; one that fails freezes its position."""
+        for trade in trades:
+            try:
+                self.execution.execute_trades(timestamp, state, [trade], triggered)
+            except BacktestExecutionFailed as error:
+                _fail(state, trade, to_aware(timestamp), str(error))
+
+    def resume(self, timestamp: datetime, state: State) -> Sequence[TradeExecution]:  # noqa: ARG002 - the port names it
+        """Return nothing: what was not filled when a step ended was never begun."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class PaperTreasury:
+    """Deposits the initial cash, once."""
+
+    wallet: SimulatedWallet
+    initial_cash: float
+
+    def sync_treasury(self, timestamp: datetime, state: State) -> Sequence[BalanceUpdate]:
+        """Record the initial deposit when the ledger has none."""
+        if state.portfolio.reserve.initial_deposit is not None:
+            return ()
+        treasury = SimulatedTreasury(self.wallet.add)
+        treasury.simulate_funding(timestamp, exact(self.initial_cash, "initial_cash"))
+        return treasury.sync_treasury(timestamp, state)
+
+
+@dataclass(frozen=True, slots=True)
+class PaperBalances:
+    """The simulated wallet as real balances."""
+
+    wallet: SimulatedWallet
+
+    def read_balances(self, assets: Sequence[AssetIdentifier]) -> Mapping[AssetIdentifier, Decimal]:
+        """Return the balances of the wallet."""
+        return {asset: self.wallet.get_balance(asset) for asset in assets}
+
+
+def _fail(state: State, trade: TradeExecution, at: datetime, reason: str) -> None:
+    if trade.get_status() is TradeStatus.planned:
+        state.record(TradeDiscarded(at, trade.trade_id, trade.position_id, reason))
+    else:
+        state.record(TradeFailed(at, trade.trade_id, trade.position_id, reason))
+        state.record(PositionFrozen(at, trade.position_id, reason))
+
+
+def _feed_test(feed: CandlePanel | None) -> Callable[[TradingPairIdentifier], bool]:
+    """Return what tells whether a pair's triggers can be checked."""
+    columns = None if feed is None else PriceColumns(feed, "open", DEFAULT_TOLERANCE)
+    return lambda pair: columns is not None and columns.has_pair(pair.get_pricing_pair().internal_id)
+
+
+def _require_known_pairs(state: State) -> None:
+    """Refuse positions on pairs without candles: they could be neither valued nor closed."""
+    for position in state.portfolio.get_open_and_frozen_positions():
+        if position.pair.get_pricing_pair().internal_id is None:
+            raise UnknownPair(
+                f"{position} is on a pair that the universe does not have: keep the pair in create_trading_universe "
+                "until the position is closed"
+            )

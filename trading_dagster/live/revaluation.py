@@ -1,0 +1,38 @@
+"""Steps beside the cycle that do not trade: revaluation, treasury sync, account check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trading_dagster.accounting.account_check import AccountTable
+from trading_dagster.domain.treasury import BalanceUpdate
+from trading_dagster.live.step import open_step
+from trading_dagster.live.strategy import LiveStrategy
+from trading_dagster.live.universe import load_universe
+from trading_dagster.storage.ledger_store import Sample
+
+
+def revalue(live: LiveStrategy) -> Sample:
+    """Value the portfolio now and keep the sample; raises ExecutorBusy."""
+    at = live.now()
+    with open_step(live, load_universe(live, at), at) as step:
+        sample = step.take_sample()
+        step.session.save([sample])
+        return sample
+
+
+def sync_treasury(live: LiveStrategy) -> Sequence[BalanceUpdate]:
+    """Record deposits and redemptions that are not in the ledger yet; raises ExecutorBusy."""
+    at = live.now()
+    with open_step(live, load_universe(live, at), at) as step:
+        step.resume_trades()
+        updates = step.desk.treasury.sync_treasury(at, step.state)
+        step.session.save()
+        return updates
+
+
+def check_live_accounts(live: LiveStrategy) -> AccountTable:
+    """Compare the ledger with what is really held; reads only, raises ExecutorBusy."""
+    at = live.now()
+    with open_step(live, load_universe(live, at), at) as step:
+        return step.read_accounts()

@@ -1,0 +1,154 @@
+"""What every live step begins with: the lease held, the state loaded, the venue opened, unfinished trades resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from trading_dagster.accounting.account_check import AccountTable, check_accounts, expected_balances
+from trading_dagster.domain.error import UncleanState
+from trading_dagster.domain.event import TradeDiscarded
+from trading_dagster.domain.state import State
+from trading_dagster.domain.time import to_unix_us
+from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.live.desk import Desk, DeskRequest
+from trading_dagster.live.session import LiveSession, open_session
+from trading_dagster.live.strategy import LiveStrategy
+from trading_dagster.market.universe import TradingStrategyUniverse
+from trading_dagster.storage.ledger_store import Sample
+from trading_dagster.strategy.clock import DecisionClock
+from trading_dagster.strategy.position_manager import DEFAULT_SLIPPAGE_TOLERANCE, PositionManager
+
+LEFT_OVER = "an interrupted step planned it and never began it"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStep:
+    """A step in progress. ``clock`` stands at the decision time, or at the present in steps beside the cycle."""
+
+    live: LiveStrategy
+    universe: TradingStrategyUniverse
+    session: LiveSession
+    desk: Desk
+    clock: DecisionClock
+
+    @property
+    def state(self) -> State:
+        """Return the ledger's state."""
+        return self.session.state
+
+    def resume_trades(self) -> list[TradeExecution]:
+        """Go on with trades that began in an earlier step; returns those whose end is still unknown.
+
+        Trades that were planned beside a cycle and never began are dropped: what they were planned for has passed.
+        """
+        unfinished = list(self.desk.execution.resume(self.clock.timestamp, self.state))
+        decided = set() if self.state.decision is None else set(self.state.decision.trade_ids)
+        self.discard([trade for trade in _planned_trades(self.state) if trade.trade_id not in decided], LEFT_OVER)
+        self.session.save()
+        return unfinished
+
+    def require_finished(self) -> None:
+        """Resume what began; raises UncleanState when the end of a trade is still unknown."""
+        unfinished = self.resume_trades()
+        if unfinished:
+            listing = "\n".join(f"  {trade}" for trade in unfinished)
+            raise UncleanState(
+                f"{self.live.id}: the end of {len(unfinished)} trades is not known yet, so nothing new is decided:\n"
+                f"{listing}\nThey are looked up again by the next step; look at the node and the gas balance"
+            )
+
+    def read_accounts(self) -> AccountTable:
+        """Compare the ledger with what is really held."""
+        assets = list(expected_balances(self.state))
+        return check_accounts(self.state, self.desk.balances.read_balances(assets))
+
+    def discard(self, trades: Sequence[TradeExecution], reason: str) -> None:
+        """Drop planned trades that will not be executed."""
+        for trade in trades:
+            self.state.record(TradeDiscarded(self.live.clock.now(), trade.trade_id, trade.position_id, reason))
+
+    def make_position_manager(self, universe: TradingStrategyUniverse) -> PositionManager:
+        """Return what plans trades at the step's clock."""
+        slippage = self.live.parameters.get("slippage_tolerance", DEFAULT_SLIPPAGE_TOLERANCE)
+        return PositionManager(self.clock, universe, self.state, self.desk.pricing, slippage)
+
+    def take_sample(self) -> Sample:
+        """Value the portfolio; the sample's time is the present."""
+        portfolio = self.state.portfolio
+        cash, equity = portfolio.get_cash(), portfolio.calculate_total_equity()
+        shares = float(self.state.sync.treasury.share_count or 0)
+        return Sample(
+            at_us=to_unix_us(self.live.now()),
+            equity=equity,
+            cash=cash,
+            position_equity=equity - cash,
+            open_positions=len(portfolio.open_positions),
+            share_count=shares or None,
+            share_price=portfolio.get_net_asset_value() / shares if shares else None,
+        )
+
+
+@contextmanager
+def open_step(
+    live: LiveStrategy, universe: TradingStrategyUniverse, at: datetime, *, is_trigger_check: bool = False
+) -> Iterator[LiveStep]:
+    """Open a strategy at a venue for one step; raises ExecutorBusy when another executor does not finish in time.
+
+    Args:
+        live: The strategy.
+        universe: Its universe, with candles up to ``at``.
+        at: Decision time, or the present, naive UTC.
+        is_trigger_check: Prices come from the stop-loss feed where prices are candles.
+    """
+    venue = live.venue
+    resources = list(venue.lease_resources)
+    with open_session(
+        live.store,
+        live.id,
+        reserve_asset=universe.get_reserve_asset(),
+        created_at=live.clock.now(),
+        resources=resources,
+        known_pairs=universe.pairs,
+        lease_s=live.lease_s,
+        wait_s=live.wait_s,
+    ) as session:
+        state = session.state
+        clock = DecisionClock([to_unix_us(at)], first_cycle=state.cycle)
+        desk = venue.open_desk(
+            DeskRequest(
+                universe=universe,
+                clock=clock,
+                state=state,
+                save=session.save,
+                lease_token=session.lease_token(resources[0]) if resources else 0,
+                check_lease=session.check_lease,
+                is_trigger_check=is_trigger_check,
+            )
+        )
+        state.use_marks(desk.marks)
+        yield LiveStep(live, universe, session, desk, clock)
+
+
+def _planned_trades(state: State) -> list[TradeExecution]:
+    return [
+        trade
+        for position in list(state.portfolio.get_open_and_frozen_positions())
+        if position.unfinished_trade_count
+        for trade in position.trades.values()
+        if trade.get_status() is TradeStatus.planned
+    ]
+
+
+def find_trades(state: State, trade_ids: Sequence[int], *statuses: TradeStatus) -> list[TradeExecution]:
+    """Return the trades of open and frozen positions that have these ids and one of the statuses, in order of ids."""
+    wanted = set(trade_ids)
+    found = {
+        trade_id: trade
+        for position in state.portfolio.get_open_and_frozen_positions()
+        for trade_id, trade in position.trades.items()
+        if trade_id in wanted and trade.get_status() in statuses
+    }
+    return [found[trade_id] for trade_id in trade_ids if trade_id in found]

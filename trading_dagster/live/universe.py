@@ -1,0 +1,36 @@
+"""What a live decision sees: the universe up to its decision time, and the indicators over it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from trading_dagster.domain.time import require_naive_utc
+from trading_dagster.live.strategy import LiveStrategy
+from trading_dagster.market.dataset import UniverseOptions
+from trading_dagster.market.universe import TradingStrategyUniverse
+from trading_dagster.strategy.indicator_calculation import calculate_indicators
+from trading_dagster.strategy.indicator_result import IndicatorResults
+from trading_dagster.strategy.input import CreateTradingUniverseInput
+
+
+def load_universe(live: LiveStrategy, at: datetime) -> TradingStrategyUniverse:
+    """Build a strategy's universe with its history up to a time, and the candle in progress, naive UTC.
+
+    A decision at that time does not see the candle in progress; on paper its open is what trades are filled at.
+    """
+    require_naive_utc(at)
+    return live.strategy.build_universe(
+        CreateTradingUniverseInput(
+            client=live.source,
+            timestamp=at,
+            parameters=live.parameters,
+            execution_context=live.context,
+            universe_options=UniverseOptions(end_at=at, history_period=live.history),
+        )
+    )
+
+
+def calculate(live: LiveStrategy, universe: TradingStrategyUniverse) -> IndicatorResults:
+    """Calculate the strategy's indicators over a universe; kept in the deployment's indicator store."""
+    indicators = live.strategy.build_indicators(universe, live.parameters, live.context)
+    return calculate_indicators(indicators, universe, store=live.indicator_store)
