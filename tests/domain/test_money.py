@@ -65,7 +65,7 @@ def test_units_come_back_from_tokens_exactly(units: int, decimals: int):
     assert from_units(-units, decimals) == -tokens
 
 
-@pytest.mark.parametrize("amount", [Decimal("1.2345678"), Decimal(-1), Decimal(0.1)])
+@pytest.mark.parametrize("amount", [Decimal("1.2345678"), Decimal(-1), exact(0.1)])
 def test_what_is_no_whole_number_of_units_is_refused(amount: Decimal):
     with pytest.raises(BadInput, match="no whole number of units"):
         to_units(amount, 6)

@@ -69,7 +69,7 @@ def exact(value: float | int | Decimal, what: str = "amount") -> Decimal:
 
 def to_units(amount: Decimal, decimals: int) -> int:
     """Return an amount of tokens in their smallest unit; raises BadInput when it is negative or no whole number."""
-    scaled = Fraction(amount) * 10**decimals
+    scaled = Fraction(amount) * int(10**decimals)
     if scaled < 0 or scaled.denominator != 1:
         raise BadInput(
             f"{amount} tokens of {decimals} decimals are no whole number of units: round it down first, or check sign "
@@ -82,7 +82,7 @@ def to_units_down(amount: Decimal, decimals: int) -> int:
     """Return an amount of tokens in their smallest unit, less what is smaller than one; raises BadInput below 0."""
     if amount < 0:
         raise BadInput(f"The amount is {amount} tokens: it may not be negative")
-    return math.floor(Fraction(amount) * 10**decimals)
+    return math.floor(Fraction(amount) * int(10**decimals))
 
 
 def from_units(units: int, decimals: int) -> Decimal:

@@ -1,0 +1,57 @@
+"""Which pools a trade on a pair goes through: its own, or one more when it is not quoted in the reserve token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from trading_dagster.domain.error import InvalidTrade
+from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.evm.dex import FEE_DENOMINATOR, Dex, Hop, Route
+
+
+class RouteTable:
+    """The routes of an exchange between the reserve token and the base tokens of pairs."""
+
+    def __init__(self, dex: Dex, reserve_asset: AssetIdentifier, pairs: Sequence[TradingPairIdentifier]) -> None:
+        """Find intermediate pools among ``pairs``; the first that fits is taken, as in a backtest."""
+        self._dex = dex
+        self._reserve = reserve_asset
+        self._pairs = pairs
+
+    @property
+    def reserve_asset(self) -> AssetIdentifier:
+        """Return the token that buys begin and sells end with."""
+        return self._reserve
+
+    def path_of(self, pair: TradingPairIdentifier) -> tuple[TradingPairIdentifier, ...]:
+        """Return the pairs traded through, in order from the reserve; raises InvalidTrade when there is no way."""
+        if not pair.is_spot():
+            raise InvalidTrade(f"{pair} cannot be swapped on {self._dex.name}: only spot pairs can")
+        path = (pair,) if pair.quote == self._reserve else (*self._middle_of(pair), pair)
+        if len(path) > self._dex.max_hops:
+            raise InvalidTrade(
+                f"{pair.get_ticker()} is {len(path)} pools from {self._reserve.token_symbol}, {self._dex.name} swaps "
+                f"through at most {self._dex.max_hops}: trade pairs that are quoted in the reserve token"
+            )
+        return path
+
+    def route_of(self, pair: TradingPairIdentifier, is_buy: bool) -> Route:
+        """Return the route of a buy, from the reserve to the base token, or of a sell; raises InvalidTrade."""
+        path = self.path_of(pair)
+        if is_buy:
+            return Route(tuple(Hop(p.quote.address, p.base.address, _fee_of(p)) for p in path))
+        return Route(tuple(Hop(p.base.address, p.quote.address, _fee_of(p)) for p in reversed(path)))
+
+    def _middle_of(self, pair: TradingPairIdentifier) -> tuple[TradingPairIdentifier, ...]:
+        for candidate in self._pairs:
+            if candidate.is_spot() and candidate.base == pair.quote and candidate.quote == self._reserve:
+                return (candidate,)
+        raise InvalidTrade(
+            f"{pair.get_ticker()} is quoted in {pair.quote.token_symbol} and the universe has no pair of it with "
+            f"{self._reserve.token_symbol}: add that pair, or trade pairs that are quoted in the reserve token"
+        )
+
+
+def _fee_of(pair: TradingPairIdentifier) -> Fraction | None:
+    return None if pair.fee is None else Fraction(pair.fee).limit_denominator(FEE_DENOMINATOR)
