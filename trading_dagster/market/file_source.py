@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 from trading_dagster.domain.error import MarketDataMissing
-from trading_dagster.domain.identifier import ChainId
+from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription
 from trading_dagster.domain.time import TimeBucket, from_unix_us
+from trading_dagster.market.availability import CandleAvailability, Now, read_stored_availability, utc_now
 from trading_dagster.market.candle_file import FORMATS, CandleFile, FilePair
 from trading_dagster.market.contract import Candles
 from trading_dagster.market.exchange import format_description
@@ -19,8 +21,27 @@ UNNAMED_VENUE = "file"
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
 
 
+Part = tuple[CandleFile, FilePair]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenFile:
+    """A file as it was when it was opened: ``mark`` is its time of change and its size."""
+
+    mark: tuple[int, int]
+    file: CandleFile
+
+    @cached_property
+    def bucket(self) -> TimeBucket:
+        """Return the width of the candles, found out from their times."""
+        return self.file.infer_bucket()
+
+
 class FileSource:
     """Candles of Parquet, CSV or Feather files; see `CandleFile` for their columns.
+
+    Files that were added or replaced since are read again whenever the markets are listed, so that the source can serve
+    live trading on a folder into which something else writes.
 
     Args:
         path: A file, or a folder whose files are all read, subfolders too.
@@ -29,6 +50,7 @@ class FileSource:
         pair: "BASE/QUOTE" of a single file that does not say it.
         fee: Trading fee of all pairs as a fraction; None leaves it unknown.
         name: For messages; None takes the path.
+        now: The clock that tells which candles are closed.
 
     Raises:
         MarketDataMissing: No such file or folder, or nothing in it.
@@ -43,22 +65,23 @@ class FileSource:
         pair: str | None = None,
         fee: float | None = None,
         name: str | None = None,
+        now: Now = utc_now,
     ) -> None:
         self.path = Path(path)
         self.name = name or str(path)
         self._bucket = bucket
         self._exchange = exchange or UNNAMED_VENUE
         self._fee = fee
-        self._files = [CandleFile(file, pair) for file in find_files(self.path)]
+        self._pair = pair
+        self._now = now
+        self._files: dict[Path, OpenFile] = {}
+        self._parts: dict[tuple[str, str, TimeBucket], list[Part]] | None = None
+        self._open_files()
 
-    @cached_property
-    def _contents(self) -> dict[Market, list[tuple[CandleFile, FilePair]]]:
-        parts: dict[tuple[str, str, TimeBucket], list[tuple[CandleFile, FilePair]]] = {}
-        for file in self._files:
-            bucket = self._bucket or file.infer_bucket()
-            for item in file.pairs:
-                parts.setdefault((item.exchange or self._exchange, item.pair, bucket), []).append((file, item))
-        return {
+    def list_markets(self) -> Sequence[Market]:
+        """Return the pairs of all files, sorted by venue and pair."""
+        self._open_files()
+        return tuple(
             Market(
                 chain_id=ChainId.centralised_exchange,
                 exchange_slug=exchange,
@@ -67,34 +90,65 @@ class FileSource:
                 first_at=from_unix_us(min(item.first_us for _, item in found)),
                 last_at=from_unix_us(max(item.last_us for _, item in found)),
                 fee=self._fee,
-            ): found
-            for (exchange, pair, bucket), found in sorted(
-                parts.items(), key=lambda part: (part[0][:2], part[0][2].value)
             )
-        }
-
-    def list_markets(self) -> Sequence[Market]:
-        """Return the pairs of all files, sorted by venue and pair."""
-        return tuple(self._contents)
+            for (exchange, pair, bucket), found in sorted(
+                self._contents().items(), key=lambda part: (part[0][:2], part[0][2].value)
+            )
+        )
 
     def load_candles(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
         """Yield the candles that open in [start, end) in frames of bounded size; see `CandleSource`."""
+        contents = self._contents()
         by_file: dict[Path, tuple[CandleFile, list[FilePair]]] = {}
         for market in markets:
-            if market not in self._contents:
+            key = (market.exchange_slug, market.pair, market.bucket)
+            if market.chain_id is not ChainId.centralised_exchange or key not in contents:
                 raise MarketDataMissing(
                     f"{self.name}: no candles of {format_description(market.description)} in {market.bucket.value}"
                 )
-            for file, item in self._contents[market]:
+            for file, item in contents[key]:
                 by_file.setdefault(file.path, (file, []))[1].append(item)
         for file, items in by_file.values():
             yield from file.read(items, start, end)
+
+    def read_availability(
+        self, pairs: Sequence[HumanReadableTradingPairDescription], bucket: TimeBucket
+    ) -> Sequence[CandleAvailability]:
+        """Return what is closed of each pair; see `read_stored_availability`."""
+        return read_stored_availability(self, pairs, bucket, self._now())
+
+    def _open_files(self) -> None:
+        """Open what is new or was replaced."""
+        files = {}
+        for path in find_files(self.path):
+            status = path.stat() if path.is_file() else None
+            mark = (0, 0) if status is None else (status.st_mtime_ns, status.st_size)
+            known = self._files.get(path)
+            is_same = known is not None and known.mark == mark
+            files[path] = known if known is not None and is_same else OpenFile(mark, CandleFile(path, self._pair))
+        if files != self._files:
+            self._files, self._parts = files, None
+
+    def _contents(self) -> dict[tuple[str, str, TimeBucket], list[Part]]:
+        """Return what each pair has in which file, by venue, pair and bucket."""
+        if self._parts is None:
+            parts: dict[tuple[str, str, TimeBucket], list[Part]] = {}
+            for known in self._files.values():
+                bucket = self._bucket or known.bucket
+                for item in known.file.pairs:
+                    key = (item.exchange or self._exchange, item.pair, bucket)
+                    parts.setdefault(key, []).append((known.file, item))
+            self._parts = parts
+        return self._parts
 
 
 class EmbeddedSample:
     """The candles that come with the package: BTC/USD of Coinbase hourly; BTC, ETH, LTC/USD of Bitstamp daily."""
 
     name = "embedded sample"
+
+    def __init__(self, *, now: Now = utc_now) -> None:
+        self._now = now
 
     @cached_property
     def _sources(self) -> dict[str, FileSource]:
@@ -116,6 +170,12 @@ class EmbeddedSample:
                 raise MarketDataMissing(f"{self.name}: no candles of {slug}: there are {', '.join(self._sources)}")
             own = [market for market in markets if market.exchange_slug == slug]
             yield from self._sources[slug].load_candles(own, start, end)
+
+    def read_availability(
+        self, pairs: Sequence[HumanReadableTradingPairDescription], bucket: TimeBucket
+    ) -> Sequence[CandleAvailability]:
+        """Return what is closed of each pair; see `read_stored_availability`."""
+        return read_stored_availability(self, pairs, bucket, self._now())
 
 
 def find_files(path: Path) -> list[Path]:

@@ -19,7 +19,9 @@ import duckdb
 import pandas as pd
 
 from trading_dagster.domain.error import BadInput, MarketDataMissing
+from trading_dagster.domain.identifier import HumanReadableTradingPairDescription
 from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
+from trading_dagster.market.availability import CandleAvailability, Now, read_stored_availability, utc_now
 from trading_dagster.market.contract import Candles
 from trading_dagster.market.month_file import Interval, MonthContent, hash_rows, market_key, read_footer, read_month
 from trading_dagster.market.panel import OHLCV
@@ -52,15 +54,20 @@ class Lake:
         """Return the names of the sources that have candles here, sorted."""
         return sorted({path.parent.parent.name for path in self._files()})
 
-    def source(self, name: str) -> LakeSource:
-        """Return what the lake has of a source, as a source; raises MarketDataMissing."""
+    def source(self, name: str, *, now: Now = utc_now) -> LakeSource:
+        """Return what the lake has of a source, as a source; raises MarketDataMissing.
+
+        Args:
+            name: Of the source.
+            now: The clock that tells which candles are closed.
+        """
         known = self.list_sources()
         if folder_name(name) not in known:
             raise MarketDataMissing(
                 f"source {name!r} is not in the lake {self.folder}, which has {', '.join(known) or 'nothing'}; "
                 "import it first"
             )
-        return LakeSource(self, folder_name(name))
+        return LakeSource(self, folder_name(name), now=now)
 
     def content_hash(self, source: str, bucket: TimeBucket) -> str:
         """Return a hash of all candles of a source and bucket; equal exactly when they are equal."""
@@ -111,9 +118,10 @@ class Lake:
 class LakeSource:
     """The candles that a lake has of one source; see `CandleSource`."""
 
-    def __init__(self, lake: Lake, source: str) -> None:
+    def __init__(self, lake: Lake, source: str, *, now: Now = utc_now) -> None:
         self.lake = lake
         self.name = source
+        self._now = now
 
     def list_markets(self) -> Sequence[Market]:
         """Return the markets of all buckets, sorted by bucket width, venue and pair."""
@@ -159,6 +167,12 @@ class LakeSource:
                 yield pd.DataFrame(
                     {"timestamp": times, "pair": pd.Categorical.from_codes(codes, names), **columns}, copy=False
                 )
+
+    def read_availability(
+        self, pairs: Sequence[HumanReadableTradingPairDescription], bucket: TimeBucket
+    ) -> Sequence[CandleAvailability]:
+        """Return what is closed of each pair; see `read_stored_availability`."""
+        return read_stored_availability(self, pairs, bucket, self._now())
 
 
 def folder_name(source: str) -> str:

@@ -8,8 +8,9 @@ from datetime import datetime
 import pandas as pd
 
 from trading_dagster.domain.error import MarketDataMissing
-from trading_dagster.domain.identifier import ChainId
+from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription
 from trading_dagster.domain.time import TimeBucket
+from trading_dagster.market.availability import CandleAvailability, Now, read_stored_availability, utc_now
 from trading_dagster.market.contract import Candles
 from trading_dagster.market.source import Market
 
@@ -24,6 +25,7 @@ class MemorySource:
         liquidity: By bucket a frame with ``timestamp``, ``pair``, open, high, low, close of TVL in USD.
         fee: Trading fee of all pairs as a fraction, None if unknown.
         name: For messages.
+        now: The clock that tells which candles are closed.
     """
 
     def __init__(
@@ -34,12 +36,14 @@ class MemorySource:
         liquidity: dict[TimeBucket, Candles] | None = None,
         fee: float | None = None,
         name: str = "memory",
+        now: Now = utc_now,
     ) -> None:
         self.name = name
         self._candles = candles
         self._liquidity = liquidity or {}
         self._exchange = exchange
         self._fee = fee
+        self._now = now
 
     def list_markets(self) -> Sequence[Market]:
         """Return the pairs of all frames, by bucket and pair."""
@@ -48,6 +52,12 @@ class MemorySource:
     def load_candles(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
         """Yield the candles that open in [start, end); see `CandleSource`."""
         yield from self._select(self._candles, markets, start, end)
+
+    def read_availability(
+        self, pairs: Sequence[HumanReadableTradingPairDescription], bucket: TimeBucket
+    ) -> Sequence[CandleAvailability]:
+        """Return what is closed of each pair; see `read_stored_availability`."""
+        return read_stored_availability(self, pairs, bucket, self._now())
 
     def list_liquidity(self) -> Sequence[Market]:
         """Return the pairs whose TVL there is."""
