@@ -16,6 +16,7 @@ from trading_dagster.domain.identifier import (
     TradingPairIdentifier,
 )
 from trading_dagster.market.exchange import Exchange, format_description
+from trading_dagster.market.pair_alias import is_alias
 
 PairLike: TypeAlias = TradingPairIdentifier | HumanReadableTradingPairDescription
 """A pair, or its human description."""
@@ -83,7 +84,7 @@ class PairUniverse:
         return found[0] if found else None
 
     def get_pair_by_human_description(self, description: HumanReadableTradingPairDescription) -> TradingPairIdentifier:
-        """Return the pair of (chain, exchange slug or None, base symbol, quote symbol[, fee]).
+        """Return the pair of (chain, exchange slug or None, base symbol, quote symbol[, fee]), or of such an alias.
 
         Raises:
             UnknownPair: There is none; the message names the closest ones.
@@ -100,7 +101,7 @@ class PairUniverse:
             pair
             for pair in self._by_symbols.get((int(chain), base, quote), ())
             if slug in (None, self.get_exchange_slug(pair)) and (fee is None or pair.fee == fee)
-        ]
+        ] or [pair for pair in self.pairs if is_alias(pair, description)]
         if len(found) == 1:
             return found[0]
         if found:

@@ -13,6 +13,7 @@ from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairD
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.market.contract import Candles
 from trading_dagster.market.exchange import centralised_pair, format_description, split_ticker
+from trading_dagster.market.pair_alias import is_alias
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class LiquiditySource(Protocol):
 def find_markets(
     markets: Sequence[Market], description: HumanReadableTradingPairDescription, source_name: str
 ) -> list[Market]:
-    """Return the markets that a description fits, in all buckets.
+    """Return the markets that a description fits, in all buckets; aliases count where no market has that name.
 
     Raises:
         UnknownPair: There is none; the message names the closest ones.
@@ -112,7 +113,7 @@ def find_markets(
         if (market.chain_id, market.pair) == (chain, f"{base}/{quote}")
         and slug in (None, market.exchange_slug)
         and (fee is None or market.fee in (None, fee))
-    ]
+    ] or [market for market in markets if is_alias(market.identifier, description)]
     if not found:
         raise UnknownPair(
             f"{source_name}: pairs: no {format_description(description)}; {suggest(markets, base, quote)}"
