@@ -68,7 +68,7 @@ def main(rounds: int = ROUNDS) -> int:
             outcomes = list(partitions.run(keys))
             checks = backtest_asset.check_portfolio(partitions, backtest_asset.asset_key(strategy, "portfolio"))
             described = {o.window.key: backtest_asset.describe_partition(o, Path(folder)) for o in outcomes}
-            picture = backtest_asset.picture_equity(backtest_asset.read_equity(partitions.folder, keys[-1]), "empty")
+            picture = backtest_asset.picture_equity(partitions, keys[-1], "empty")
 
             def backfill() -> None:
                 driver.materialize(PARTITIONED, keys)
@@ -79,7 +79,6 @@ def main(rounds: int = ROUNDS) -> int:
                     open_backtest=lambda *_: RecordedBacktest(partitions, outcomes),
                     check_portfolio=lambda *_: checks,
                     describe_partition=lambda outcome, _: deepcopy(described[outcome.window.key]),
-                    read_equity=lambda *_: None,
                     picture_equity=lambda *_: picture,
                 ):
                     backfill()
@@ -92,7 +91,7 @@ def main(rounds: int = ROUNDS) -> int:
             def one_piece_with_artefacts() -> None:
                 list(whole.run(["0000"]))
                 backtest_asset.check_portfolio(whole, backtest_asset.asset_key(strategy, "portfolio"))
-                backtest_asset.picture_equity(backtest_asset.read_equity(whole.folder, "0000"), "x")
+                backtest_asset.picture_equity(whole, "0000", "x")
 
             calls = {
                 "one piece, same artefacts": one_piece_with_artefacts,
@@ -102,13 +101,12 @@ def main(rounds: int = ROUNDS) -> int:
                     partitions, backtest_asset.asset_key(strategy, "portfolio")
                 ),
                 "metadata": lambda: [backtest_asset.describe_partition(o, Path(folder)) for o in outcomes],
-                "picture": lambda: backtest_asset.picture_equity(
-                    backtest_asset.read_equity(partitions.folder, keys[-1]), "x"
-                ),
+                "picture": lambda: backtest_asset.picture_equity(partitions, keys[-1], "x"),
                 "backfill": backfill,
                 "backfill, empty bodies": backfill_empty,
             }
-            best = {name: min(seconds(call) for _ in range(rounds)) for name, call in calls.items()}
+            turns = [{name: seconds(call) for name, call in calls.items()} for _ in range(rounds)]
+    best = {name: min(turn[name] for turn in turns) for name in calls}
     for name, value in best.items():
         print(f"{name:<28} {value:7.3f} s")
     ratio = (best["backfill"] - best["backfill, empty bodies"]) / best["run_backtest"]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tape import START, WETH_USDC, run_on, universe_of
 
 from trading_dagster.backtest import BacktestRun, plan_backtest, run_backtest
-from trading_dagster.backtest.partition import hash_plan
 from trading_dagster.backtest.plan import decision_grid
+from trading_dagster.backtest.plan_hash import hash_plan
 from trading_dagster.domain.error import (
     BadInput,
     CandleSampleUnavailable,

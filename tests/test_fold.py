@@ -125,11 +125,11 @@ def test_cutting_a_backtest_anywhere_changes_no_bit(tmp_path_factory, seed, cuts
         ]
     else:
         outcomes = list(PartitionedBacktest(plan, folder, windows).run([w.key for w in windows]))
-    equity = pd.concat([o.tables["equity"] for o in outcomes], ignore_index=True)
+    equity = pd.concat([o.tables["equity"].frame for o in outcomes], ignore_index=True)
     pd.testing.assert_frame_equal(equity, samples.frame, check_exact=True)
     result = PartitionedBacktest(plan, folder, windows).load_result()
     assert describe(result.state) == describe(run.state)
-    trades = pd.concat([o.tables["trades"] for o in outcomes], ignore_index=True)
+    trades = pd.concat([o.tables["trades"].frame for o in outcomes], ignore_index=True)
     pd.testing.assert_frame_equal(trades, result.trades, check_exact=True)
 
 
@@ -144,7 +144,7 @@ def test_one_cycle_partitions_equal_the_whole(tmp_path):
     outcomes = list(PartitionedBacktest(plan, tmp_path, windows).run([w.key for w in windows]))
     assert len(outcomes) == plan.cycle_count == 30
     pd.testing.assert_frame_equal(
-        pd.concat([o.tables["equity"] for o in outcomes], ignore_index=True), samples.frame, check_exact=True
+        pd.concat([o.tables["equity"].frame for o in outcomes], ignore_index=True), samples.frame, check_exact=True
     )
 
 

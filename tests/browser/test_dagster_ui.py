@@ -78,9 +78,9 @@ def test_equity_picture_is_shown_inline(look: Look) -> None:
     row.find_element(By.XPATH, ".//*[text()='[Show Markdown]']").click()
 
     def is_painted() -> bool:
-        script = "return [...document.querySelectorAll('img')].map(i => [i.src.slice(0, 22), i.naturalWidth])"
+        script = "return [...document.querySelectorAll('img')].map(i => [i.src.slice(0, 26), i.naturalWidth])"
         images = look.browser.execute_script(script)
-        return ["data:image/png;base64,", 900] in images
+        return ["data:image/svg+xml;base64,", 900] in images
 
     look.until(is_painted, "no picture is painted")
     look.keep("equity")

@@ -8,13 +8,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from trading_dagster.charts.palette import GAIN, LOSS, STOP_LOSS, STRATEGY
+from trading_dagster.charts.palette import GAIN, LOSS, STOP_LOSS
 from trading_dagster.charts.picture import (
     EXISTING,
     FILLED,
     MISSING,
     paint_coverage,
-    paint_equity,
     paint_indicators,
     paint_monthly_returns,
     paint_price,
@@ -40,12 +39,6 @@ def assert_picture(png: bytes, size: tuple[int, int] = (900, 360)) -> np.ndarray
     assert len(png) < 80_000
     assert (image < 200).any(axis=2).sum() > 500
     return image
-
-
-def test_equity_picture_shows_equity_and_drawdown(equity):
-    image = assert_picture(paint_equity(equity, {"BTC $ and $": equity * 1.1}))
-    assert count_near(image, STRATEGY) > 500
-    assert count_near(image, LOSS) > 200
 
 
 def test_price_picture_shows_each_kind_of_marker(candles, trading):
@@ -90,12 +83,10 @@ def test_half_a_million_bars_make_a_picture(make_candles, make_trading):
     candles = make_candles(500_000, "min")
     trades, _ = make_trading(candles, 2_000)
     assert_picture(paint_price(candles, trades))
-    assert_picture(paint_equity(candles["close"]))
 
 
 def test_empty_input_makes_a_picture_with_a_sentence(equity, candles, no_trades):
     for png in (
-        paint_equity(equity.iloc[:0]),
         paint_price(candles.iloc[:0], no_trades),
         paint_monthly_returns(equity.iloc[:0]),
         paint_coverage(pd.DataFrame()),
@@ -105,37 +96,31 @@ def test_empty_input_makes_a_picture_with_a_sentence(equity, candles, no_trades)
 
 
 def test_one_sample_makes_a_picture(equity, candles):
-    assert_picture(paint_equity(equity.iloc[:1]))
     assert_picture(paint_price(candles.iloc[:1]))
     assert pixels(paint_coverage(pd.DataFrame({"A": [EXISTING]}, index=equity.index[:1]))).any()
 
 
-def test_nan_equity_makes_a_picture(equity):
-    equity.iloc[::2] = np.nan
-    assert_picture(paint_equity(equity))
-    assert pixels(paint_equity(equity * np.nan)).any()
-
-
 @pytest.mark.parametrize("name", ["$\\frac{1}{$", "\u4e2d\u6587\U0001f680", "a\nb\tc", "x" * 500, "_^%&#"])
-def test_any_title_is_painted_without_warnings(equity, name):
-    assert_picture(paint_equity(equity, {name: equity * 1.2}, title=name))
+def test_any_title_is_painted_without_warnings(candles, name):
+    assert_picture(paint_price(candles, title=name))
+    assert_picture(paint_indicators({name: candles["close"]}, title=name))
 
 
-def test_size_can_be_chosen(equity):
-    assert_picture(paint_equity(equity, width=600, height=240), (600, 240))
+def test_size_can_be_chosen(candles):
+    assert_picture(paint_price(candles, width=600, height=240), (600, 240))
 
 
-def test_same_input_gives_same_bytes(equity, candles, trading):
-    assert paint_equity(equity) == paint_equity(equity)
+def test_same_input_gives_same_bytes(candles, trading):
     assert paint_price(candles, trading[0]) == paint_price(candles, trading[0])
 
 
-def test_pictures_can_be_painted_in_threads(equity):
+def test_pictures_can_be_painted_in_threads(candles):
     with ThreadPoolExecutor(4) as pool:
-        painted = list(pool.map(lambda _: paint_equity(equity), range(8)))
+        painted = list(pool.map(lambda _: paint_price(candles), range(8)))
     assert len(set(painted)) == 1
 
 
 def test_markdown_image_is_a_data_uri_that_cannot_be_broken_out_of():
     text = to_markdown_image(b"\x89PNG", "a](javascript:x) <b>\nc")
     assert text == "![a javascript:x b c](data:image/png;base64,iVBORw==)"
+    assert to_markdown_image(b"<svg/>", "a") == "![a](data:image/svg+xml;base64,PHN2Zy8+)"

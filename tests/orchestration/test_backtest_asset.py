@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pandas as pd
 import pytest
 
 from trading_dagster.backtest.inline import run_backtest
 from trading_dagster.backtest.plan import BacktestPlan, plan_backtest
-from trading_dagster.domain.error import PartitionPredecessorMissing, SnapshotOutdated, StrategyFailed
+from trading_dagster.backtest.segment_table import segment_tables
+from trading_dagster.domain.error import LedgerError, PartitionPredecessorMissing, SnapshotOutdated, StrategyFailed
 from trading_dagster.orchestration.backtest_asset import PARTITIONED, asset_key
 from trading_dagster.orchestration.driver import BacktestDriver
 from trading_dagster.orchestration.failure import explain_failures
 from trading_dagster.orchestration.progress import SilentProgress
+from trading_dagster.statistics.table import Table
+from trading_dagster.storage.segment import write_segment
 from trading_dagster.strategy.module import StrategyModule, load_strategy_file
 
 pytestmark = pytest.mark.dagster
@@ -72,6 +76,7 @@ def test_whole_dag_gives_the_result_of_one_piece(
     }.items():
         assert checks(driver, instance, asset) == dict.fromkeys(expected, True)
     assert "Sortino" in driver.folder.report.read_text(encoding="utf-8")
+    pd.testing.assert_frame_equal(pd.read_parquet(driver.folder.positions), whole.positions)
 
 
 def test_a_single_run_of_everything_records_each_partition_and_what_follows(
@@ -217,6 +222,54 @@ def test_later_partitions_refuse_a_predecessor_with_another_result(
 
     assert checks(driver, instance, "portfolio")["chain_unbroken"] is False
     assert [entry.status for entry in driver.open().status()][:3] == ["current", "outdated", "outdated"]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "wrong", "check"),
+    [("trades", "fee", 12.5, "ledger_replays"), ("equity", "cash", -0.01, "never_negative")],
+)
+def test_checks_find_tables_that_the_ledger_does_not_give(
+    driver: BacktestDriver,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
+    column: str,
+    wrong: float,
+    check: str,
+) -> None:
+    def spoil(*arguments: Any) -> dict[str, Table]:
+        tables = segment_tables(*arguments)
+        columns = tables[table].columns
+        values = [*columns[column][:-1], wrong] if len(columns[column]) else []
+        tables[table] = replace(tables[table], columns={**columns, column: values})
+        return tables
+
+    prepare(driver)
+    with monkeypatch.context() as patch:
+        patch.setattr("trading_dagster.backtest.partition.segment_tables", spoil)
+        driver.materialize(PARTITIONED, MONTHS[:2])
+    found = checks(driver, instance, "portfolio")
+    driver.materialize(PARTITIONED, MONTHS[2:3])
+    found_later = checks(driver, instance, "portfolio")  # from the tables on disk
+
+    assert (found[check], found_later[check]) == (False, False)
+    assert found["chain_unbroken"]
+
+
+def test_check_refuses_a_ledger_that_is_not_what_was_written(
+    driver: BacktestDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_and_spoil(folder: Path, **content: Any) -> Any:
+        snapshot = write_segment(folder, **content)
+        ledger = folder / "ledger.jsonl"
+        ledger.write_bytes(ledger.read_bytes().replace(b'"closing":true', b'"closing":null'))
+        return snapshot
+
+    prepare(driver)
+    monkeypatch.setattr("trading_dagster.backtest.partition.write_segment", write_and_spoil)
+
+    with pytest.raises(LedgerError, match="was changed after it was written: run this part again"):
+        driver.materialize(PARTITIONED, MONTHS[:3])
 
 
 def test_an_indicator_that_looks_ahead_stops_the_backtest(short_file: Path, instance: dg.DagsterInstance) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from trading_dagster.domain.error import LedgerError, StorageFailed
 from trading_dagster.statistics.table import Table
-from trading_dagster.storage.segment import GENESIS, read_lines, read_snapshot, write_segment
+from trading_dagster.storage.segment import GENESIS, read_lines, read_snapshot, read_table, write_segment
 
 TYPES = {"n": "int64", "text": "str", "x": "float64"}
 FIELDS = {
@@ -57,19 +57,49 @@ def test_rewriting_replaces_the_whole_folder(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def test_table_reads_back_as_it_was_written(tmp_path):
+    written = write(tmp_path / "a")
+    table = read_table(tmp_path / "a", written, "rows", TYPES)
+    assert list(zip(*table.columns.values(), strict=True)) == [(n, f"row {n}", n / 3) for n in range(3)]
+    assert len(read_table(tmp_path / "a", written, "absent", TYPES)) == 0
+
+
+def test_table_that_was_changed_or_deleted_is_refused(tmp_path):
+    written = write(tmp_path / "a")
+    path = tmp_path / "a" / "rows.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(LedgerError, match=r"rows\.parquet was changed after it was written: run this part again"):
+        read_table(tmp_path / "a", written, "rows", TYPES)
+    path.unlink()
+    with pytest.raises(LedgerError, match=r"rows\.parquet was changed"):
+        read_table(tmp_path / "a", written, "rows", TYPES)
+
+
 def test_unreadable_snapshot_says_which_and_what_to_do(tmp_path):
     write(tmp_path / "a")
-    (tmp_path / "a" / "snapshot.json").write_text('{"began_from": ')
-    with pytest.raises(LedgerError, match=r"a/snapshot\.json cannot be read .* delete .* and run it again"):
+    (tmp_path / "a" / "ledger.jsonl").write_text('{"began_from": ')
+    with pytest.raises(LedgerError, match=r"a/ledger\.jsonl cannot be read .* delete .* and run this part again"):
         read_snapshot(tmp_path / "a")
 
 
-def test_snapshot_of_another_schema_is_refused(tmp_path):
-    write(tmp_path / "a")
-    path = tmp_path / "a" / "snapshot.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 99'))
-    with pytest.raises(LedgerError, match="schema 99"):
+@pytest.mark.parametrize(("field", "found"), [("schema_version", "schema 99"), ("layout", "layout 99")])
+def test_snapshot_of_another_version_is_refused(tmp_path, field, found):
+    written = write(tmp_path / "a")
+    path = tmp_path / "a" / "ledger.jsonl"
+    path.write_text(path.read_text().replace(f'"{field}": {getattr(written, field)}', f'"{field}": 99'))
+    with pytest.raises(LedgerError, match=f"{found}.*delete .* and run this part again"):
         read_snapshot(tmp_path / "a")
+
+
+def test_segment_of_the_first_layout_is_refused(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "snapshot.json").write_text("{}")
+    (folder / "ledger.jsonl").write_text('{"event":"CycleCompleted","cycle":1}\n')
+    with pytest.raises(LedgerError, match=r"layout 1, this version reads 2: delete .*/a and run this part again"):
+        read_snapshot(folder)
 
 
 def test_folder_that_cannot_be_made_is_reported(tmp_path):

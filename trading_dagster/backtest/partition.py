@@ -6,42 +6,39 @@ one before it: a segment whose predecessor was run again with another result is 
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import cached_property
 from pathlib import Path
 
-import pandas as pd
-
+from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS
 from trading_dagster.accounting.simulated_treasury import QueuedFlow
 from trading_dagster.backtest.plan import BacktestPlan
+from trading_dagster.backtest.plan_hash import hash_plan
 from trading_dagster.backtest.result import BacktestResult
 from trading_dagster.backtest.run import BacktestRun, Progress
+from trading_dagster.backtest.segment_table import MESSAGE_COLUMNS, segment_tables
 from trading_dagster.domain.error import BadInput, IntegrityError, PartitionPredecessorMissing, SnapshotOutdated
-from trading_dagster.domain.event import Event, TradePlanned
+from trading_dagster.domain.event import Event
 from trading_dagster.domain.state import State
 from trading_dagster.market.atomic_file import exclusive
 from trading_dagster.statistics.table import Table
-from trading_dagster.statistics.trade_table import decision_rows, position_rows, trade_rows
+from trading_dagster.statistics.trade_table import TRADE_COLUMNS
 from trading_dagster.storage.event_codec import EventDecoder, encode_event
 from trading_dagster.storage.segment import (
     GENESIS,
     Snapshot,
     read_lines,
     read_snapshot,
+    read_table,
     remove_leftovers,
     wallet_to_text,
     write_segment,
 )
-from trading_dagster.strategy.indicator_fingerprint import fingerprint
 
-MESSAGE_COLUMNS = {"timestamp": "datetime64[us]", "message": "str"}
-PLOT_COLUMNS = {"plot": "str", "timestamp": "datetime64[us]", "value": "float64"}
+TABLES = {"trades": TRADE_COLUMNS, "equity": SAMPLE_COLUMNS, "messages": MESSAGE_COLUMNS}
+"""Columns of the stored tables that are read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +52,31 @@ class PartitionWindow:
 
 @dataclass(frozen=True, eq=False)
 class PartitionOutcome:
-    """What one partition did; ``segment`` holds its tables as they were stored."""
+    """What one partition did.
+
+    Attributes:
+        window: The partition.
+        cycles: How many decisions it has.
+        open_positions: How many positions were open at its end.
+        snapshot: Where it ended.
+        tables: As they were stored: decisions, trades, equity; messages and plots where there are any.
+    """
 
     window: PartitionWindow
     cycles: int
+    open_positions: int
     snapshot: Snapshot
-    segment: Mapping[str, Table]
+    tables: Mapping[str, Table]
 
-    @cached_property
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """Return the tables as frames: decisions, trades, positions, equity, messages, plots."""
-        return {name: table.frame for name, table in self.segment.items()}
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The ledger of partitions from the first on, as it is on disk, and the state that it adds up to."""
+
+    keys: Sequence[str]
+    snapshots: Sequence[Snapshot]
+    events: Sequence[Event]
+    state: State
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +98,7 @@ class PartitionedBacktest:
         self.windows = list(windows)
         self.plan_hash = hash_plan(plan)
         self._places = {window.key: place for place, window in enumerate(self.windows)}
+        self._outcomes: dict[str, PartitionOutcome] = {}
         for before, after in zip(self.windows, self.windows[1:], strict=False):
             if before.end != after.start:
                 raise BadInput(f"Partition {before.key} ends at {before.end} but {after.key} begins at {after.start}")
@@ -120,6 +132,7 @@ class PartitionedBacktest:
             done += len(cycles)
             outcome = self._store(run, window, cycles, began_from)
             began_from = outcome.snapshot.hash()
+            self._outcomes[window.key] = outcome
             yield outcome
 
     def status(self) -> list[PartitionStatus]:
@@ -144,8 +157,33 @@ class PartitionedBacktest:
             expected = snapshot.hash()
         return found
 
-    def load_result(self, keys: Sequence[str] | None = None) -> BacktestResult:
-        """Replay stored partitions from the first on into one result; raises like ``run`` when the chain is broken.
+    def read_table(self, name: str, keys: Sequence[str]) -> Table:
+        """Return a table of some partitions, their rows in this order; what this object wrote is still in memory.
+
+        Args:
+            name: trades, equity or messages.
+            keys: Partitions that have been run.
+
+        Raises:
+            LedgerError: A file is not what was written.
+        """
+        return Table.join([self._read_table(name, key) for key in keys], TABLES[name])
+
+    def _read_table(self, name: str, key: str) -> Table:
+        outcome = self._outcomes.get(key)
+        if outcome is not None:
+            return outcome.tables.get(name, Table.from_rows([], TABLES[name]))
+        snapshot = read_snapshot(self.folder / key)
+        if snapshot is None:
+            raise PartitionPredecessorMissing(f"Partition {key} has not been run")
+        return read_table(self.folder / key, snapshot, name, TABLES[name])
+
+    def keys_until(self, key: str) -> list[str]:
+        """Return the keys of the partitions from the first to this one."""
+        return [window.key for window in self.windows[: self._places[key] + 1]]
+
+    def replay(self, keys: Sequence[str] | None = None) -> Replay:
+        """Read the ledger of partitions from disk and fold it; raises like ``run`` when the chain is broken.
 
         Args:
             keys: Partitions to read, from the first on without gaps; None for all.
@@ -153,22 +191,18 @@ class PartitionedBacktest:
         places = range(len(self.windows)) if keys is None else self._consecutive(keys)
         if places[0] != 0:
             raise PartitionPredecessorMissing(f"A result begins at the first partition {self.windows[0].key}")
-        lines, _ = self._chain(places[-1] + 1)
+        lines, snapshots = self._chain(places[-1] + 1)
         events = self._decode(lines)
-        state = State.replay(events)
-        run = BacktestRun(self.plan, state, self._cycles(self.windows[places[-1]]).stop)
-        frames = [pd.read_parquet(self.folder / self.windows[place].key / "equity.parquet") for place in places]
-        self._restore_messages(state, places)
-        return BacktestResult(self.plan, run.state, pd.concat(frames, ignore_index=True), events)
+        return Replay([self.windows[place].key for place in places], snapshots, events, State.replay(events))
 
-    def _restore_messages(self, state: State, places: Iterable[int]) -> None:
-        for place in places:
-            path = self.folder / self.windows[place].key / "messages.parquet"
-            if not path.exists():
-                continue
-            messages = pd.read_parquet(path)
-            for timestamp, text in zip(messages["timestamp"], messages["message"], strict=True):
-                state.visualisation.add_message(timestamp.to_pydatetime(), text)
+    def load_result(self) -> BacktestResult:
+        """Replay the stored partitions into one result; raises like ``run`` when the chain is broken."""
+        replay = self.replay()
+        run = BacktestRun(self.plan, replay.state, self._cycles(self.windows[-1]).stop)
+        messages = self.read_table("messages", replay.keys).frame
+        for timestamp, text in zip(messages["timestamp"], messages["message"], strict=True):
+            run.state.visualisation.add_message(timestamp.to_pydatetime(), text)
+        return BacktestResult(self.plan, run.state, self.read_table("equity", replay.keys).frame, replay.events)
 
     # -- running --------------------------------------------------------------------------------------------------
 
@@ -191,7 +225,8 @@ class PartitionedBacktest:
     def _start(self, place: int) -> tuple[BacktestRun, str]:
         if place == 0:
             return BacktestRun(self.plan), GENESIS
-        lines, last = self._chain(place)
+        lines, snapshots = self._chain(place)
+        last = snapshots[-1]
         assets = {a.get_identifier(): a for p in self.plan.universe.pairs for a in (p.base, p.quote)}
         reserve = self.plan.universe.get_reserve_asset()
         assets[reserve.get_identifier()] = reserve
@@ -212,11 +247,11 @@ class PartitionedBacktest:
     def _decode(self, lines: Iterable[str]) -> list[Event]:
         return EventDecoder(self.plan.universe.pairs).decode_all(lines)
 
-    def _chain(self, count: int) -> tuple[list[str], Snapshot]:
-        """Return the ledger of the first ``count`` partitions and the last one's snapshot, checked link by link."""
+    def _chain(self, count: int) -> tuple[list[str], list[Snapshot]]:
+        """Return the ledger and the snapshots of the first ``count`` partitions, checked link by link."""
         lines: list[str] = []
+        snapshots: list[Snapshot] = []
         expected = GENESIS
-        snapshot: Snapshot | None = None
         for window in self.windows[:count]:
             folder = self.folder / window.key
             snapshot = read_snapshot(folder)
@@ -234,11 +269,12 @@ class PartitionedBacktest:
                     f"Partition {window.key} continues from a result of its predecessor that no longer exists: "
                     f"run {window.key} and the partitions after it again"
                 )
+            if window.key in self._outcomes and self._outcomes[window.key].snapshot != snapshot:
+                del self._outcomes[window.key]  # another process has run it since
             lines += read_lines(folder, snapshot)
+            snapshots.append(snapshot)
             expected = snapshot.hash()
-        if snapshot is None:
-            raise PartitionPredecessorMissing("No partition was asked for")
-        return lines, snapshot
+        return lines, snapshots
 
     def _first_other_plan(self) -> str:
         for window in self.windows:
@@ -266,54 +302,4 @@ class PartitionedBacktest:
                 "equity": float(samples.columns["equity"][-1]) if len(samples) else state.portfolio.get_cash(),
             },
         )
-        return PartitionOutcome(window, len(cycles), snapshot, tables)
-
-
-def segment_tables(run: BacktestRun, events: Sequence[Event], samples: Table, cycles: range) -> dict[str, Table]:
-    """Return the tables of a piece of a backtest; rows of all pieces in order are those of the whole.
-
-    ``positions`` holds the positions that the piece opened, closed or ended with, as they stood at its end; messages
-    and plots are left out when there are none.
-    """
-    state, portfolio = run.state, run.state.portfolio
-    planned = [(e.plan.position_id, e.plan.trade_id) for e in events if isinstance(e, TradePlanned)]
-    touched = {position_id for position_id, _ in planned} | portfolio.open_positions.keys()
-    positions = [portfolio.get_position_by_id(position_id) for position_id in sorted(touched)]
-    trades = [portfolio.get_position_by_id(position_id).trades[trade_id] for position_id, trade_id in planned]
-    grid_us = run.plan.grid_us[cycles.start : cycles.stop]
-    points = state.visualisation.take_points()
-    tables = {
-        "decisions": decision_rows(state, samples, grid_us, trades, cycles.start),
-        "trades": trade_rows(trades),
-        "positions": position_rows(positions),
-        "equity": samples,
-    }
-    notes = {
-        "messages": Table.from_rows(state.visualisation.take_messages(), MESSAGE_COLUMNS),
-        "plots": Table.from_rows([(n, t, math.nan if v is None else v) for n, t, v in points], PLOT_COLUMNS),
-    }
-    return tables | {name: table for name, table in notes.items() if len(table)}
-
-
-def hash_plan(plan: BacktestPlan) -> str:
-    """Return a hash of what a backtest is a function of: code, parameters, data, range and fees."""
-    body = {
-        "strategy": plan.strategy.source_hash(),
-        "code": _hash_code(plan),
-        "engine": plan.strategy.engine_version,
-        "parameters": plan.parameters.describe(),
-        "universe": plan.universe.get_cache_key(),
-        "start": plan.start.isoformat(),
-        "end": plan.end.isoformat(),
-        "cycle_duration": plan.cycle_duration.value,
-        "initial_cash": str(plan.initial_cash),
-        "options": repr(plan.options),
-    }
-    return hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def _hash_code(plan: BacktestPlan) -> str:
-    """Return a hash of the functions that decide and of all they call, wherever that code lives."""
-    strategy = plan.strategy
-    functions = (strategy.decide_trades, strategy.before_strategy_tick, strategy.after_strategy_tick)
-    return fingerprint(*functions, *(definition.func for definition in plan.indicators.indicators), is_strict=False)
+        return PartitionOutcome(window, len(cycles), len(state.portfolio.open_positions), snapshot, tables)

@@ -134,11 +134,6 @@ def mix_with_white(colour: str, share: float) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def money_label(value: float) -> str:
-    """Return dollars for an axis."""
-    return ("$" + f"{abs(value):,.10g}" if value >= 0 else f"{MINUS}${abs(value):,.10g}").replace("$", r"\$")
-
-
 def plain_label(text: str, longest: int = 90) -> str:
     """Return text without mathematics and without signs that the built-in font lacks."""
     known = "".join(sign if sign == MINUS or ord(sign) < 256 else "?" for sign in text)

@@ -1,6 +1,7 @@
 """Paint small PNG pictures for places that show an image but no interactive chart, such as Dagster's metadata.
 
-Every picture is 900 by 360 pixels unless asked otherwise and has at most 128 colours, which keeps it below 80 kB.
+Equity is drawn by `sketch`. Every picture is 900 by 360 pixels unless asked otherwise and has at most 128 colours,
+which keeps it below 80 kB.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from trading_dagster.charts.canvas import (
     draw_cells,
     encode_png,
     mix_with_white,
-    money_label,
     new_figure,
     plain_label,
     say_instead,
@@ -30,16 +30,13 @@ from trading_dagster.charts.canvas import (
     with_own_style,
     write_head,
 )
-from trading_dagster.charts.equity import calculate_drawdown
 from trading_dagster.charts.marker import sort_markers
-from trading_dagster.charts.number import MINUS, format_percent
+from trading_dagster.charts.number import MINUS
 from trading_dagster.charts.palette import GAIN, LIGHT, LOSS, NEUTRAL, STRATEGY, TAKE_PROFIT, colour_of
 from trading_dagster.charts.returns import month_scale
 from trading_dagster.charts.sampling import (
-    Benchmarks,
     Curve,
     clean_curve,
-    name_benchmarks,
     resample_candles,
     thin_curve,
 )
@@ -58,59 +55,6 @@ MISSING, EXISTING, FILLED = 0, 1, 2
 COVERAGE = {"existing": (EXISTING, GAIN), "filled": (FILLED, TAKE_PROFIT), "missing": (MISSING, "#e3e7ed")}
 LEAST_WEIGHT = 0.4
 """What a single hole or filled bar weighs at least in a pixel that covers many bars."""
-
-
-@with_own_style
-def paint_equity(
-    equity: Curve, benchmarks: Benchmarks = None, *, title: str = "Equity", width: int = WIDTH, height: int = HEIGHT
-) -> bytes:
-    """Paint equity above its drawdown, with benchmarks.
-
-    Args:
-        equity: USD by naive UTC time
-        benchmarks: curves of the same kind
-        title: heading; the total return is added to it
-        width: pixels
-        height: pixels
-
-    Returns:
-        A PNG file.
-    """
-    figure = new_figure(width, height)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    cleaned = clean_curve(equity)
-    if cleaned.empty:
-        say_instead(upper, title, "No equity was recorded")
-        return encode_png(figure)
-    drawn = thin_curve(cleaned, MAX_POINTS)
-    upper.plot(
-        drawn.index,
-        drawn.to_numpy(),
-        color=STRATEGY,
-        linewidth=1.5,
-        label="Strategy",
-        marker=dot_if_single(drawn),
-        zorder=3,
-    )
-    for position, (name, curve) in enumerate(name_benchmarks(benchmarks).items()):
-        drawn = thin_curve(curve, MAX_POINTS)
-        upper.plot(drawn.index, drawn.to_numpy(), color=colour_of(position), linewidth=1, label=plain_label(name))
-    drawdown = calculate_drawdown(cleaned)
-    shown = thin_curve(drawdown, MAX_POINTS)
-    lower.fill_between(shown.index, shown.to_numpy(), 0, color=LOSS, alpha=0.25, linewidth=0)
-    lower.plot(shown.index, shown.to_numpy(), color=LOSS, linewidth=0.8)
-    lower.set_ylim(min(float(drawdown.min()) * 1.1, -0.01) if len(drawdown) else -0.01, 0)
-    for axes in (upper, lower):
-        style_axes(axes)
-    upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: money_label(value)))
-    lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.3g}%".replace("-", MINUS)))
-    lower.yaxis.set_major_locator(MaxNLocator(3))
-    first, last = float(cleaned.iloc[0]), float(cleaned.iloc[-1])
-    total = format_percent(last / first - 1, signed=True) if first > 0 else ""
-    deepest = format_percent(float(drawdown.min())) if len(drawdown) else format_percent(0.0)
-    write_head(upper, title, f"{total}, max drawdown {deepest}")
-    style_times(lower)
-    return encode_png(figure)
 
 
 @with_own_style
@@ -287,15 +231,16 @@ def paint_indicators(
     return encode_png(figure)
 
 
-def to_markdown_image(png: bytes, alt: str) -> str:
+def to_markdown_image(image: bytes, alt: str) -> str:
     """Return a Markdown image that carries the picture in itself as a data URI.
 
     Args:
-        png: a PNG file
+        image: a PNG or an SVG file
         alt: what the picture shows, for readers who do not see it
     """
     words = "".join(" " if sign in "[]()\\!<>\r\n" else sign for sign in alt)
-    return f"![{' '.join(words.split())}](data:image/png;base64,{base64.b64encode(png).decode('ascii')})"
+    kind = "png" if image.startswith(b"\x89PNG") else "svg+xml"
+    return f"![{' '.join(words.split())}](data:image/{kind};base64,{base64.b64encode(image).decode('ascii')})"
 
 
 def _mix_states(states: npt.NDArray[np.int8], max_rows: int, max_columns: int) -> Pixels:

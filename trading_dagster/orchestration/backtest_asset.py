@@ -1,12 +1,11 @@
 """The Dagster assets of a backtest: universe, indicators, decisions, trades, portfolio, statistics, report."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import dagster as dg
 
-from trading_dagster.backtest.partition import PartitionOutcome
+from trading_dagster.backtest.partition import PartitionedBacktest, PartitionOutcome
 from trading_dagster.orchestration.backtest_check import (
     check_candles,
     check_causality,
@@ -31,7 +30,6 @@ from trading_dagster.orchestration.step import (
     find_lookahead_in,
     open_backtest,
     plan_stored,
-    read_equity,
 )
 from trading_dagster.storage.file import write_frame
 from trading_dagster.strategy.module import StrategyModule
@@ -46,7 +44,7 @@ DESCRIPTIONS = {
     "decisions": "What decide_trades decided in each cycle.",
     "trades": "The trades executed, with price, quantity, fee and profit.",
     "portfolio": "Equity after each cycle, and the snapshot from which the next partition continues.",
-    "statistics": "Key figures and the trade summary of the whole backtest, beside buying and holding.",
+    "statistics": "Key figures, the trade summary and the positions of the whole backtest, beside buying and holding.",
     "report": "The whole backtest as one HTML file that opens without the network.",
 }
 
@@ -170,7 +168,7 @@ def _partitioned_assets(strategy: StrategyModule, owners: Sequence[str], grain: 
             partitions = open_backtest(strategy, folder, grain)
             with progress.bar(", ".join(PARTITIONED), "cycle") as advance:
                 for outcome in partitions.run(keys, advance):
-                    record_partition(context, strategy, partitions.folder, outcome)
+                    record_partition(context, strategy, partitions, outcome)
             checks = check_portfolio(partitions, portfolio)
         if asset_key(strategy, "statistics") in context.job_def.asset_layer.executable_asset_keys:
             yield from (dg.MaterializeResult(each.key) for each in specs)  # it waits for these outputs in this run
@@ -180,7 +178,10 @@ def _partitioned_assets(strategy: StrategyModule, owners: Sequence[str], grain: 
 
 
 def record_partition(
-    context: dg.AssetExecutionContext, strategy: StrategyModule, folder: Path, outcome: PartitionOutcome
+    context: dg.AssetExecutionContext,
+    strategy: StrategyModule,
+    partitions: PartitionedBacktest,
+    outcome: PartitionOutcome,
 ) -> None:
     """Log the materializations of one partition, whose files are on disk: they stay when a later one fails.
 
@@ -188,9 +189,9 @@ def record_partition(
     than the backtest.
     """
     key = outcome.window.key
-    described = describe_partition(outcome, folder / key)
+    described = describe_partition(outcome, partitions.folder / key)
     if key == context.partition_keys[-1]:
-        described["portfolio"] |= picture_equity(read_equity(folder, key), strategy.name)
+        described["portfolio"] |= picture_equity(partitions, key, strategy.name)
     tags = {DATA_VERSION_TAG: outcome.snapshot.hash()}
     for name, metadata in described.items():
         event = dg.AssetMaterialization(asset_key(strategy, name), partition=key, metadata=metadata, tags=tags)
@@ -208,6 +209,7 @@ def _statistics_asset(strategy: StrategyModule, owners: Sequence[str], grain: Gr
             result = open_backtest(strategy, folder, grain).load_result()
             table = result.statistics.map(str).reset_index()
             write_frame(table, folder.statistics)
+            write_frame(result.positions, folder.positions)
         yield dg.MaterializeResult(spec.key, metadata={"dagster/row_count": len(table), **describe_result(result)})
 
     return statistics

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 
-from trading_dagster.backtest.partition import PartitionedBacktest, PartitionStatus
-from trading_dagster.backtest.result import BacktestResult
+from trading_dagster.backtest.partition import PartitionedBacktest, PartitionStatus, Replay
 from trading_dagster.domain.error import CandleContractBroken
 from trading_dagster.market.contract import check_candles as refuse_broken_candles
 from trading_dagster.market.quality import quality_report
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.orchestration.key_figure import frame_to_markdown
-from trading_dagster.storage.segment import read_snapshot
+from trading_dagster.statistics.trade_table import trade_rows
 from trading_dagster.strategy.indicator_bias import LookaheadFinding
 
 CHECKS = {
@@ -90,27 +90,23 @@ def check_causality(findings: Sequence[LookaheadFinding], key: dg.AssetKey) -> d
 
 
 def check_portfolio(partitions: PartitionedBacktest, key: dg.AssetKey) -> list[dg.AssetCheckResult]:
-    """Check the stored partitions: never negative, replayable, and one unbroken chain."""
+    """Check the stored partitions: never negative, replayable, and one unbroken chain.
+
+    Ledger and snapshots are read from disk, whoever wrote them; of the tables only those of earlier runs.
+    """
     status = partitions.status()
     current = [entry.key for entry in status if entry.status == "current"]
-    replayed = partitions.load_result(current) if current else None
-    return [
-        _check_amounts(partitions, current, replayed, key),
-        _check_replay(partitions, current, replayed, key),
-        _check_chain(status, key),
-    ]
+    replay = partitions.replay(current) if current else None
+    return [_check_amounts(partitions, replay, key), _check_replay(partitions, replay, key), _check_chain(status, key)]
 
 
-def _check_amounts(
-    partitions: PartitionedBacktest, keys: Sequence[str], replayed: BacktestResult | None, key: dg.AssetKey
-) -> dg.AssetCheckResult:
-    snapshots = [snapshot for name in keys if (snapshot := read_snapshot(partitions.folder / name))]
-    balances = [Decimal(text) for snapshot in snapshots for text in (snapshot.cash, *snapshot.wallet.values())]
-    lowest_balance = min(balances, default=Decimal(0))
-    lowest_cash, lowest_quantity = 0.0, Decimal(0)
-    if replayed is not None:
-        lowest_cash = float(replayed.samples["cash"].min()) if len(replayed.samples) else 0.0
-        positions = replayed.state.portfolio.get_all_positions()
+def _check_amounts(partitions: PartitionedBacktest, replay: Replay | None, key: dg.AssetKey) -> dg.AssetCheckResult:
+    lowest_cash, lowest_balance, lowest_quantity = 0.0, Decimal(0), Decimal(0)
+    if replay is not None:
+        balances = (text for snapshot in replay.snapshots for text in (snapshot.cash, *snapshot.wallet.values()))
+        lowest_balance = min(map(Decimal, balances))
+        lowest_cash = float(np.min(partitions.read_table("equity", replay.keys).columns["cash"], initial=np.inf))
+        positions = replay.state.portfolio.get_all_positions()
         lowest_quantity = min((position.quantity for position in positions), default=Decimal(0))
     return dg.AssetCheckResult(
         check_name="never_negative",
@@ -124,24 +120,22 @@ def _check_amounts(
     )
 
 
-def _check_replay(
-    partitions: PartitionedBacktest, keys: Sequence[str], replayed: BacktestResult | None, key: dg.AssetKey
-) -> dg.AssetCheckResult:
-    if replayed is None:
+def _check_replay(partitions: PartitionedBacktest, replay: Replay | None, key: dg.AssetKey) -> dg.AssetCheckResult:
+    if replay is None:
         return dg.AssetCheckResult(check_name="ledger_replays", asset_key=key, passed=True, metadata={"partitions": 0})
-    snapshot = read_snapshot(partitions.folder / keys[-1])
-    stored = [pd.read_parquet(partitions.folder / name / "trades.parquet") for name in keys]
-    same_cash = snapshot is not None and replayed.state.portfolio.reserve.quantity == Decimal(snapshot.cash)
-    same_trades = replayed.trades.equals(pd.concat(stored, ignore_index=True))
+    portfolio = replay.state.portfolio
+    trades = trade_rows(portfolio.get_all_trades()).frame
+    same_cash = portfolio.reserve.quantity == Decimal(replay.snapshots[-1].cash)
+    same_trades = trades.equals(partitions.read_table("trades", replay.keys).frame)
     return dg.AssetCheckResult(
         check_name="ledger_replays",
         asset_key=key,
         passed=same_cash and same_trades,
         metadata={
-            "partitions": len(keys),
+            "partitions": len(replay.keys),
             "same_cash": same_cash,
             "same_trades": same_trades,
-            "trades": len(replayed.trades),
+            "trades": len(trades),
         },
     )
 

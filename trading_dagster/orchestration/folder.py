@@ -43,6 +43,11 @@ class BacktestFolder:
         """Return the file of the trade statistics."""
         return self.root / "statistics.parquet"
 
+    @property
+    def positions(self) -> Path:
+        """Return the file of the positions of the whole backtest."""
+        return self.root / "positions.parquet"
+
     def partitions(self, grain: str) -> Path:
         """Return the folder of the partitions of one length."""
         return self.root / "partitions" / grain

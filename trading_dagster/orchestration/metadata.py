@@ -11,17 +11,17 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from trading_dagster.backtest.partition import PartitionOutcome
+from trading_dagster.backtest.partition import PartitionedBacktest, PartitionOutcome
 from trading_dagster.backtest.result import BacktestResult
 from trading_dagster.charts.picture import (
     EXISTING,
     FILLED,
     paint_coverage,
-    paint_equity,
     paint_indicators,
     paint_monthly_returns,
     to_markdown_image,
 )
+from trading_dagster.charts.sketch import sketch_equity
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.orchestration.key_figure import (
     calculate_key_figures,
@@ -35,9 +35,9 @@ Metadata = Mapping[str, Any]
 MAX_ROWS = 50
 
 
-def picture(png: bytes, alt: str) -> dg.MarkdownMetadataValue:
-    """Return a picture to be shown inline."""
-    return dg.MetadataValue.md(to_markdown_image(png, alt))
+def picture(image: bytes, alt: str) -> dg.MarkdownMetadataValue:
+    """Return a picture (PNG or SVG) to be shown inline."""
+    return dg.MetadataValue.md(to_markdown_image(image, alt))
 
 
 def describe_universe(universe: TradingStrategyUniverse) -> Metadata:
@@ -95,23 +95,24 @@ def describe_indicators(results: IndicatorResults, universe: TradingStrategyUniv
 def describe_partition(outcome: PartitionOutcome, folder: Path) -> dict[str, dict[str, Any]]:
     """Return by asset what one partition did; the UI plots the numbers over partitions."""
     tables, snapshot = outcome.tables, outcome.snapshot
-    trades, equity, positions = tables["trades"], tables["equity"], tables["positions"]
-    decisions = tables["decisions"]
-    first = float(equity["equity"].iloc[0]) if len(equity) else snapshot.equity
+    trades, samples, decisions = (tables[name].columns for name in ("trades", "equity", "decisions"))
+    equity = np.asarray(samples["equity"])
+    first = float(equity[0]) if len(equity) else snapshot.equity
+    fees = float(np.nansum(np.asarray(trades["fee"], dtype=np.float64)))
     common = {"span": f"{outcome.window.start} to {outcome.window.end}", "folder": dg.MetadataValue.path(folder)}
     return {
         "decisions": {
-            "dagster/partition_row_count": len(decisions),
+            "dagster/partition_row_count": outcome.cycles,
             "cycles": outcome.cycles,
-            "cycles_with_trades": int((decisions["buys"] + decisions["sells"] > 0).sum()),
+            "cycles_with_trades": int(np.count_nonzero(np.add(decisions["buys"], decisions["sells"]))),
             **common,
         },
         "trades": {
-            "dagster/partition_row_count": len(trades),
-            "trades": len(trades),
-            "fees_usd": float(trades["fee"].sum()),
-            "volume_usd": float(trades["reserve"].abs().sum()),
-            "realised_profit_usd": float(trades["profit"].sum()),
+            "dagster/partition_row_count": len(tables["trades"]),
+            "trades": len(tables["trades"]),
+            "fees_usd": fees,
+            "volume_usd": float(np.sum(np.abs(np.asarray(trades["reserve"], dtype=np.float64)))),
+            "realised_profit_usd": float(np.nansum(np.asarray(trades["profit"], dtype=np.float64))),
             **common,
         },
         "portfolio": {
@@ -119,9 +120,9 @@ def describe_partition(outcome: PartitionOutcome, folder: Path) -> dict[str, dic
             "equity_usd": snapshot.equity,
             "return": snapshot.equity / first - 1 if first else 0.0,
             "cash_usd": float(snapshot.cash),
-            "open_positions": int((positions["status"] == "open").sum()),
-            "trades": len(trades),
-            "fees_usd": float(trades["fee"].sum()),
+            "open_positions": outcome.open_positions,
+            "trades": len(tables["trades"]),
+            "fees_usd": fees,
             "snapshot": snapshot.hash(),
             "began_from": snapshot.began_from,
             **common,
@@ -129,10 +130,11 @@ def describe_partition(outcome: PartitionOutcome, folder: Path) -> dict[str, dic
     }
 
 
-def picture_equity(equity: pd.DataFrame, name: str) -> Metadata:
-    """Return the equity over all partitions up to now as a picture."""
-    curve = equity.drop_duplicates("timestamp", keep="last").set_index("timestamp")["equity"]
-    return {"equity_curve": picture(paint_equity(curve, title=f"Equity of {name}"), f"Equity of {name}")}
+def picture_equity(partitions: PartitionedBacktest, last_key: str, name: str) -> Metadata:
+    """Return the equity over all partitions up to one as a picture."""
+    samples = partitions.read_table("equity", partitions.keys_until(last_key)).columns
+    curve = pd.Series(samples["equity"], index=pd.DatetimeIndex(np.asarray(samples["timestamp"])))
+    return {"equity_curve": picture(sketch_equity(curve, title=f"Equity of {name}"), f"Equity of {name}")}
 
 
 def describe_result(result: BacktestResult) -> Metadata:
@@ -143,7 +145,7 @@ def describe_result(result: BacktestResult) -> Metadata:
     return {
         "summary": dg.MetadataValue.md(to_markdown(key_figure_rows(result, figures))),
         **{name: value for name, value in numbers.items() if np.isfinite(value)},
-        "equity_curve": picture(paint_equity(result.equity_curve, hold), "Equity and drawdown"),
+        "equity_curve": picture(sketch_equity(result.equity_curve, hold), "Equity and drawdown"),
         "monthly_returns": picture(paint_monthly_returns(result.equity_curve), "Monthly returns"),
     }
 
@@ -155,7 +157,7 @@ def describe_report(result: BacktestResult, path: Path) -> Metadata:
         "path": dg.MetadataValue.path(path),
         "url": dg.MetadataValue.url(path.as_uri()),
         "size_bytes": path.stat().st_size,
-        "equity_curve": picture(paint_equity(result.equity_curve, hold), "Equity and drawdown"),
+        "equity_curve": picture(sketch_equity(result.equity_curve, hold), "Equity and drawdown"),
     }
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from trading_dagster.backtest.partition import PartitionedBacktest
 from trading_dagster.backtest.plan import BacktestPlan, check_range, plan_backtest, universe_input
@@ -74,10 +71,3 @@ def _indicator_origin(plan: BacktestPlan) -> dict[str, Any]:
 
 def _text(strategy: StrategyModule) -> dict[str, str]:
     return strategy.parameters.describe()
-
-
-def read_equity(folder: Path, last_key: str) -> pd.DataFrame:
-    """Return the stored equity samples of all partitions up to one, in order of time."""
-    keys = sorted(path.parent.name for path in folder.glob("[0-9]*/equity.parquet"))
-    frames = [pd.read_parquet(folder / key / "equity.parquet") for key in keys if key <= last_key]
-    return pd.concat(frames, ignore_index=True)

@@ -32,6 +32,11 @@ class Table:
         values: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else ((),) * len(types)
         return cls(dict(zip(types, values, strict=True)), types)
 
+    @classmethod
+    def join(cls, tables: Sequence[Table], types: Mapping[str, str]) -> Table:
+        """Return the rows of several tables of the same types, one after the other."""
+        return cls({name: _join_columns([table.columns[name] for table in tables]) for name in types}, types)
+
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(next(iter(self.columns.values()), ()))
@@ -40,6 +45,13 @@ class Table:
     def frame(self) -> pd.DataFrame:
         """Return the table as a frame with these types."""
         return pd.DataFrame({name: as_array(self.columns[name], dtype) for name, dtype in self.types.items()})
+
+
+def _join_columns(columns: Sequence[Column]) -> Column:
+    arrays = [column for column in columns if isinstance(column, np.ndarray)]
+    if len(arrays) == len(columns) and arrays:
+        return np.concatenate(arrays)
+    return [value for column in columns for value in column]
 
 
 def as_array(values: Column, dtype: str) -> Any:

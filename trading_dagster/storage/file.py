@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -46,7 +47,16 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 def table_to_parquet(table: Table) -> bytes:
     """Return a table as a Parquet file; equal tables give equal bytes."""
     columns = {name: pa.array(table.columns[name], type=ARROW_TYPES[dtype]) for name, dtype in table.types.items()}
-    texts = [name for name, dtype in table.types.items() if dtype == "str"]
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="snappy", use_dictionary=texts, write_statistics=False)
+    # dictionaries and statistics cost more than they save in the small tables of a partition
+    pq.write_table(pa.table(columns), sink, compression="snappy", use_dictionary=False, write_statistics=False)
     return bytes(sink.getvalue())
+
+
+def parquet_to_table(content: bytes, types: Mapping[str, str]) -> Table:
+    """Return the table of a Parquet file that `table_to_parquet` made of columns of these types."""
+    stored = pq.read_table(pa.BufferReader(content))
+    columns = {
+        name: stored[name].to_pylist() if dtype == "str" else stored[name].to_numpy() for name, dtype in types.items()
+    }
+    return Table(columns, types)

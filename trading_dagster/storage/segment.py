@@ -1,8 +1,9 @@
 """A piece of a backtest on disk: its tables, the ledger events it added, and the snapshot it ended with.
 
-A segment lives in a folder of its own that appears whole or not at all. Its snapshot names the hash of the snapshot it
-began from, so that a piece whose predecessor was computed again with another result is recognised. Files are not synced
-one by one: a power loss may tear them, the hashes then tell, and the piece is computed again.
+A segment lives in a folder of its own that appears whole or not at all. The first line of its ledger is the snapshot,
+the others are the events: making a file takes longer than filling it, so there are few. The snapshot names the hash of
+the one it began from, so that a piece whose predecessor was computed again with another result is recognised. Files are
+not synced one by one: a power loss may tear them, the hashes then tell, and the piece is computed again.
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
 
 from trading_dagster.domain.error import LedgerError, StorageFailed
+from trading_dagster.market.atomic_file import temporary_beside
 from trading_dagster.statistics.table import Table
 from trading_dagster.storage.event_codec import SCHEMA_VERSION
-from trading_dagster.storage.file import table_to_parquet
+from trading_dagster.storage.file import parquet_to_table, table_to_parquet
 
-SNAPSHOT_FILE = "snapshot.json"
 LEDGER_FILE = "ledger.jsonl"
 GENESIS = "genesis"
+LAYOUT = 2
+"""What is in a segment's folder, and in which form; layout 1 kept its snapshot in a file of its own."""
+
+LAYOUT_1_FILE = "snapshot.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Snapshot:
         equity: Total equity of the last sample, USD.
         ledger_hash: Hash of the ledger lines of this segment.
         table_hashes: Hash of each table file.
+        schema_version: Of the events.
+        layout: Of the folder.
     """
 
     began_from: str
@@ -52,10 +58,15 @@ class Snapshot:
     ledger_hash: str
     table_hashes: Mapping[str, str]
     schema_version: int = SCHEMA_VERSION
+    layout: int = LAYOUT
+
+    def text(self) -> str:
+        """Return it as one line of JSON; equal snapshots give equal text."""
+        return json.dumps({field.name: getattr(self, field.name) for field in fields(self)}, sort_keys=True)
 
     def hash(self) -> str:
         """Return the hash that the next segment begins from."""
-        return _digest(json.dumps(asdict(self), sort_keys=True).encode())
+        return _digest(self.text().encode())
 
 
 def write_segment(
@@ -85,27 +96,30 @@ def _write_segment(
     folder: Path, lines: Iterable[str], tables: Mapping[str, Table], snapshot: Mapping[str, object]
 ) -> Snapshot:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp"))
-    temporary.chmod(0o755)
+    temporary = temporary_beside(folder)
+    temporary.mkdir()
     try:
-        files = {LEDGER_FILE: "".join(f"{line}\n" for line in lines).encode()}
-        files |= {f"{name}.parquet": table_to_parquet(tables[name]) for name in sorted(tables)}
+        files = {f"{name}.parquet": table_to_parquet(tables[name]) for name in sorted(tables)}
         hashes = {name: _digest(content) for name, content in files.items()}
-        made = Snapshot(**snapshot, ledger_hash=hashes.pop(LEDGER_FILE), table_hashes=hashes)  # type: ignore[arg-type]
-        files[SNAPSHOT_FILE] = json.dumps(asdict(made), indent=1, sort_keys=True).encode()
+        events = "".join(f"{line}\n" for line in lines).encode()
+        made = Snapshot(**snapshot, ledger_hash=_digest(events), table_hashes=hashes)  # type: ignore[arg-type]
+        files[LEDGER_FILE] = f"{made.text()}\n".encode() + events
         for name, content in files.items():
             (temporary / name).write_bytes(content)
         _swap(temporary, folder)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary.exists():
+            shutil.rmtree(temporary, ignore_errors=True)
     return made
 
 
 def _swap(new: Path, place: Path) -> None:
     """Put a folder in its place; an older one is moved aside first and deleted last."""
     old = new.with_name(f"{new.name}.old")
-    if place.exists():
-        place.rename(old)
+    if not place.exists():
+        new.rename(place)
+        return
+    place.rename(old)
     new.rename(place)
     shutil.rmtree(old, ignore_errors=True)
 
@@ -118,28 +132,49 @@ def remove_leftovers(folder: Path) -> None:
 
 def read_snapshot(folder: Path) -> Snapshot | None:
     """Return the snapshot of a segment, None when there is no segment; raises LedgerError when it is unreadable."""
-    path = folder / SNAPSHOT_FILE
+    path = folder / LEDGER_FILE
     if not path.is_file():
         return None
+    remedy = f"delete {folder} and run this part again"
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            body = json.loads(file.readline())
         body["queue"] = tuple((at, amount) for at, amount in body["queue"])
         snapshot = Snapshot(**body)
     except (ValueError, TypeError, KeyError) as error:
-        raise LedgerError(f"Snapshot {path} cannot be read ({error}): delete {folder} and run it again") from error
-    if snapshot.schema_version != SCHEMA_VERSION:
+        if (folder / LAYOUT_1_FILE).exists():
+            raise LedgerError(f"Segment {folder} has layout 1, this version reads {LAYOUT}: {remedy}") from error
+        raise LedgerError(f"The snapshot in {path} cannot be read ({error}): {remedy}") from error
+    if (snapshot.schema_version, snapshot.layout) != (SCHEMA_VERSION, LAYOUT):
         raise LedgerError(
-            f"Snapshot {path} has schema {snapshot.schema_version}, this version writes {SCHEMA_VERSION}: run it again"
+            f"Segment {folder} has schema {snapshot.schema_version} and layout {snapshot.layout}, "
+            f"this version reads {SCHEMA_VERSION} and {LAYOUT}: {remedy}"
         )
     return snapshot
 
 
 def read_lines(folder: Path, snapshot: Snapshot) -> list[str]:
     """Return the ledger lines of a segment; raises LedgerError when they are not those of its snapshot."""
-    text = (folder / LEDGER_FILE).read_text(encoding="utf-8")
-    if _digest(text.encode()) != snapshot.ledger_hash:
+    _, _, events = (folder / LEDGER_FILE).read_bytes().partition(b"\n")
+    if _digest(events) != snapshot.ledger_hash:
         raise LedgerError(f"Ledger {folder / LEDGER_FILE} was changed after it was written: run this part again")
-    return text.splitlines()
+    return events.decode().splitlines()
+
+
+def read_table(folder: Path, snapshot: Snapshot, name: str, types: Mapping[str, str]) -> Table:
+    """Return a table of a segment, empty when it has none of this name.
+
+    Raises:
+        LedgerError: The file is not the one of the snapshot.
+    """
+    file = f"{name}.parquet"
+    if file not in snapshot.table_hashes:
+        return Table.from_rows([], types)
+    path = folder / file
+    content = path.read_bytes() if path.is_file() else b""
+    if _digest(content) != snapshot.table_hashes[file]:
+        raise LedgerError(f"Table {path} was changed after it was written: run this part again")
+    return parquet_to_table(content, types)
 
 
 def wallet_to_text(balances: Mapping[str, Decimal]) -> dict[str, str]:
