@@ -394,7 +394,7 @@ def test_universe_indicator_needs_no_pair_and_may_hold_lists():
     for number in range(5):
         clock.move(number)
         seen.append([looked.get_indicator_value("tradeable", pair=p) for p in (None, universe.pairs[1])])
-    assert seen == [[None, None], [[1], [1]], [[], []], [[1, 2], [1, 2]], [None, None]]
+    assert seen == [[None, None], [[1], [1]], [[], []], [[1, 2], [1, 2]], [[1, 2], [1, 2]]]
     clock.move(2)
     for _ in range(2):
         assert looked.get_indicator_value("strange").tolist() == [1.0, 1.0]

@@ -62,8 +62,9 @@ class PreviousBarRule:
 
     w = bar width; t = floor(decision time, w) on the grid counted from Monday 0001-01-01, unless a tolerance was given,
     then the decision time itself; target = t + w * index + clock_shift. The bar at the target, else the latest bar
-    before it if not older than the tolerance (w; 14 days for weekly bars). A target after the last row is absent, a
-    target whose bar would end after the decision time is refused.
+    before it if not older than the tolerance (w; 14 days for weekly bars). Beyond the tolerance a target after the last
+    row is absent, one in a hole too old. Within it the two are alike: that the series never goes on is not known at the
+    time, in live trading every hole begins as an end. A target whose bar would end after the decision time is refused.
 
     Args:
         index: Bars from the one being formed at the decision time: -1 is the last completed one.
@@ -93,7 +94,7 @@ class PreviousBarRule:
         age = target - times_us[np.maximum(row, 0)]
         outcome = np.full(len(grid_us), Outcome.found, dtype=np.int8)
         outcome[age > tolerance_us] = Outcome.too_old
-        outcome[(row < 0) | (target > times_us[-1])] = Outcome.absent
+        outcome[(row < 0) | ((target > times_us[-1]) & (age > tolerance_us))] = Outcome.absent
         if self.is_deciding:
             outcome[target + width_us > grid_us] = Outcome.refused
         return Rows(np.maximum(row, 0), outcome, target)
