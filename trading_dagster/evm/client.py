@@ -159,6 +159,10 @@ class EvmClient:
         call = {"to": to, "data": data} | ({"from": sender} if sender else {})
         return self._read("eth_call", [call, to_parameter(block)], _parse_data)
 
+    def read(self, method: str, parameters: list[Any], parse: Callable[[Any], T]) -> T:
+        """Return the parsed answer to a read that has no method of its own here; ``parse`` raises NodeAnswerInvalid."""
+        return self._read(method, parameters, parse)
+
     # Sending
 
     def broadcast(self, raw: bytes) -> tuple[BroadcastAnswer, ...]:
