@@ -24,6 +24,7 @@ from trading_dagster.evm.abi import ContractCall
 from trading_dagster.evm.dex import Dex, Hop, Route
 from trading_dagster.evm.erc20 import approve, read_balance
 from trading_dagster.evm.token_flow import read_fill
+from trading_dagster.evm.token_probe import probe_token, require_safe
 from trading_dagster.evm.uniswap_v3 import RouterKind, UniswapV3Dex, encode_path, to_mid_price
 
 LOW, MIDDLE, HIGH = Fraction(5, 10_000), Fraction(30, 10_000), Fraction(100, 10_000)
@@ -224,6 +225,14 @@ def test_pool_without_liquidity_or_price_is_empty(v3: MarketV3):
     v3.make_unpriced_pool(market.usd, market.btc, 3000)
     with pytest.raises(PoolEmpty, match="never given a price"):
         v3.dex.read_mid_price(client, Route((Hop(market.usd, market.btc, MIDDLE),)), client.read_head())
+
+
+def test_token_is_probed_through_v3_pools(v3: MarketV3, rig_v3: Rig):
+    market, client = v3.market, v3.market.client()
+    wallet, head = rig_v3.wallet.address, client.connect()
+    found = require_safe(probe_token(client, v3.dex, usd_to_btc(market), 100 * 10**6, wallet, head))
+    assert (found.token, found.can_sell, found.buy_tax) == (market.btc, True, 0)
+    assert found.sell_tax < Fraction(1, 1000)
 
 
 def test_missing_pool_names_the_fees_there_are(v3: MarketV3):
