@@ -15,9 +15,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
-SCHEMA_HEAD = "0001"
+SCHEMA_HEAD = "0002"
 """The newest migration: what this version of the program works with."""
 
 metadata = MetaData()
@@ -119,3 +120,58 @@ leases = Table(
     Column("holder", String(255)),
     Column("expires_ms", BigInteger, nullable=False),
 )
+
+# What operators say and are told. These tables name a strategy by its id: they are used before its first event.
+
+kill_switches = Table(
+    "kill_switches",
+    metadata,
+    Column("switch_key", Integer, primary_key=True),
+    Column("scope", String(255), nullable=False),
+    Column("is_on", Integer, nullable=False),
+    Column("switched_by", String(255), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+Index("ix_kill_switches_scope", kill_switches.c.scope, kill_switches.c.switch_key)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("approval_key", Integer, primary_key=True),
+    Column("strategy_id", String(255), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("cycle", BigInteger, nullable=False),
+    Column("decision_us", BigInteger, nullable=False),
+    Column("first_trade_id", BigInteger, nullable=False),
+    Column("last_trade_id", BigInteger, nullable=False),
+    Column("trades", Text, nullable=False),
+    Column("requested_us", BigInteger, nullable=False),
+    Column("deadline_us", BigInteger, nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("approved_ids", Text, nullable=False),
+    Column("answered_by", String(255), nullable=False),
+    Column("answered_us", BigInteger),
+    Column("comment", Text, nullable=False),
+    UniqueConstraint("strategy_id", "digest", name="ux_approvals_digest"),
+)
+Index("ix_approvals_trades", approvals.c.strategy_id, approvals.c.last_trade_id)
+Index("ix_approvals_verdict", approvals.c.strategy_id, approvals.c.verdict)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("message_key", Integer, primary_key=True),
+    Column("strategy_id", String(255), nullable=False),
+    Column("level", String(16), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("claimed_ms", BigInteger, nullable=False),
+    Column("delivered_ms", BigInteger),
+    Column("repeats", Integer, nullable=False),
+    Column("last_at_us", BigInteger, nullable=False),
+)
+Index("ix_messages_subject", messages.c.strategy_id, messages.c.kind, messages.c.subject, messages.c.message_key)
+Index("ix_messages_level", messages.c.level, messages.c.message_key)
