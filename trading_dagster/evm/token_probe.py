@@ -1,7 +1,7 @@
 """Finds out, before a token is bought for the first time, whether it can be sold again and what its transfers cost.
 
 A small buy and the sale of all that arrived are simulated with the wallet that will trade: nothing is sent. Buying
-moves the price up and selling moves it back, so what comes back without any tax is the input less the pools' fee, twice.
+moves the price up and selling moves it back: what comes back without a tax is the input less the pools' fee, twice.
 """
 
 from __future__ import annotations
