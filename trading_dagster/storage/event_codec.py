@@ -47,6 +47,8 @@ _FIELDS: dict[type, tuple[str, ...]] = {
     cls: tuple(f.name for f in dataclasses.fields(cls) if f.init) for cls in (*_VALUES.values(), *_EVENTS.values())
 }
 
+_to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
 
 def encode_event(event: Event) -> str:
     """Return an event as one line of JSON; raises SerialisationRefused for a value that would not come back equal."""
@@ -55,7 +57,7 @@ def encode_event(event: Event) -> str:
         require_storable(event.value, event.name)
     inner = _encode_pair if cls is PairIntroduced else _encode
     body = {name: inner(getattr(event, name)) for name in _FIELDS[cls]}
-    return json.dumps({"event": cls.__name__, **body}, separators=(",", ":"), allow_nan=False)
+    return _to_json({"event": cls.__name__, **body})
 
 
 class EventDecoder:
@@ -65,6 +67,13 @@ class EventDecoder:
         """Resolve keys to these pairs where possible; a pair that is not among them loses its internal id."""
         self._known = {pair.get_identifier(): pair for pair in known_pairs}
         self._pairs: dict[str, TradingPairIdentifier] = {}
+        self._decoders: dict[Any, Callable[[Any], Any]] = {
+            **_DECODERS,
+            "$tuple": lambda items: tuple(self._decode(item) for item in items),
+            "$flags": lambda items: frozenset(TradeFlag(item) for item in items),
+            "$pair": self._pairs.__getitem__,
+            "$dict": lambda items: {self._decode(key): self._decode(item) for key, item in items},
+        }
 
     def decode(self, line: str) -> Event:
         """Return the event of one line; raises LedgerError when it cannot be read."""
@@ -90,24 +99,19 @@ class EventDecoder:
         return [self.decode(line) for line in lines]
 
     def _decode(self, value: Any) -> Any:
-        if isinstance(value, list):
+        cls = value.__class__
+        if cls is list:
             return [self._decode(item) for item in value]
-        if not isinstance(value, dict):
+        if cls is not dict:
             return value
         tag = next(iter(value), None)
-        if len(value) == 1 and tag in _DECODERS:
-            return _DECODERS[tag](value[tag])
-        if len(value) == 1 and tag == "$tuple":
-            return tuple(self._decode(item) for item in value[tag])
-        if len(value) == 1 and tag == "$flags":
-            return frozenset(TradeFlag(item) for item in value[tag])
-        if len(value) == 1 and tag == "$pair":
-            return self._pairs[value[tag]]
         if tag == "$type":
-            cls = _VALUES[value["$type"]]
-            return cls(**{name: self._decode(item) for name, item in value.items() if name != "$type"})
-        if len(value) == 1 and tag == "$dict":
-            return {self._decode(key): self._decode(item) for key, item in value[tag]}
+            known = _VALUES[value.pop("$type")]
+            return known(**{name: self._decode(item) for name, item in value.items()})
+        if len(value) == 1:
+            decode = self._decoders.get(tag)
+            if decode is not None:
+                return decode(value[tag])
         return {key: self._decode(item) for key, item in value.items()}
 
 
@@ -131,44 +135,50 @@ def _encode_pair(value: Any) -> Any:
     return _encode(value)
 
 
-def _encode(value: Any) -> Any:  # noqa: PLR0912 - one branch a kind of value
-    cls = value.__class__
-    if value is None or cls is str or cls is bool:
-        return value
-    if cls is Decimal:
-        return {"$decimal": str(value)}
-    if cls is float:
-        if not math.isfinite(value):
-            raise SerialisationRefused(f"The ledger cannot store {value}: store None or a finite number")
-        return value
+def _encode(value: Any) -> Any:
+    encoder = _ENCODERS.get(value.__class__)
+    return encoder(value) if encoder is not None else _encode_other(value)
+
+
+def _encode_other(value: Any) -> Any:
+    """Encode a value whose class derives from one that is known."""
     if isinstance(value, datetime):
         return {"$time": value.isoformat()}
-    if isinstance(value, Enum) and cls.__name__ in _ENUMS:
-        return {"$enum": f"{cls.__name__}.{value.name}"}
     if isinstance(value, int):
-        if abs(value) > MAX_SAFE_INTEGER:
-            raise SerialisationRefused(f"The ledger cannot store the integer {value}: above 2^53, store it as text")
-        return int(value)
-    if cls is TradingPairIdentifier:
-        return {"$pair": value.get_identifier()}
-    if cls in _FIELDS:
-        return {"$type": cls.__name__, **{name: _encode(getattr(value, name)) for name in _FIELDS[cls]}}
-    if cls is tuple:
-        return {"$tuple": [_encode(item) for item in value]}
-    if cls is list:
-        return [_encode(item) for item in value]
-    if cls is frozenset:
-        return {"$flags": sorted(item.value for item in value)}
-    if cls is timedelta:
-        return {"$duration": value // timedelta(microseconds=1)}
+        return _encode_integer(value)
     if isinstance(value, Mapping):
         return _encode_mapping(value)
     if isinstance(value, float):  # numpy floats derive from float
-        return _encode(float(value))
+        return _encode_float(float(value))
     item = getattr(value, "item", None)
     if callable(item):
         return _encode(item())
-    raise SerialisationRefused(f"The ledger cannot store a {cls.__name__}: {value!r}; use plain data")
+    raise SerialisationRefused(f"The ledger cannot store a {value.__class__.__name__}: {value!r}; use plain data")
+
+
+def _encode_float(value: float) -> float:
+    if not math.isfinite(value):
+        raise SerialisationRefused(f"The ledger cannot store {value}: store None or a finite number")
+    return value
+
+
+def _encode_integer(value: int) -> int:
+    if abs(value) > MAX_SAFE_INTEGER:
+        raise SerialisationRefused(f"The ledger cannot store the integer {value}: above 2^53, store it as text")
+    return int(value)
+
+
+def _encode_fields(value: Any) -> dict[str, Any]:
+    cls = value.__class__
+    return {"$type": cls.__name__, **{name: _encode(getattr(value, name)) for name in _FIELDS[cls]}}
+
+
+def _encode_enum(value: Enum) -> dict[str, str]:
+    return {"$enum": f"{value.__class__.__name__}.{value.name}"}
+
+
+def _encode_as_is(value: Any) -> Any:
+    return value
 
 
 def _encode_mapping(value: Mapping[Any, Any]) -> Any:
@@ -179,6 +189,23 @@ def _encode_mapping(value: Mapping[Any, Any]) -> Any:
             raise SerialisationRefused("The ledger cannot store NaN or infinity as a key")
     return {"$dict": [[_encode(key), _encode(item)] for key, item in value.items()]}
 
+
+_ENCODERS: dict[type, Callable[[Any], Any]] = {
+    **dict.fromkeys((type(None), str, bool), _encode_as_is),
+    **dict.fromkeys(_VALUES.values(), _encode_fields),
+    **dict.fromkeys(_EVENTS.values(), _encode_fields),
+    **dict.fromkeys(_ENUMS.values(), _encode_enum),
+    int: _encode_integer,
+    float: _encode_float,
+    Decimal: lambda value: {"$decimal": str(value)},
+    datetime: lambda value: {"$time": value.isoformat()},
+    timedelta: lambda value: {"$duration": value // timedelta(microseconds=1)},
+    TradingPairIdentifier: lambda value: {"$pair": value.get_identifier()},
+    tuple: lambda value: {"$tuple": [_encode(item) for item in value]},
+    list: lambda value: [_encode(item) for item in value],
+    frozenset: lambda value: {"$flags": sorted(item.value for item in value)},
+    dict: _encode_mapping,
+}
 
 EVENT_TYPES = tuple(sorted(_EVENTS))
 """Names of all events, for documentation and tests."""
