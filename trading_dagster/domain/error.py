@@ -33,6 +33,7 @@
         CallReverted                 a contract refused a call
         ContractMissing              an address without the code it must have
         SigningKeyUnusable           the key is absent, malformed, or about to leak
+        GasMissing                   a wallet cannot pay for transactions
         IntentConflict               the exactly-once protocol refuses a second use of an id, a nonce or an end
 
 Errors that ported strategies catch as ``AssertionError`` derive from it as well.
@@ -361,6 +362,10 @@ class ContractMissing(EvmError):
 
 class SigningKeyUnusable(EvmError):
     """A private key is absent, malformed, or was about to be copied; the message never has the key."""
+
+
+class GasMissing(EvmError):
+    """A wallet has less of the chain's native token than a strategy needs to trade."""
 
 
 class IntentConflict(EvmError):
