@@ -45,6 +45,10 @@ class AlarmKind(Enum):
     """A confirmed transaction moved; it is watched again."""
     nonce_gap = "nonce_gap"
     node_unavailable = "node_unavailable"
+    settlement_changed = "settlement_changed"
+    """A reorg changed what a trade did after the ledger had booked it: a correction was booked."""
+    trade_unfinished = "trade_unfinished"
+    """The end of a trade is not known when time is up: it is looked up again, and nothing new begins."""
 
 
 @dataclass(frozen=True, slots=True)

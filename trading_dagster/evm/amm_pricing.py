@@ -28,14 +28,21 @@ class AmmPricing:
     PoolEmpty when it has nothing to trade against, InvalidTrade for what cannot be swapped, TooSmallTrade, NodeError.
     """
 
-    def __init__(self, client: EvmClient, dex: Dex, routes: RouteTable, block: BlockHeader) -> None:
-        """Read pools of an exchange at a block."""
-        self.block = block
+    def __init__(self, client: EvmClient, dex: Dex, routes: RouteTable, block: BlockHeader | None = None) -> None:
+        """Read pools of an exchange at a block; None is the head at the time of the first question."""
+        self._block = block
         self._client = client
         self._dex = dex
         self._routes = routes
         self._mids: dict[TradingPairIdentifier, Fraction] = {}
         self._quotes: dict[tuple[TradingPairIdentifier, bool, int], RouteQuote] = {}
+
+    @property
+    def block(self) -> BlockHeader:
+        """Return the block all answers are of."""
+        if self._block is None:
+            self._block = self._client.read_head()
+        return self._block
 
     def get_mid_price(self, timestamp: datetime, pair: TradingPairIdentifier) -> float:  # noqa: ARG002 - the port's
         """Return the price without fee and impact."""

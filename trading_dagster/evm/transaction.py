@@ -300,9 +300,12 @@ class TransactionExecutor:
 
     def _sign_planned(self, count: int, head: BlockHeader) -> None:
         for record in self._journal.list_unfinished(self.account):
+            if isinstance(record, Planned) and record.intent.has_expired(head.timestamp):
+                self._refuse(record.intent, "it expired before it was signed")
+                continue
             wallet = self._open_wallet(head)
             if wallet.halt_reason or count > wallet.nonce_floor:
-                return
+                continue
             if isinstance(record, Planned):
                 in_flight = self._list_in_flight()
                 if len(in_flight) >= self._setting.max_in_flight:
@@ -317,8 +320,6 @@ class TransactionExecutor:
             nonce = int(str(intent.arguments["nonce"]))
             if nonce < count or any(record.nonce == nonce for record in in_flight):
                 return self._refuse(intent, "the gap is closed")
-        if intent.has_expired(head.timestamp):
-            return self._refuse(intent, "it expired before it was signed")
         try:
             estimate = self._client.estimate_gas(self.account.address, intent.to, intent.data, intent.value, "pending")
         except CallReverted as error:

@@ -222,7 +222,7 @@ class UniswapV2Dex:
 
     deployment: UniswapV2Deployment
     name: str = "Uniswap v2"
-    _states: PoolStates = field(init=False, repr=False, compare=False, default_factory=lambda: PoolStates())
+    _states: PoolStates = field(init=False, repr=False, compare=False, default_factory=PoolStates)
 
     @property
     def spender(self) -> str:

@@ -1,0 +1,71 @@
+"""What must be true of a chain before a strategy may trade on it; each failure says what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from trading_dagster.domain.error import BadConfiguration, ContractMissing, GasMissing, WrongChain
+from trading_dagster.domain.identifier import AssetIdentifier
+from trading_dagster.domain.money import from_units
+from trading_dagster.evm.block import BlockHeader
+from trading_dagster.evm.client import EvmClient
+from trading_dagster.evm.dex import Dex
+from trading_dagster.evm.erc20 import DECIMALS
+from trading_dagster.evm.multicall import Multicall, Read
+from trading_dagster.evm.swap_intent import NATIVE_DECIMALS
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What was found: the head, the wallet and its gas in native tokens."""
+
+    head: BlockHeader
+    address: str
+    gas_balance: Decimal
+
+
+def check_chain(
+    client: EvmClient,
+    dex: Dex,
+    multicall: Multicall,
+    address: str,
+    assets: Sequence[AssetIdentifier],
+    min_gas: Decimal,
+) -> Preflight:
+    """Check a chain, its contracts and a wallet.
+
+    Raises:
+        WrongChain: A node or a token is of another chain.
+        ContractMissing: The exchange or a token has no code.
+        BadConfiguration: A token has other decimals than the universe says.
+        GasMissing: The wallet has less than ``min_gas`` native tokens.
+        NodeError: No node answers.
+    """
+    head = client.connect()
+    for contract in dex.contracts:
+        if not client.has_code(contract, head):
+            raise ContractMissing(
+                f"{dex.name} has no code at {contract} on chain {client.chain_id}: correct the exchange's addresses"
+            )
+    for asset in assets:
+        if asset.chain_id != client.chain_id:
+            raise WrongChain(
+                f"{asset} of the universe is on chain {asset.chain_id}, the venue trades on {client.chain_id}: use "
+                "pairs of that chain"
+            )
+    answers = multicall.read([Read(asset.address, DECIMALS) for asset in assets], head)
+    for asset, (decimals,) in zip(assets, answers, strict=True):
+        if decimals != asset.decimals:
+            raise BadConfiguration(
+                f"{asset} has {decimals} decimals on chain {client.chain_id}, the universe says {asset.decimals}: "
+                "correct the universe, else amounts are wrong by powers of ten"
+            )
+    gas_balance = from_units(client.read_balance(address, head), NATIVE_DECIMALS)
+    if gas_balance < min_gas:
+        raise GasMissing(
+            f"Wallet {address} has {gas_balance:f} native tokens for gas on chain {client.chain_id}, at least "
+            f"{min_gas} are needed: send it some"
+        )
+    return Preflight(head, address, gas_balance)

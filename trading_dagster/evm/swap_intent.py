@@ -1,0 +1,162 @@
+"""What a planned trade means on a chain: the intents of its approval and of its swap, and what a settled swap did.
+
+The id of an intent is derived from the trade, so that planning a trade twice plans one swap. The least output comes
+from the price the trade was planned at: a price that has moved since is not accepted by asking again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+
+from trading_dagster.domain.error import BadConfiguration, PriceImpactToleranceExceeded
+from trading_dagster.domain.money import FLOAT_ROUNDING, from_units, to_units_down
+from trading_dagster.domain.trade import MAX_SLIPPAGE_TOLERANCE, TradeExecution
+from trading_dagster.domain.transaction import Account, Finished, Intent, Outcome
+from trading_dagster.evm.block import BlockHeader
+from trading_dagster.evm.dex import Dex, Route
+from trading_dagster.evm.erc20 import approve
+from trading_dagster.evm.token_flow import read_fill
+
+NATIVE_DECIMALS = 18
+FIRST_ATTEMPT = 1
+POSITION = "position_id"
+"""The argument of a swap's intent that says which position the trade is of."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwapLimits:
+    """What a swap may accept.
+
+    Attributes:
+        max_slippage: The slippage tolerance of a trade that has none, and the most another's may be; a fraction.
+        max_price_impact: What a planned price may be worse than mid price and fees because of its size; a fraction.
+        deadline_s: How long after it was planned a swap may be mined, seconds of the chain.
+        allowance_multiple: How many times what a trade gives is approved, so that the next ones need no approval.
+    """
+
+    max_slippage: float = 0.02
+    max_price_impact: float = 0.05
+    deadline_s: int = 120
+    allowance_multiple: int = 1
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if not 0 <= self.max_slippage <= MAX_SLIPPAGE_TOLERANCE:
+            raise BadConfiguration(
+                f"max_slippage is {self.max_slippage}: expected a fraction from 0 to {MAX_SLIPPAGE_TOLERANCE}"
+            )
+        if not 0 < self.max_price_impact < 1:
+            raise BadConfiguration(f"max_price_impact is {self.max_price_impact}: expected a fraction above 0, below 1")
+        if self.deadline_s <= 0 or self.allowance_multiple < 1:
+            raise BadConfiguration(
+                f"deadline_s is {self.deadline_s} and allowance_multiple {self.allowance_multiple}: both must be "
+                "1 or more"
+            )
+
+
+def trade_intent_id(strategy_id: str, trade_id: int, attempt: int = FIRST_ATTEMPT) -> str:
+    """Return the id of the intent that swaps for a trade."""
+    return f"trade/{strategy_id}/{trade_id}/{attempt}"
+
+
+def parse_trade_id(strategy_id: str, intent_id: str) -> int | None:
+    """Return the trade that an intent swaps for, None when it is another strategy's or no swap."""
+    prefix = f"trade/{strategy_id}/"
+    parts = intent_id.removeprefix(prefix).split("/")
+    return int(parts[0]) if intent_id.startswith(prefix) and len(parts) == 2 else None
+
+
+def amount_given(trade: TradeExecution) -> int:
+    """Return what a started trade gives, in the smallest unit of the token."""
+    if trade.is_buy():
+        return to_units_down(trade.allocated, trade.reserve_currency.decimals)
+    return to_units_down(-trade.planned_quantity, trade.pair.base.decimals)
+
+
+def least_amount_out(trade: TradeExecution, amount_in: int, max_slippage: float) -> int:
+    """Return what a swap must bring at least: its input at the planned price, less the slippage tolerance."""
+    tolerance = trade.slippage_tolerance
+    slippage = Fraction(max_slippage if tolerance is None else min(tolerance, max_slippage))
+    price = Fraction(trade.planned_price)
+    base, reserve = trade.pair.base.decimals, trade.reserve_currency.decimals
+    scale = Fraction(10) ** (base - reserve)
+    expected = amount_in / price * scale if trade.is_buy() else amount_in * price / scale
+    rounding = 1 - Fraction(FLOAT_ROUNDING)  # the planned price is a float
+    return math.floor(expected * (1 - slippage) * rounding)
+
+
+def require_small_impact(trade: TradeExecution, max_price_impact: float) -> None:
+    """Raise PriceImpactToleranceExceeded when a planned price is much worse than mid price, fee and tax explain."""
+    pricing = trade.price_structure
+    kept = (1 - pricing.pair_fee) * (1 - (pricing.token_tax_percent or 0.0))
+    paid, fair = (pricing.mid_price, pricing.price) if trade.is_buy() else (pricing.price, pricing.mid_price)
+    impact = 1 - paid / (fair * kept)
+    if impact > max_price_impact:
+        raise PriceImpactToleranceExceeded(
+            f"{trade} has a price impact of {impact:.4%}, allowed are {max_price_impact:.4%}: trade less or allow more"
+        )
+
+
+def plan_swap(
+    dex: Dex,
+    route: Route,
+    trade: TradeExecution,
+    intent_id: str,
+    account: Account,
+    head: BlockHeader,
+    limits: SwapLimits,
+) -> Intent:
+    """Return the intent of a started trade's swap; its deadline counts from the head."""
+    amount_in = amount_given(trade)
+    least = least_amount_out(trade, amount_in, limits.max_slippage)
+    call = dex.build_swap(route, amount_in, least, account.address, head.timestamp + limits.deadline_s)
+    call = replace(call, arguments={**call.arguments, POSITION: trade.position_id})
+    return call.to_intent(intent_id, account)
+
+
+def plan_approvals(token: str, spender: str, intent_id: str, account: Account, amount: int, old: int) -> list[Intent]:
+    """Return the intents that approve an amount; what is left of an old allowance is taken back first.
+
+    Some tokens refuse to change an allowance that is not zero. An approval is harmless when it happens twice.
+    """
+    intents = [approve(token, spender, amount).to_intent(f"{intent_id}/approve", account)]
+    if old:
+        intents.insert(0, approve(token, spender, 0).to_intent(f"{intent_id}/revoke", account))
+    return intents
+
+
+@dataclass(frozen=True, slots=True)
+class SwapFill:
+    """What a swap did to the wallet, in tokens; the quantity of base tokens is signed as in the trade."""
+
+    quantity: Decimal
+    reserve: Decimal
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether both tokens moved."""
+        return bool(self.quantity) and self.reserve > 0
+
+    @property
+    def price(self) -> float:
+        """Return reserve per base token."""
+        return float(abs(self.reserve / self.quantity))
+
+
+def read_swap_fill(trade: TradeExecution, outcome: Outcome, wallet: str) -> SwapFill:
+    """Return the fill of a confirmed swap: the wallet's flows in its receipt."""
+    base, reserve = trade.pair.base, trade.reserve_currency
+    given, got = (reserve, base) if trade.is_buy() else (base, reserve)
+    fill = read_fill(outcome.logs, wallet, given.address, got.address)
+    amount_in, amount_out = from_units(fill.amount_in, given.decimals), from_units(fill.amount_out, got.decimals)
+    return SwapFill(amount_out, amount_in) if trade.is_buy() else SwapFill(-amount_in, amount_out)
+
+
+def total_gas_cost(records: Iterable[object]) -> Decimal:
+    """Return what finished intents paid for gas, in native tokens."""
+    wei = sum(record.outcome.gas_cost for record in records if isinstance(record, Finished))
+    return from_units(wei, NATIVE_DECIMALS)
