@@ -1,0 +1,321 @@
+"""Deployment files: what is read, and that every mistake is one message that helps and shows no secret."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from trading_dagster.domain.error import BadConfiguration
+from trading_dagster.domain.time import CycleDuration
+from trading_dagster.live.deployment import CycleOffset, DataAvailability, Deployment, ReplayClock, SampleData
+from trading_dagster.live.deployment_file import (
+    FOLDERS_VARIABLE,
+    find_deployment_files,
+    read_deployment,
+    read_deployments,
+)
+from trading_dagster.live.live_home import LiveHome
+from trading_dagster.live.opening import open_clock, open_strategy
+from trading_dagster.live.parameter_override import read_overrides
+
+KEY = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
+WORDS = "test test test test test test test test test test test junk"
+STRATEGIES = Path(__file__).parents[2] / "strategies"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+LIVE = """
+strategy: ema_cross.py
+mode: live
+chain: {name: base, rpc_envs: [BASE_RPC_1, BASE_RPC_2]}
+exchange: {slug: uniswap-v3}
+wallet: {key_env: BASE_KEY}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a deployment file beside a strategy file."""
+    (tmp_path / "ema_cross.py").write_text((STRATEGIES / "ema_cross.py").read_text(encoding="utf-8"), encoding="utf-8")
+
+    def make(text, name="ema-paper.yaml") -> Path:
+        file = tmp_path / name
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return make
+
+
+@pytest.fixture
+def refuse(write):
+    """Return a function that reads a deployment that must be refused, and returns the message."""
+
+    def read(text) -> str:
+        with pytest.raises(BadConfiguration) as caught:
+            read_deployment(write(text))
+        return str(caught.value)
+
+    return read
+
+
+def test_the_shortest_deployment_has_safe_defaults(write, tmp_path):
+    deployment = read_deployment(write("strategy: ema_cross.py\nmode: paper\n"))
+
+    assert deployment.id == "ema_paper"
+    assert deployment.strategy == tmp_path / "ema_cross.py"
+    assert deployment.data == SampleData()
+    assert deployment.trigger == CycleOffset(offset_minutes=8)
+    assert (deployment.trigger_check_minutes, deployment.revaluation_minutes, deployment.treasury_minutes) == (3, 60, 0)
+    assert deployment.autostart is False
+    assert deployment.variables() == ()
+    assert deployment.max_decision_delay(timedelta(hours=1)) == timedelta(hours=1)
+
+
+def test_every_part_can_be_set(write):
+    deployment = read_deployment(
+        write(
+            """
+            id: my_ema
+            strategy: ema_cross.py
+            mode: live
+            parameters: {fast: 5}
+            ledger: {url_env: LEDGER_URL}
+            data: {source: file, path: candles}
+            clock: {kind: replay, start: 2018-01-01T00:00:00Z, speed: 60}
+            trigger: {kind: data_availability, poll_seconds: 10, max_data_delay_minutes: 90}
+            pairs:
+              - data: BTC/USD@coinbase
+                base: {symbol: WBTC, address: "0x1111111111111111111111111111111111111111", decimals: 8}
+                quote: {symbol: USDC, address: "0x2222222222222222222222222222222222222222", decimals: 6}
+                pool: "0x3333333333333333333333333333333333333333"
+                fee: 0.0005
+            chain: {name: local, rpc_envs: [LOCAL_RPC], confirmations: 2}
+            exchange:
+              kind: uniswap_v2
+              factory: "0x4444444444444444444444444444444444444444"
+              router: "0x5555555555555555555555555555555555555555"
+            wallet: {keystore: wallet.json, password_env: WALLET_PASSWORD}
+            limits: {max_trade_usd: 500, max_day_loss_share: 0.1}
+            approval: {mode: manual, deadline_minutes: 15}
+            trigger_check_minutes: 0
+            run_timeout_minutes: 10
+            autostart: true
+            notify_env: ALARMS
+            """
+        )
+    )
+
+    assert deployment.id == "my_ema"
+    assert deployment.clock == ReplayClock("replay", datetime(2018, 1, 1, tzinfo=UTC), 60.0)
+    assert isinstance(deployment.trigger, DataAvailability)
+    assert deployment.max_data_delay(timedelta(hours=1)) == timedelta(minutes=90)
+    assert deployment.max_decision_delay(timedelta(hours=1)) == timedelta(minutes=90)
+    assert deployment.pairs[0].base.decimals == 8
+    assert deployment.limits.max_trade_usd == 500
+    assert deployment.run_timeout == timedelta(minutes=25)
+    assert deployment.variables() == ("LEDGER_URL", "ALARMS", "LOCAL_RPC", "WALLET_PASSWORD")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("strategy: ema_cross.py\nmode: papr\n", "mode: 'papr' cannot be used: input should be 'paper' or 'live'"),
+        ("strategy: ema_cross.py\n", "mode: it is missing"),
+        ("mode: paper\nstrategy: absent.py\n", "strategy: .*absent.py does not exist"),
+        ("mode: paper\nstrategy: ema_cross.py\ntriger: {}\n", "triger: there is no such field"),
+        ("mode: paper\nstrategy: ema_cross.py\nretries: '2'\n", "retries: '2' cannot be used.*integer"),
+        ("mode: paper\nstrategy: ema_cross.py\nautostart: 1\n", "autostart: 1 cannot be used.*boolean"),
+        ("mode: paper\nstrategy: ema_cross.py\nrevaluation_minutes: -1\n", "revaluation_minutes: -1 cannot be used"),
+        ("mode: paper\nstrategy: ema_cross.py\nid: My-Bot\n", "id: 'My-Bot' cannot be used"),
+        ("mode: paper\nstrategy: ema_cross.py\nlimits: {max_trade_usd: -5}\n", "limits: max_trade_usd is -5"),
+        ("mode: paper\nstrategy: ema_cross.py\nlimits: {max_trade: 5}\n", "limits.max_trade: there is no such field"),
+        ("mode: paper\nstrategy: ema_cross.py\ndata: {source: fil}\n", "data: .*'fil'.*'sample', 'file', 'lake'"),
+        (
+            "mode: paper\nstrategy: ema_cross.py\ntrigger: {kind: data_availability, poll_seconds: 1}\n",
+            "poll_seconds: 1 ",
+        ),
+        ("mode: paper\nstrategy: ema_cross.py\nledger: {file: a, url_env: B}\n", "ledger: both file and url_env"),
+        ("mode: paper\nstrategy: ema_cross.py\nwallet: {key_env: A}\n", "wallet is given but mode is paper"),
+        ("mode: paper\nstrategy: ema_cross.py\nclock: {kind: replay, start: 2018-01-01 00:00:00}\n", "no time zone"),
+        ("mode: paper\nmode: live\n", "line 2: .*a key is given twice"),
+        ("mode: [paper\n", "line 2: this is no YAML"),
+        ("- mode\n", "no mapping of fields"),
+        ("mode: paper\nstrategy: ema_cross.py\nfile: x\n", "file: there is no such field"),
+        ("mode: live\nstrategy: ema_cross.py\n", "mode live needs chain, exchange, wallet"),
+        (LIVE + "autostart: true\n", "autostart is for mode paper and the local chain"),
+        (LIVE + "clock: {kind: replay, start: 2018-01-01T00:00:00Z}\n", "clock replay is for mode paper"),
+        (LIVE + "initial_cash: 5\n", "fees and initial_cash are for mode paper"),
+        (LIVE.replace("uniswap-v3", "a, kind: uniswap_v2"), "exchange: slug and contracts are given"),
+        (LIVE.replace("key_env: BASE_KEY", "keystore: w.json"), "wallet: keystore and password_env go together"),
+        (
+            LIVE + "pairs: [{data: BTC/USD, base: {symbol: A, address: 0x1111111111111111111111111111111111111111}}]\n",
+            r"pairs.0.base.address: \d+ cannot be used: input should be a valid string: put quotes around it",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_file_field_value_and_remedy(refuse, text, expected):
+    message = refuse(text)
+
+    import re
+
+    assert re.search(expected, message)
+    assert "ema-paper.yaml" in message
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(refuse):
+    message = refuse("strategy: ema_cross.py\nmode: papr\nretries: -1\nx: 1\n")
+
+    assert len(message.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        (LIVE.replace("BASE_KEY", f'"0x{KEY}"'), KEY),
+        (LIVE.replace("BASE_KEY", f"0x{KEY}"), str(int(KEY, 16))),  # without quotes YAML reads a number
+        (LIVE.replace("BASE_KEY", KEY), KEY),
+        (LIVE + f"{KEY}: 1\n", KEY),
+        (LIVE + f'notes: "my key is {KEY}."\n', KEY),
+        (LIVE.replace("BASE_KEY", f'"{WORDS}"'), "junk"),
+        (LIVE.replace("BASE_RPC_2", '"https://base.example.org/v2/AbCdEfGhIjKlMnOpQrSt"'), "AbCdEf"),
+        (LIVE.replace("BASE_RPC_2", '"https://me:secret@base.example.org"'), "secret@"),
+        (LIVE.replace("BASE_RPC_2", '"not a name"'), "not a name"),
+        (LIVE.replace("BASE_KEY", '"hunter2!"'), "hunter2"),
+        (LIVE.replace("mode: live", f"mode: live {KEY}"), KEY),
+        (LIVE + f"ledger: {{file: a, url: '{KEY}'}}\n", KEY),
+        (f"mode: [paper {KEY}\nx: 0x{KEY}]]", KEY),
+    ],
+)
+def test_a_secret_in_the_file_is_refused_and_not_repeated(refuse, text, secret):
+    message = refuse(text)
+
+    assert secret not in message
+    assert KEY not in message
+
+
+def test_a_literal_key_is_called_one(refuse):
+    assert "wallet.key_env: the value looks like a private key" in refuse(LIVE.replace("BASE_KEY", f"0x{KEY}"))
+
+
+def test_what_a_variable_holds_is_nowhere_in_the_deployment(write, monkeypatch):
+    monkeypatch.setenv("BASE_KEY", KEY)
+
+    deployment = read_deployment(write(LIVE))
+
+    assert KEY not in repr(deployment)
+    assert deployment.wallet is not None
+    assert deployment.wallet.label == "env:BASE_KEY"
+
+
+def test_addresses_and_hashes_are_not_taken_for_keys(write):
+    text = (
+        LIVE + 'pairs: [{data: A/B, base: {symbol: A, address: "0x' + "1" * 40 + '"}, quote: {symbol: B, address: "0x'
+    )
+    deployment = read_deployment(write(text + "2" * 40 + '"}, pool: "0x' + "3" * 40 + '", fee: 0.003}]'))
+
+    assert deployment.pairs[0].pool == "0x" + "3" * 40
+
+
+def test_folders_leave_out_examples_and_named_files_do_not(tmp_path):
+    for name in ("b.yaml", "a.yml", "example-paper.yaml", "_draft.yaml", ".hidden.yaml", "notes.txt"):
+        (tmp_path / name).write_text("", encoding="utf-8")
+    example = tmp_path / "example-paper.yaml"
+    places = os.pathsep.join([str(tmp_path), str(example)])
+
+    found = find_deployment_files({FOLDERS_VARIABLE: places})
+
+    assert [path.name for path in found] == ["a.yml", "b.yaml", "example-paper.yaml"]
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(BadConfiguration, match="absent, which does not exist"):
+        find_deployment_files({FOLDERS_VARIABLE: str(tmp_path / "absent")})
+
+
+def test_without_a_deploy_folder_there_is_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert find_deployment_files({}) == []
+
+
+def test_one_bad_file_does_not_hide_the_others_and_no_id_comes_twice(write):
+    good = write("strategy: ema_cross.py\nmode: paper\nid: one\n", "a.yaml")
+    bad = write("strategy: ema_cross.py\nmode: nothing\n", "b.yaml")
+    twice = write("strategy: ema_cross.py\nmode: paper\nid: one\n", "c.yaml")
+
+    first, second, third = read_deployments([good, bad, twice])
+
+    assert isinstance(first, Deployment)
+    assert isinstance(second, BadConfiguration)
+    assert "one is the id of" in str(third)
+
+
+def test_parameters_are_of_the_strategys_types(write):
+    text = "strategy: ema_cross.py\nmode: paper\nparameters: {cycle_duration: 4h, backtest_start: 2018-02-01}\n"
+
+    module = open_strategy(read_deployment(write(text)))
+
+    assert module.parameters.cycle_duration is CycleDuration.cycle_4h
+    assert module.parameters.backtest_start == datetime(2018, 2, 1)
+
+
+def test_periods_tuples_and_numbers_are_read():
+    current = {"wait": timedelta(days=1), "pairs": (1, 2), "size": 0.5, "on": True, "any": None}
+
+    changes = read_overrides({"wait": "90m", "pairs": [3], "size": 1, "on": False, "any": "x"}, current, "f")
+
+    assert changes == {"wait": timedelta(minutes=90), "pairs": (3,), "size": 1, "on": False, "any": "x"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"sise": 1}, "f.sise: Parameters has no 'sise'; did you mean 'size'"),
+        ({"size": "much"}, "f.size: 'much' is no float"),
+        ({"size": True}, "f.size: True is no float"),
+        ({"on": 1}, "f.on: 1 is no bool"),
+        ({"wait": 5}, "f.wait: 5 is no period"),
+        ({"begin": "soon"}, "f.begin: 'soon' is no time"),
+        ({"begin": "2018-01-01T00:00:00+00:00"}, "has a time zone"),
+        ({"cycle": "5 parsecs"}, "f.cycle: '5 parsecs' is no CycleDuration: use one of cycle_1s"),
+    ],
+)
+def test_a_parameter_of_another_type_is_refused(given, expected):
+    current = {
+        "wait": timedelta(days=1),
+        "size": 0.5,
+        "on": True,
+        "begin": datetime(2018, 1, 1),
+        "cycle": CycleDuration.cycle_1h,
+    }
+
+    with pytest.raises(BadConfiguration, match=expected):
+        read_overrides(given, current, "f")
+
+
+def test_an_offset_as_long_as_a_cycle_is_refused(write):
+    deployment = read_deployment(write("strategy: ema_cross.py\nmode: paper\n"))
+
+    assert deployment.offset(timedelta(hours=1)) == timedelta(minutes=8)
+    with pytest.raises(BadConfiguration, match=r"offset_minutes is 8.*lasts 5 minutes"):
+        deployment.offset(timedelta(minutes=5))
+
+
+def test_a_replays_clock_goes_on_after_a_restart_and_is_not_turned_back(write, tmp_path):
+    text = "strategy: ema_cross.py\nmode: paper\nclock: {kind: replay, start: 2018-01-01T00:00:00Z, speed: 3600}\n"
+    deployment, home = read_deployment(write(text)), LiveHome(tmp_path / "home")
+
+    first = open_clock(deployment, home)
+    second = open_clock(deployment, home)
+
+    assert first == second
+    faster = read_deployment(write(text.replace("3600", "7200")))
+    with pytest.raises(BadConfiguration, match="give the replay another id"):
+        open_clock(faster, home)
+
+
+@pytest.mark.parametrize("file", sorted(DEPLOY.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_examples_are_read(file):
+    deployment = read_deployment(file)
+
+    assert open_strategy(deployment).parameters.cycle_duration
+    assert deployment.autostart is False

@@ -1,0 +1,333 @@
+"""What a deployment is: a strategy file, where its candles come from, where it trades, and when; no secrets.
+
+Every field is a field of the YAML file that ``deployment_file`` reads. Secrets are named by the environment variable
+that holds them, never given.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field, StringConstraints
+from pydantic.dataclasses import dataclass
+
+from trading_dagster.domain.error import BadConfiguration
+from trading_dagster.execution.limit import TradeLimits
+
+STRICT = ConfigDict(extra="forbid", strict=True)
+DEFAULT_OFFSET_MIN = 8.0
+
+DeploymentId: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+VariableName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+"""The name of an environment variable, never what it holds."""
+Address: TypeAlias = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$")]
+DataPair: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[^/@\s]+/[^/@\s]+(@[^/@\s]+)?$")]
+"""BASE/QUOTE, or BASE/QUOTE@venue."""
+Minutes: TypeAlias = Annotated[float, Field(ge=0, le=525_600, allow_inf_nan=False)]
+WholeMinutes: TypeAlias = Annotated[int, Field(ge=0, le=1440)]
+PositiveMinutes: TypeAlias = Annotated[float, Field(gt=0, le=525_600, allow_inf_nan=False)]
+Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Usd: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class SampleData:
+    """The candles that come with the package."""
+
+    source: Literal["sample"] = "sample"
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class FileData:
+    """A file or folder of candles; relative paths begin at the deployment's file."""
+
+    source: Literal["file"]
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class LakeData:
+    """A source in the lake; ``folder`` None is the lake of the environment."""
+
+    source: Literal["lake"]
+    name: str
+    folder: Path | None = None
+
+
+CandleData: TypeAlias = Annotated[SampleData | FileData | LakeData, Field(discriminator="source")]
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class RealClock:
+    """The wall clock."""
+
+    kind: Literal["real"] = "real"
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class ReplayClock:
+    """Past candles served as if they came in now; ``start`` is shown when the deployment first runs.
+
+    Attributes:
+        start: The time at which the replayed world begins, aware UTC.
+        speed: How many times as fast as the wall clock it runs.
+        delay_s: How long after its close a candle arrives, seconds of the replayed world.
+    """
+
+    kind: Literal["replay"]
+    start: datetime
+    speed: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    delay_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if self.start.tzinfo is None:
+            raise ValueError("start has no time zone: write it as 2018-01-01T00:00:00Z")
+
+
+Clock: TypeAlias = Annotated[RealClock | ReplayClock, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Ledger:
+    """Where the ledger is: a SQLite file, or the URL of a database in an environment variable; not both."""
+
+    file: Path | None = None
+    url_env: VariableName | None = None
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if self.file is not None and self.url_env is not None:
+            raise ValueError("both file and url_env are given: keep one of them")
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class CycleOffset:
+    """Decide some minutes after each decision time, when the candles should be there."""
+
+    kind: Literal["cycle_offset"] = "cycle_offset"
+    offset_minutes: Minutes = DEFAULT_OFFSET_MIN
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class DataAvailability:
+    """Decide as soon as all pairs have their candles; ``max_data_delay_minutes`` None is one cycle."""
+
+    kind: Literal["data_availability"]
+    poll_seconds: Annotated[float, Field(ge=5, le=3600)] = 15.0
+    max_data_delay_minutes: PositiveMinutes | None = None
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class SinceLastCycleEnd:
+    """Decide one cycle after the end of the last cycle."""
+
+    kind: Literal["since_last_cycle_end"]
+
+
+Trigger: TypeAlias = Annotated[CycleOffset | DataAvailability | SinceLastCycleEnd, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Chain:
+    """The chain: its slug in the registry, and which variables hold the URLs of its nodes."""
+
+    name: str
+    rpc_envs: Annotated[tuple[VariableName, ...], Field(min_length=1)]
+    confirmations: Annotated[int, Field(ge=1, le=10_000)] | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether it is a chain for development, where nothing is worth anything."""
+        return self.name == "local"
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Exchange:
+    """A decentralised exchange: its slug in the registry, or its contracts."""
+
+    slug: str | None = None
+    kind: Literal["uniswap_v2", "uniswap_v3"] | None = None
+    factory: Address | None = None
+    router: Address | None = None
+    quoter: Address | None = None
+    fee: Fraction | None = None
+
+    def __post_init__(self) -> None:
+        """Check."""
+        contracts = (self.kind, self.factory, self.router)
+        if self.slug is not None and any(part is not None for part in (*contracts, self.quoter)):
+            raise ValueError("slug and contracts are given: keep the slug, or kind, factory and router")
+        if self.slug is None and any(part is None for part in contracts):
+            raise ValueError("give a slug of the chain's registry, or kind, factory and router")
+        if self.kind == "uniswap_v3" and self.quoter is None:
+            raise ValueError("uniswap_v3 needs a quoter as well")
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Wallet:
+    """Where the private key is: an environment variable, or a keystore file and a variable with its password."""
+
+    key_env: VariableName | None = None
+    keystore: Path | None = None
+    password_env: VariableName | None = None
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if (self.key_env is None) == (self.keystore is None):
+            raise ValueError("give key_env, or keystore and password_env, and not both")
+        if (self.keystore is None) != (self.password_env is None):
+            raise ValueError("keystore and password_env go together")
+
+    @property
+    def label(self) -> str:
+        """Return what tells wallets apart without saying anything secret."""
+        return f"env:{self.key_env}" if self.key_env is not None else f"keystore:{(self.keystore or Path()).name}"
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Token:
+    """A token on the chain."""
+
+    symbol: str
+    address: Address
+    decimals: Annotated[int, Field(ge=0, le=36)] = 18
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class MappedPair:
+    """What is traded on the chain for a pair whose candles come from elsewhere; ``fee`` is a fraction."""
+
+    data: DataPair
+    base: Token
+    quote: Token
+    pool: Address
+    fee: Fraction | None = None
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Approval:
+    """Whether a person must approve trades, and for how long they wait; None is until the next decision time."""
+
+    mode: Literal["automatic", "manual"] = "automatic"
+    deadline_minutes: PositiveMinutes | None = None
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Fees:
+    """Fees of simulated fills, fractions; for paper trading."""
+
+    override: Fraction | None = None
+    default: Fraction | None = None
+    allow_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Limits(TradeLimits):
+    """What may be traded; see TradeLimits for each."""
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Deployment:
+    """A strategy that trades, on paper or on a chain.
+
+    Attributes:
+        file: The YAML file it was read from.
+        id: Names its ledger, assets, jobs and tags; never change it while there are positions.
+        strategy: The strategy file.
+        mode: ``paper`` (simulated fills) or ``live`` (transactions).
+        parameters: Values that replace those of the strategy's ``Parameters``.
+        max_decision_delay_minutes: A decision time this long ago is skipped; None is one cycle, or the longest delay
+            of data that the trigger waits for.
+        trigger_check_minutes, revaluation_minutes, treasury_minutes: How often; 0 is never.
+        run_timeout_minutes: A run this long is stuck and ended; the time that an approval may take comes on top.
+        retries: How often a run that failed or was killed is run again by itself.
+        autostart: Whether schedules and sensors begin turned on; only on paper and on the local chain.
+        notify_env: Variable that holds the URL where messages go.
+    """
+
+    file: Path
+    id: DeploymentId
+    strategy: Path
+    mode: Literal["paper", "live"]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    ledger: Ledger = Ledger()
+    data: CandleData = SampleData()
+    clock: Clock = RealClock()
+    trigger: Trigger = CycleOffset()
+    pairs: tuple[MappedPair, ...] = ()
+    chain: Chain | None = None
+    exchange: Exchange | None = None
+    wallet: Wallet | None = None
+    initial_cash: Usd | None = None
+    fees: Fees = Fees()
+    limits: Limits = Limits()
+    approval: Approval = Approval()
+    max_decision_delay_minutes: PositiveMinutes | None = None
+    trigger_check_minutes: WholeMinutes = 3
+    revaluation_minutes: WholeMinutes = 60
+    treasury_minutes: WholeMinutes = 0
+    run_timeout_minutes: PositiveMinutes = 30.0
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    autostart: bool = False
+    notify_env: VariableName | None = None
+
+    def __post_init__(self) -> None:
+        """Check what depends on several fields."""
+        is_live = self.mode == "live"
+        missing = [name for name in ("chain", "exchange", "wallet") if getattr(self, name) is None]
+        if is_live and missing:
+            raise ValueError(f"mode live needs {', '.join(missing)}")
+        if not is_live and self.wallet is not None:
+            raise ValueError("wallet is given but mode is paper, which signs nothing: remove it, or set mode: live")
+        if is_live and (self.fees != Fees() or self.initial_cash is not None):
+            raise ValueError("fees and initial_cash are for mode paper; on a chain they are what they are: remove them")
+        is_public = is_live and self.chain is not None and not self.chain.is_local
+        if is_public and isinstance(self.clock, ReplayClock):
+            raise ValueError("clock replay is for mode paper and the local chain: remove it")
+        if is_public and self.autostart:
+            raise ValueError("autostart is for mode paper and the local chain: turn a live deployment on in the UI")
+
+    @property
+    def speed(self) -> float:
+        """Return how many times as fast as the wall clock its world runs."""
+        return self.clock.speed if isinstance(self.clock, ReplayClock) else 1.0
+
+    @property
+    def run_timeout(self) -> timedelta:
+        """Return how long a run may take, by the wall clock."""
+        waiting = (self.approval.deadline_minutes or 0.0) if self.approval.mode == "manual" else 0.0
+        return timedelta(minutes=self.run_timeout_minutes + waiting)
+
+    def max_decision_delay(self, cycle: timedelta) -> timedelta:
+        """Return how old a decision time may be when its cycle begins."""
+        if self.max_decision_delay_minutes is not None:
+            return timedelta(minutes=self.max_decision_delay_minutes)
+        return max(cycle, self.max_data_delay(cycle))
+
+    def max_data_delay(self, cycle: timedelta) -> timedelta:
+        """Return how long candles are waited for."""
+        trigger = self.trigger
+        if isinstance(trigger, DataAvailability) and trigger.max_data_delay_minutes is not None:
+            return timedelta(minutes=trigger.max_data_delay_minutes)
+        return cycle
+
+    def offset(self, cycle: timedelta) -> timedelta:
+        """Return how long after its decision time a cycle begins; raises BadConfiguration when that is too long."""
+        trigger = self.trigger
+        offset = timedelta(minutes=trigger.offset_minutes) if isinstance(trigger, CycleOffset) else timedelta(0)
+        if offset >= cycle:
+            raise BadConfiguration(
+                f"{self.file}: trigger.offset_minutes is {offset.total_seconds() / 60:g}, but a cycle of {self.id} "
+                f"lasts {cycle.total_seconds() / 60:g} minutes: give a smaller offset"
+            )
+        return offset
+
+    def variables(self) -> tuple[str, ...]:
+        """Return the environment variables that must be set for it to run."""
+        chain, wallet = self.chain, self.wallet
+        named = [self.ledger.url_env, self.notify_env, *(() if chain is None else chain.rpc_envs)]
+        named += () if wallet is None else (wallet.key_env, wallet.password_env)
+        return tuple(dict.fromkeys(name for name in named if name is not None))
