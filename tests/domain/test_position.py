@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 from decimal import Decimal
 
@@ -11,8 +12,18 @@ from scenario import WETH_USDC
 from tape import WETH_USDC as FREE
 from tape import Desk, Opens, pair_of, token
 
-from trading_dagster.domain.error import TooSmallTrade
-from trading_dagster.domain.event import BalanceUpdated, PositionFrozen, PositionUnfrozen
+from trading_dagster.domain.error import LedgerError, TooSmallTrade
+from trading_dagster.domain.event import (
+    BalanceUpdated,
+    PositionFrozen,
+    PositionUnfrozen,
+    TradeDiscarded,
+    TradeExecuted,
+    TradePlanned,
+    TradeRepaired,
+    TradeStarted,
+)
+from trading_dagster.domain.trade import TradeType
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
 
 PRICES: Opens = [100.0, 100.0, 100.0]
@@ -211,6 +222,113 @@ def test_frozen_position_counts_in_net_asset_value_but_not_in_equity():
     assert portfolio.calculate_total_equity() == 10_000
     assert portfolio.get_open_position_for_pair(WETH_USDC) is position
     assert (position.frozen_at, position.unfrozen_at, position.is_open()) == (day(2), day(2), True)
+
+
+def freeze(ledger, number):
+    ledger.state.record(PositionFrozen(AT_2, number, "reverted"))
+    return ledger.state.portfolio.frozen_positions[number]
+
+
+def release(ledger, position):
+    for trade in list(position.trades.values()):
+        if trade.is_failed():
+            ledger.state.record(TradeRepaired(AT_2, trade.trade_id, position.position_id, "settled"))
+    ledger.state.record(PositionUnfrozen(AT_2, position.position_id, "settled"))
+
+
+AT_2 = day(2).replace(tzinfo=UTC)
+
+
+def test_failed_buy_that_is_settled_leaves_its_capital_in_cash_once_and_no_position():
+    ledger = Ledger()
+    position = freeze(ledger, ledger.buy(1, 1000, 100, outcome="failed"))
+    portfolio = ledger.state.portfolio
+    assert portfolio.get_cash() == 10_000
+    release(ledger, position)
+    assert portfolio.get_cash() == 10_000
+    assert not portfolio.open_positions
+    assert not portfolio.frozen_positions
+    assert list(portfolio.expired_positions) == [position.position_id]
+    assert portfolio.get_open_position_for_pair(WETH_USDC) is None
+    assert not position.is_frozen()
+    ledger.state.perform_integrity_check()
+
+
+def test_failed_sell_that_is_settled_gives_the_position_back():
+    ledger = Ledger()
+    number = ledger.buy(1, 1000, 100)
+    ledger.sell(2, number, 110, outcome="failed")
+    position = freeze(ledger, number)
+    release(ledger, position)
+    assert list(ledger.state.portfolio.open_positions) == [number]
+    assert position.get_quantity() == 10
+    assert ledger.state.portfolio.get_cash() == 9000
+
+
+def test_released_position_with_nothing_left_is_closed():
+    ledger = Ledger()
+    number = ledger.buy(1, 1000, 100)
+    position = freeze(ledger, number)
+    move_tokens(ledger, 1.5, number, BalanceUpdateCause.correction, Decimal(-10))
+    release(ledger, position)
+    portfolio = ledger.state.portfolio
+    assert (list(portfolio.closed_positions), list(portfolio.open_positions)) == ([number], [])
+    assert position.closed_at == day(2)
+
+
+def test_position_that_is_not_frozen_is_not_released():
+    ledger = Ledger()
+    number = ledger.buy(1, 1000, 100)
+    with pytest.raises(LedgerError, match="not frozen"):
+        ledger.state.record(PositionUnfrozen(AT_2, number, "checked"))
+
+
+def test_retry_that_never_began_leaves_no_empty_position():
+    ledger = Ledger()
+    position = freeze(ledger, ledger.buy(1, 1000, 100, outcome="failed"))
+    number, failed = position.position_id, position.get_last_trade()
+    again = ledger.state.portfolio.next_trade_id
+    ledger.state.record(TradeRepaired(AT_2, failed.trade_id, number, "tried again"))
+    ledger.state.record(TradePlanned(AT_2, replace(failed.plan, trade_id=again)))
+    ledger.state.record(PositionUnfrozen(AT_2, number, "tried again"))
+    assert list(ledger.state.portfolio.open_positions) == [number]
+    ledger.state.record(TradeDiscarded(AT_2, again, number, "never began"))
+    assert not ledger.state.portfolio.open_positions
+    assert list(ledger.state.portfolio.expired_positions) == [number]
+
+
+def test_trade_is_settled_once_and_only_after_it_failed():
+    ledger = Ledger()
+    number = ledger.buy(1, 1000, 100)
+    with pytest.raises(LedgerError, match="only a failed trade"):
+        ledger.state.record(TradeRepaired(AT_2, 1, number, "settled"))
+    failed = ledger.buy(1, 1000, 100, outcome="failed")
+    ledger.state.record(TradeRepaired(AT_2, 2, failed, "settled"))
+    with pytest.raises(LedgerError, match="only once"):
+        ledger.state.record(TradeRepaired(AT_2, 2, failed, "settled"))
+
+
+def test_empty_trade_closes_a_position_that_a_correction_emptied():
+    ledger = Ledger()
+    number = ledger.buy(1, 1000, 100)
+    position = ledger.state.portfolio.open_positions[number]
+    move_tokens(ledger, 1.5, number, BalanceUpdateCause.correction, Decimal(-10))
+    assert position.is_open()
+    plan = replace(
+        position.get_last_trade().plan,
+        trade_id=2,
+        trade_type=TradeType.accounting_correction,
+        quantity=Decimal(0),
+        reserve=Decimal(0),
+        closing=True,
+    )
+    ledger.state.record(TradePlanned(AT_2, plan))
+    ledger.state.record(TradeStarted(AT_2, 2, number))
+    ledger.state.record(TradeExecuted(AT_2, 2, number, Decimal(0), Decimal(0), 90.0, 0.0))
+    assert list(ledger.state.portfolio.closed_positions) == [number]
+    assert position.get_closing_price() == 90
+    assert position.get_total_profit_usd() == 0
+    assert ledger.state.portfolio.get_cash() == 9000
 
 
 def test_portfolio_value_at_open_is_the_equity_before_the_first_trade():

@@ -30,6 +30,7 @@ from trading_dagster.domain.error import (
     StorageFailed,
 )
 from trading_dagster.domain.event import (
+    BalanceUpdated,
     CycleCompleted,
     PairIntroduced,
     PositionFrozen,
@@ -40,10 +41,19 @@ from trading_dagster.domain.event import (
     TradeExecuted,
     TradeFailed,
     TradePlanned,
+    TradeRepaired,
+    TradeStarted,
 )
 from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.state import State
-from trading_dagster.domain.treasury import ReservePosition, Sync, Treasury
+from trading_dagster.domain.treasury import (
+    BalanceUpdate,
+    BalanceUpdateCause,
+    BalanceUpdatePositionType,
+    ReservePosition,
+    Sync,
+    Treasury,
+)
 from trading_dagster.storage.ledger_store import LedgerBatch, MemoryLedgerStore, Sample, StateSnapshot
 from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
 from trading_dagster.storage.strategy_ledger import StrategyLedger
@@ -167,6 +177,38 @@ def at(number: float) -> datetime:
     return day(number).replace(tzinfo=UTC)
 
 
+def settle_failures(ledger) -> None:
+    """A failed opening that expires, a failed sell that opens again and is corrected to nothing."""
+    state = ledger.state
+    for outcome in ("failed", "filled"):
+        number = ledger.buy(15, 10, 2, pair=AAVE_USDC, outcome=outcome)
+        if outcome == "filled":
+            ledger.sell(15, number, 2, outcome="failed")
+        failed = state.portfolio.get_position_by_id(number).get_last_trade()
+        state.record(PositionFrozen(at(15), number, "reverted"))
+        state.record(TradeRepaired(at(15), failed.trade_id, number, "settled"))
+        state.record(PositionUnfrozen(at(15), number, "settled"))
+    update = BalanceUpdate(
+        balance_update_id=state.portfolio.next_balance_update_id,
+        cause=BalanceUpdateCause.correction,
+        position_type=BalanceUpdatePositionType.open_position,
+        asset=AAVE,
+        quantity=Decimal(-5),
+        old_balance=Decimal(5),
+        usd_value=-10.0,
+        block_mined_at=day(15),
+        strategy_cycle_included_at=day(15),
+        position_id=number,
+    )
+    state.record(BalanceUpdated(at(15), update))
+    empty = state.portfolio.next_trade_id
+    plan = replace(failed.plan, trade_id=empty, quantity=Decimal(0), reserve=Decimal(0), closing=True)
+    state.record(TradePlanned(at(15), plan))
+    state.record(TradeStarted(at(15), empty, number))
+    state.record(TradeExecuted(at(15), empty, number, Decimal(0), Decimal(0), 2.0, 0.0))
+    assert number in state.portfolio.closed_positions
+
+
 def rich_ledger() -> list:
     """Closed, open, failed, frozen, thawed and dropped positions; kept values; blacklisted tokens; odd cash."""
     ledger = make_five_positions()
@@ -187,6 +229,7 @@ def rich_ledger() -> list:
     state.record(PositionFrozen(at(14), running, "stuck"))
     state.record(PositionUnfrozen(at(15), running, "released"))
     ledger.move_stop(15, running, 2, 1.5)
+    settle_failures(ledger)
     dropped = state.portfolio.next_position_id
     number = state.portfolio.next_trade_id
     plan = replace(state.portfolio.get_position_by_id(running).get_first_trade().plan, trade_id=number)

@@ -295,14 +295,9 @@ class State:
         )
         position.apply_fill(trade)
         portfolio.trade_count += 1
-        if trade.plan.quantity < 0 and position.can_be_closed() and position.closed_at is None:
-            position.close(executed_at)
-            portfolio.keep_dust(position.pair.base, position.quantity)
-            if position.position_id in portfolio.open_positions:
-                portfolio.remove_open(position)
-            else:
-                portfolio.frozen_positions.pop(position.position_id, None)
-            portfolio.closed_positions[position.position_id] = position
+        may_close = trade.plan.quantity < 0 or trade.plan.closing  # an empty trade closes what a correction took away
+        if may_close and position.can_be_closed() and position.closed_at is None:
+            self._close(position, executed_at)
 
     def _fold_failed(self, event: TradeFailed) -> None:
         position = self._position(event.position_id)
@@ -325,9 +320,27 @@ class State:
         trade.discarded_at = self._naive(event.at)
         trade.failure = event.reason
         position.finish_trade()
-        if all(t.discarded_at is not None for t in position.trades.values()):
-            self.portfolio.remove_open(position)
-            self.portfolio.expired_positions[position.position_id] = position
+        if all(t.discarded_at is not None or t.repaired_at is not None for t in position.trades.values()):
+            self._expire(position)
+
+    def _close(self, position: TradingPosition, at: datetime) -> None:
+        portfolio = self.portfolio
+        position.close(at)
+        portfolio.keep_dust(position.pair.base, position.quantity)
+        self._take_out(position)
+        portfolio.closed_positions[position.position_id] = position
+
+    def _expire(self, position: TradingPosition) -> None:
+        self._take_out(position)
+        self.portfolio.expired_positions[position.position_id] = position
+
+    def _take_out(self, position: TradingPosition) -> None:
+        """Take a position from the open or frozen ones."""
+        portfolio = self.portfolio
+        if position.position_id in portfolio.open_positions:
+            portfolio.remove_open(position)
+        else:
+            portfolio.frozen_positions.pop(position.position_id, None)
 
     def _give_back(self, position: TradingPosition, trade: TradeExecution) -> None:
         """Put what a trade had taken from cash back."""
@@ -359,10 +372,18 @@ class State:
         position.notes = event.reason if position.notes is None else f"{position.notes}\n{event.reason}"
 
     def _fold_unfrozen(self, event: PositionUnfrozen) -> None:
-        position = self.portfolio.frozen_positions.pop(event.position_id)
+        portfolio = self.portfolio
+        position = portfolio.frozen_positions.pop(event.position_id, None)
+        if position is None:
+            raise LedgerError(f"Position #{event.position_id} is not frozen, so it cannot be released")
         position.unfrozen_at = self._naive(event.at)
         position.notes = event.reason if position.notes is None else f"{position.notes}\n{event.reason}"
-        self.portfolio.add_open(position)
+        if position.unfinished_trade_count or not position.can_be_closed():
+            portfolio.add_open(position)
+        elif position.executed_trade_count:
+            self._close(position, position.unfrozen_at)
+        else:
+            self._expire(position)
 
     def _fold_blacklisted(self, event: AssetBlacklisted) -> None:
         self.blacklisted_assets[event.asset] = event.reason
