@@ -36,14 +36,26 @@ class HotWalletTreasury:
         journal: TransactionJournal,
         account: Account,
         *,
+        audit: Callable[[BlockHeader], None],
         confirmations: int,
         lookback_blocks: int,
         now: Callable[[], datetime],
     ) -> None:
-        """Watch an account at the block that has as many confirmations; ``now`` is aware UTC."""
+        """Watch an account at the block that has as many confirmations.
+
+        Args:
+            client: Where balances are read.
+            journal: What was sent from the account.
+            account: The wallet.
+            audit: Takes back the ends of transactions that are not in the chain of a head any more.
+            confirmations: How deep a block must be to count, the head has one.
+            lookback_blocks: How far back ends are compared with the ledger.
+            now: The time of events, aware UTC.
+        """
         self._client = client
         self._journal = journal
         self._account = account
+        self._audit = audit
         self._confirmations = confirmations
         self._lookback_blocks = lookback_blocks
         self._now = now
@@ -53,10 +65,13 @@ class HotWalletTreasury:
 
         Nothing is recorded while balance and cash may differ for another reason: a trade that did not end, a
         transaction in flight or taken back by a reorg, a fill that is newer than the block.
+
+        Raises NodeError, LeaseLost.
         """
+        block = read_confirmed_block(self._client, self._confirmations)
+        self._audit(self._client.read_head())  # after the block: a reorg later than this makes reading at it fail
         if list_running(state) or self._journal.list_unfinished(self._account):
             return []
-        block = read_confirmed_block(self._client, self._confirmations)
         if self._journal.list_finished(self._account, block.number + 1):
             return []
         since = max(1, block.number - self._lookback_blocks)

@@ -1,0 +1,510 @@
+"""Trades become swaps, and what the chain did becomes the ledger's events; on a real node, to the unit."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from evm.deployment import FAST, Rig
+from evm.test_transaction import kinds, send_foreign
+from evm.trader import STRATEGY, Trader
+
+from trading_dagster.domain.error import BadConfiguration, NodeUnavailable
+from trading_dagster.domain.money import from_units
+from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.domain.transaction import Finished, InFlight, OutcomeStatus, Planned
+from trading_dagster.evm.alarm import AlarmKind, Step
+from trading_dagster.evm.erc20 import approve, read_allowance
+from trading_dagster.evm.execution import TradeExecutionSetting
+from trading_dagster.evm.swap_intent import SwapLimits, least_amount_out, parse_trade_id, trade_intent_id
+from trading_dagster.evm.uniswap_v2 import SWAP
+
+SHORT = TradeExecutionSetting(timeout_s=0, lookback_blocks=200)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture
+def trader(rig: Rig) -> Trader:
+    trader = Trader(rig)
+    trader.fund()
+    return trader
+
+
+def trade_id_of(trade: TradeExecution) -> str:
+    return trade_intent_id(STRATEGY, trade.trade_id)
+
+
+def as_wallet(trader: Trader, to: str, data: str) -> None:
+    """Send from the trader's address without its key, below its own nonces: before it trades."""
+    node, wallet = trader.rig.market.node, trader.rig.wallet.address
+    node.rpc("anvil_impersonateAccount", wallet)
+    node.do(wallet, to, data)
+    node.rpc("anvil_stopImpersonatingAccount", wallet)
+
+
+def allow(trader: Trader, amount: int) -> None:
+    market = trader.rig.market
+    as_wallet(trader, market.usd, approve(market.usd, market.uniswap.router, amount).data)
+
+
+def allowance(trader: Trader) -> int:
+    market = trader.rig.market
+    head = trader.client.read_head()
+    return read_allowance(trader.client, market.usd, trader.rig.wallet.address, market.uniswap.router, head)
+
+
+def move_price(trader: Trader, *, usd: int) -> None:
+    """Let somebody else buy ETH."""
+    market = trader.rig.market
+    deadline = market.node.timestamp() + 1000
+    data = SWAP.encode(usd * 10**6, 0, [market.usd, market.eth], market.owner, deadline)
+    market.node.do(market.owner, market.uniswap.router, data)
+
+
+def test_buy_and_sell_are_filled_as_quoted_to_the_unit(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, Decimal("5000.123456"))
+    bought = trader.dex.quote(
+        trader.client, trader.routes.route_of(buy.pair, True), 5_000_123_456, trader.client.read_head()
+    )
+
+    trader.execute(buy)
+
+    assert buy.get_status() is TradeStatus.success
+    assert (buy.executed_quantity, buy.executed_reserve) == (from_units(bought.amount_out, 18), Decimal("5000.123456"))
+    assert buy.executed_price == pytest.approx(buy.planned_price, rel=1e-12)
+    assert buy.lp_fees_paid == pytest.approx(15.00037)
+    record = trader.rig.journal.find(trade_id_of(buy))
+    assert (buy.fill.tx_hash, buy.fill.block_number) == (record.outcome.tx_hash, record.outcome.block_number)
+    assert buy.fill.gas_cost == from_units(record.outcome.gas_cost, 18) > 0
+
+    position = trader.state.portfolio.open_positions[buy.position_id]
+    sell = trader.sell(position)
+    units = int(position.quantity * 10**18)
+    sold = trader.dex.quote(trader.client, trader.routes.route_of(buy.pair, False), units, trader.client.read_head())
+    trader.execute(sell)
+
+    assert sell.executed_reserve == from_units(sold.amount_out, 6)
+    assert sell.executed_quantity == -buy.executed_quantity
+    assert position.is_closed()
+    approval = trader.rig.journal.find(f"{trade_id_of(sell)}/approve")
+    swap = trader.rig.journal.find(trade_id_of(sell))
+    assert sell.fill.gas_cost == from_units(approval.outcome.gas_cost + swap.outcome.gas_cost, 18)
+    trader.require_books_equal_chain()
+
+
+def test_two_pools_are_one_trade(trader: Trader):
+    buy = trader.buy(trader.pairs.btc_eth, 5_000)
+    quote = trader.dex.quote(
+        trader.client, trader.routes.route_of(buy.pair, True), 5_000 * 10**6, trader.client.read_head()
+    )
+    trader.execute(buy)
+    assert buy.executed_quantity == from_units(quote.amount_out, 8)
+
+    sell = trader.sell(trader.state.portfolio.open_positions[buy.position_id], Decimal("0.02"))
+    trader.execute(sell)
+    assert sell.executed_quantity == Decimal("-0.02")
+    assert trader.balance(trader.pairs.eth_usd.base) == 0, "nothing is left in between"
+    trader.require_books_equal_chain()
+
+
+def test_taxed_token_is_booked_as_it_arrived(trader: Trader):
+    buy = trader.buy(trader.pairs.tax_usd, 100)
+    trader.execute(buy)
+    arrived = trader.balance(trader.pairs.tax_usd.base)
+    assert buy.executed_quantity == arrived
+    assert buy.executed_price == pytest.approx(buy.planned_price)
+
+    sell = trader.sell(trader.state.portfolio.open_positions[buy.position_id])
+    trader.execute(sell)
+    assert sell.executed_quantity == -arrived
+    assert sell.executed_price == pytest.approx(sell.planned_price, rel=1e-9)
+    trader.require_books_equal_chain()
+
+
+def test_price_that_moved_too_far_fails_the_trade_and_the_others_go_on(trader: Trader):
+    cash = trader.state.portfolio.reserve.quantity
+    late, other = trader.buy(trader.pairs.eth_usd, 1_000), trader.buy(trader.pairs.tax_usd, 1_000)
+    move_price(trader, usd=100_000)
+
+    trader.execute(late, other)
+
+    assert late.get_status() is TradeStatus.failed
+    assert "INSUFFICIENT_OUTPUT_AMOUNT" in late.failure
+    frozen = trader.state.portfolio.frozen_positions[late.position_id]
+    assert "INSUFFICIENT_OUTPUT_AMOUNT" in frozen.notes
+    assert other.get_status() is TradeStatus.success
+    assert trader.state.portfolio.reserve.quantity == cash - 1_000
+    trader.require_books_equal_chain()
+
+
+def test_price_that_moves_between_signing_and_mining_reverts(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    market = trader.rig.market
+
+    def race(step: Step, intent_id: str) -> None:
+        if step is Step.persisted and intent_id == trade_id_of(buy):
+            fees = {"maxFeePerGas": hex(150 * 10**9), "maxPriorityFeePerGas": hex(100 * 10**9)}
+            deadline = market.node.timestamp() + 1000
+            data = SWAP.encode(100_000 * 10**6, 0, [market.usd, market.eth], market.owner, deadline)
+            market.node.send(market.owner, market.uniswap.router, data, **fees)
+
+    trader.execute(buy, observe=race)
+
+    assert buy.get_status() is TradeStatus.failed
+    assert buy.failure.startswith("reverted: ")
+    record = trader.rig.journal.find(trade_id_of(buy))
+    assert record.outcome.status is OutcomeStatus.reverted
+    assert record.outcome.tx_hash in buy.failure
+    trader.require_books_equal_chain()
+
+
+def test_planned_price_counts_not_that_of_the_moment_of_sending(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, 1_000, slippage=0.02)
+    move_price(trader, usd=8_000)
+    trader.execute(buy)
+    assert buy.get_status() is TradeStatus.success
+    assert buy.executed_price > 1.003 * buy.planned_price
+    arguments = trader.rig.journal.find(trade_id_of(buy)).intent.arguments
+    assert from_units(arguments["amountOutMin"], 18) == pytest.approx(buy.planned_quantity * Decimal("0.98"))
+
+
+def test_allowance_is_exact_and_what_is_left_of_another_is_taken_back_first(trader: Trader):
+    allow(trader, 7)
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    trader.execute(buy)
+    assert buy.get_status() is TradeStatus.success
+    names = [record.intent.intent_id for record in trader.rig.journal.list_finished(trader.rig.account, 0)]
+    assert names == [f"{trade_id_of(buy)}/revoke", f"{trade_id_of(buy)}/approve", trade_id_of(buy)]
+    assert allowance(trader) == 0
+
+    limits = SwapLimits(allowance_multiple=3)
+    again, more = trader.buy(trader.pairs.eth_usd, 100), trader.buy(trader.pairs.eth_usd, 100)
+    trader.execute(again, more, setting=TradeExecutionSetting(limits, timeout_s=20, lookback_blocks=200))
+    assert allowance(trader) == 100 * 10**6
+    assert trader.rig.journal.find(f"{trade_id_of(more)}/approve") is None
+    trader.require_books_equal_chain()
+
+
+def test_buy_without_cash_is_dropped_and_the_others_go_on(trader: Trader):
+    cash = trader.state.portfolio.reserve.quantity
+    first = trader.buy(trader.pairs.eth_usd, cash - 500)
+    second, third = trader.buy(trader.pairs.tax_usd, 1_000), trader.buy(trader.pairs.tax_usd, 400)
+    limits = SwapLimits(max_price_impact=0.5)
+    trader.execute(first, second, third, setting=TradeExecutionSetting(limits, timeout_s=20, lookback_blocks=200))
+
+    assert [t.get_status() for t in (first, second, third)] == [
+        TradeStatus.success,
+        TradeStatus.discarded,
+        TradeStatus.success,
+    ]
+    assert "cash is" in second.failure
+    assert second.position_id in trader.state.portfolio.expired_positions
+    trader.require_books_equal_chain()
+
+
+def test_trade_with_a_large_impact_is_dropped_before_anything_is_sent(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, 400_000)
+    trader.execute(buy)
+    assert buy.get_status() is TradeStatus.discarded
+    assert "price impact of 9." in buy.failure
+    assert trader.rig.journal.list_finished(trader.rig.account, 0) == []
+
+
+def test_other_trade_of_a_position_that_froze_is_dropped(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    trader.execute(buy)
+    position = trader.state.portfolio.open_positions[buy.position_id]
+    half = position.quantity / 2
+    sells = [trader.sell(position, half, slippage=0.0), trader.sell(position, half)]
+    market = trader.rig.market
+    deadline = market.node.timestamp() + 1000
+    market.node.do(
+        market.owner,
+        market.uniswap.router,
+        SWAP.encode(10**19, 0, [market.eth, market.usd], market.owner, deadline),
+    )
+    trader.execute(*sells)
+    assert [sell.get_status() for sell in sells] == [TradeStatus.failed, TradeStatus.discarded]
+    trader.require_books_equal_chain()
+
+
+def test_no_gas_waits_alarms_and_ends_when_the_deadline_has_passed(trader: Trader):
+    node, wallet = trader.rig.market.node, trader.rig.wallet.address
+    node.rpc("anvil_setBalance", wallet, hex(10**12))
+    first, second = trader.buy(trader.pairs.eth_usd, 1_000), trader.buy(trader.pairs.eth_usd, 1_000)
+
+    trader.execute(first, second, setting=SHORT)
+
+    assert AlarmKind.gas_missing in kinds(trader.rig)
+    assert first.get_status() is TradeStatus.broadcasted
+    assert second.get_status() is TradeStatus.planned, "nothing new is begun while an end is unknown"
+    assert trader.resume(setting=SHORT) == [first]
+    trader.execute(second, setting=SHORT)
+    assert second.get_status() is TradeStatus.planned
+    node.mine(SwapLimits().deadline_s + 1)
+    assert trader.resume() == []
+    assert first.get_status() is TradeStatus.failed
+    assert "expired before it was signed" in first.failure
+    node.rpc("anvil_setBalance", wallet, hex(10**19))
+    trader.execute(second)
+    assert second.get_status() is TradeStatus.success
+    trader.require_books_equal_chain()
+
+
+def test_router_that_reverts_fails_the_trade_with_its_reason(trader: Trader):
+    trader.rig.market.node.rpc("anvil_setCode", trader.rig.market.uniswap.router, "0x60006000fd")
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    trader.execute(buy)
+    assert buy.get_status() is TradeStatus.failed
+    assert buy.failure.startswith("refused: the simulation reverted")
+    assert trader.state.portfolio.frozen_positions
+    trader.require_books_equal_chain()
+
+
+def test_token_that_lost_its_code_fails_the_trade_before_anything_is_planned(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    trader.execute(buy)
+    trader.rig.market.node.rpc("anvil_setCode", trader.rig.market.eth, "0x")
+    position = trader.state.portfolio.open_positions[buy.position_id]
+    sell = trader.sell(position)
+    trader.execute(sell)
+    assert sell.get_status() is TradeStatus.failed
+    assert sell.failure.startswith("never sent: ")
+    assert trader.rig.journal.find(trade_id_of(sell)) is None
+
+
+def test_swap_that_is_not_mined_before_its_deadline_is_cancelled(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    node = trader.rig.market.node
+
+    def drop(seconds: float) -> None:
+        record = trader.rig.journal.find(trade_id_of(buy))
+        if isinstance(record, InFlight) and len(record.attempts) == 1:
+            node.rpc("anvil_dropTransaction", record.attempts[0].tx_hash)
+            node.mine(SwapLimits().deadline_s + 1)
+        else:
+            node.mine()
+
+    trader.mine = drop
+    trader.execute(buy)
+
+    assert buy.get_status() is TradeStatus.failed
+    assert buy.failure.startswith("cancelled: it expired before it was mined (transaction 0x")
+    trader.require_books_equal_chain()
+
+
+def test_unfinished_trade_is_gone_on_with_once(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    trader.execute(buy, setting=SHORT)
+    assert buy.get_status() is TradeStatus.broadcasted
+    assert AlarmKind.trade_unfinished in kinds(trader.rig)
+    trader.execute(buy, setting=SHORT)
+    assert trader.resume(setting=SHORT) == [buy]
+    assert trader.resume() == []
+    assert buy.get_status() is TradeStatus.success
+    assert trader.resume() == []
+    trader.execute(buy)
+    trader.require_books_equal_chain()
+
+
+def test_trade_begun_and_never_planned_is_sent_while_its_decision_is_fresh(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+
+    def die() -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        trader.execute(buy, save=die)
+    assert buy.get_status() is TradeStatus.started
+    trader.wait(timedelta(minutes=59))
+    assert trader.resume() == []
+    assert buy.get_status() is TradeStatus.success
+    trader.require_books_equal_chain()
+
+
+def test_trade_begun_and_never_planned_is_dropped_when_its_decision_is_old(trader: Trader):
+    cash = trader.state.portfolio.reserve.quantity
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+
+    def die() -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        trader.execute(buy, save=die)
+    trader.wait(timedelta(minutes=61))
+    assert trader.resume() == []
+    assert buy.get_status() is TradeStatus.discarded
+    assert "never sent: the decision is 1:01:00 old" in buy.failure
+    portfolio = trader.state.portfolio
+    assert portfolio.reserve.quantity == cash
+    assert not portfolio.open_positions
+    assert not portfolio.frozen_positions
+    assert trader.rig.journal.find(trade_id_of(buy)) is None
+
+
+def test_dead_node_leaves_trades_planned_or_running(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    execution = trader.execution(setting=SHORT)
+    dead = NodeUnavailable("no node")
+
+    def fail(*_: object) -> None:
+        raise dead
+
+    trader.client.read_head, alive = fail, trader.client.read_head
+    with pytest.raises(NodeUnavailable):
+        execution.execute_trades(trader.now.replace(tzinfo=None), trader.state, [buy])
+    assert buy.get_status() is TradeStatus.planned
+    trader.client.read_head = alive
+    trader.save, save = lambda: setattr(trader.client, "read_head", fail), trader.save
+    trader.execute(buy, setting=SHORT)
+    trader.save = save
+    assert buy.get_status() is TradeStatus.started
+    assert trader.resume(setting=SHORT) == [buy]
+    assert AlarmKind.node_unavailable in kinds(trader.rig)
+    trader.client.read_head = alive
+    assert trader.resume() == []
+    trader.require_books_equal_chain()
+
+
+def test_foreign_use_of_the_key_halts_and_trades_are_dropped(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    trader.execute(buy)
+    send_foreign(trader.rig)
+    trader.rig.market.node.mine()
+    assert trader.resume() == []
+    assert AlarmKind.foreign_use in kinds(trader.rig)
+
+    other = trader.buy(trader.pairs.eth_usd, 1_000)
+    trader.execute(other)
+
+    assert other.get_status() is TradeStatus.discarded
+    assert "move the funds if the key is known to others" in other.failure
+    assert trader.rig.journal.find(trade_id_of(other)) is None
+
+
+def test_trade_planned_on_a_wallet_that_is_then_halted_ends_by_its_deadline(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    stop = {"forbid_signing": lambda intent: "stop"}
+    trader.execute(buy, setting=SHORT, **stop)
+    assert AlarmKind.signing_forbidden in kinds(trader.rig)
+    send_foreign(trader.rig)
+    trader.rig.market.node.mine()
+    assert trader.resume() == [buy]
+    assert isinstance(trader.rig.journal.find(trade_id_of(buy)), Planned)
+    trader.rig.market.node.mine(SwapLimits().deadline_s + 1)
+    assert trader.resume() == []
+    assert buy.get_status() is TradeStatus.failed
+
+
+def settled_then_reorganised(trader: Trader) -> TradeExecution:
+    """Return a buy that the ledger booked and a deep reorg took back."""
+    trader.rig.market.node.mine(10)
+    buy = trader.buy(trader.pairs.eth_usd, 1_000, slippage=0.02)
+    trader.execute(buy)
+    assert buy.get_status() is TradeStatus.success
+    trader.rig.market.node.rpc("anvil_reorg", 8, [])
+    return buy
+
+
+def test_reorg_that_changes_nothing_books_nothing(trader: Trader):
+    settled_then_reorganised(trader)
+    events = len(trader.state.new_events)
+    assert trader.resume() == []
+    assert len(trader.state.new_events) == events
+    assert AlarmKind.reorganised in kinds(trader.rig)
+    assert AlarmKind.settlement_changed not in kinds(trader.rig)
+    trader.require_books_equal_chain()
+
+
+def test_reorg_that_changes_a_fill_is_booked_as_a_correction(trader: Trader):
+    buy = settled_then_reorganised(trader)
+    before = buy.executed_quantity
+    assert trader.resume(setting=SHORT) == [buy], "its end is open again"
+    node = trader.rig.market.node
+    tx_hash = trader.rig.journal.find(trade_id_of(buy)).newest.tx_hash
+    node.rpc("anvil_dropTransaction", tx_hash)
+    move_price(trader, usd=5_000)
+
+    assert trader.resume() == []
+
+    assert AlarmKind.settlement_changed in kinds(trader.rig)
+    position = trader.state.portfolio.open_positions[buy.position_id]
+    (update,) = position.balance_updates.values()
+    assert position.quantity == before + update.quantity < before
+    assert update.notes.startswith(trade_id_of(buy))
+    trader.require_books_equal_chain()
+    events = len(trader.state.new_events)
+    assert trader.resume() == []
+    assert len(trader.state.new_events) == events, "it is booked once"
+
+
+def test_reorg_that_undoes_a_fill_gives_the_cash_back(trader: Trader):
+    cash = trader.state.portfolio.reserve.quantity
+    buy = settled_then_reorganised(trader)
+    node = trader.rig.market.node
+    assert trader.treasury().sync_treasury(trader.now.replace(tzinfo=None), trader.state) == []
+    assert trader.resume(setting=SHORT) == [buy]
+    node.rpc("anvil_dropTransaction", trader.rig.journal.find(trade_id_of(buy)).newest.tx_hash)
+    move_price(trader, usd=200_000)
+
+    assert trader.resume() == []
+
+    record = trader.rig.journal.find(trade_id_of(buy))
+    assert isinstance(record, Finished)
+    assert record.outcome.status is OutcomeStatus.reverted
+    assert trader.state.portfolio.reserve.quantity == cash
+    assert trader.state.portfolio.open_positions[buy.position_id].get_quantity() == 0
+    trader.require_books_equal_chain()
+
+
+def test_swap_without_transfers_fails_and_what_is_gone_is_booked(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    node, market = trader.rig.market.node, trader.rig.market
+
+    def swallow(step: Step, intent_id: str) -> None:
+        if step is Step.persisted:
+            node.rpc("anvil_setCode", market.uniswap.router, "0x00")
+
+    trader.execute(buy, observe=swallow)
+    assert buy.get_status() is TradeStatus.failed
+    assert "check the accounts" in buy.failure
+    assert buy.position_id in trader.state.portfolio.frozen_positions
+    assert trader.resume() == []
+    trader.require_books_equal_chain()
+
+
+def test_least_output_follows_from_plan_and_tolerance(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, 1_000, slippage=0.01)
+    exact_units = Fraction(10**9) / Fraction(buy.planned_price) * 10**12
+    assert least_amount_out(buy, 10**9, 0.5) == pytest.approx(exact_units * Fraction(99, 100), rel=1e-11)
+    assert least_amount_out(buy, 10**9, 0.001) == pytest.approx(exact_units * Fraction(999, 1000), rel=1e-11)
+    free = trader.buy(trader.pairs.eth_usd, 1_000, slippage=0.0)
+    quote = trader.dex.quote(trader.client, trader.routes.route_of(free.pair, True), 10**9, trader.client.read_head())
+    assert quote.amount_out - 10**7 < least_amount_out(free, 10**9, 0.5) <= quote.amount_out
+
+
+def test_ids_of_intents_name_the_trade():
+    assert trade_intent_id("alpha", 7) == "trade/alpha/7/1"
+    assert parse_trade_id("alpha", "trade/alpha/7/1") == 7
+    assert parse_trade_id("alpha", "trade/alpha/7/1/approve") is None
+    assert parse_trade_id("beta", "trade/alpha/7/1") is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"max_slippage": 0.5}, "max_slippage is 0.5"),
+        ({"max_price_impact": 0.0}, "max_price_impact is 0.0"),
+        ({"deadline_s": 0}, "deadline_s is 0"),
+        ({"allowance_multiple": 0}, "allowance_multiple 0"),
+    ],
+)
+def test_limits_are_checked(wrong: dict, said: str):
+    with pytest.raises(BadConfiguration, match=said):
+        SwapLimits(**wrong)
+    assert FAST.confirmations == 3
