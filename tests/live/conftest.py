@@ -8,6 +8,8 @@ import pytest
 from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.paper import PaperVenue
 from trading_dagster.live.strategy import LiveStrategy
+from trading_dagster.market.file_source import EmbeddedSample
+from trading_dagster.market.replay_source import ReplaySource
 from trading_dagster.storage.ledger_store import MemoryLedgerStore
 from trading_dagster.strategy.module import load_strategy_file
 
@@ -26,14 +28,15 @@ def paper():
         source=None,
         parameters=None,
     ):
+        clock = ManualClock(at)
         module = load_strategy_file(STRATEGIES / f"{strategy}.py").with_parameters(parameters or {})
         return LiveStrategy(
             id=strategy,
             strategy=module,
-            source=source,
+            source=source or ReplaySource(EmbeddedSample(), clock.now),
             venue=venue or PaperVenue(10_000),
             store=store or MemoryLedgerStore(),
-            clock=ManualClock(at),
+            clock=clock,
             wait_s=0.0,
         )
 

@@ -17,14 +17,16 @@ from datetime import datetime
 from enum import Enum
 
 from trading_dagster.cycle import MINIMUM_EQUITY_USD, call_tick_hook, decide
-from trading_dagster.domain.error import UncleanState
+from trading_dagster.domain.error import ApprovalMissing, UncleanState
 from trading_dagster.domain.event import CycleCompleted, CycleDecided, CycleSkipped
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import require_naive_utc, to_aware
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.execution.approval import Waiting
+from trading_dagster.execution.limit import discard_refused
 from trading_dagster.live.step import LiveStep, find_trades, open_step
 from trading_dagster.live.strategy import LiveStrategy
-from trading_dagster.live.universe import calculate, load_universe
+from trading_dagster.live.universe import calculate, check_freshness, load_universe
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.storage.ledger_store import Sample
 from trading_dagster.strategy.indicator_lookup import StrategyInputIndicators
@@ -43,17 +45,23 @@ class CycleStatus(Enum):
     """The ledger says that this step, or a later one, was done before."""
     waiting = "waiting"
     """The trades wait for an approval."""
+    skipped = "skipped"
+    """The decision time gets no decision."""
 
 
 @dataclass(frozen=True, slots=True)
 class CycleReport:
-    """What a step of a cycle did; ``decision_at`` is naive UTC, ``trades`` are those it planned or executed."""
+    """What a step of a cycle did; ``decision_at`` is naive UTC, ``trades`` are those it planned or executed.
+
+    ``notes`` say in words what a person should know: trades refused, dropped, or why nothing was decided.
+    """
 
     decision_at: datetime
     cycle: int
     status: CycleStatus
     trades: tuple[TradeExecution, ...] = ()
     sample: Sample | None = None
+    notes: tuple[str, ...] = ()
 
 
 def decide_cycle(
@@ -66,13 +74,19 @@ def decide_cycle(
         UncleanState: The end of an earlier trade is still unknown.
         UnexpectedAccountingCorrectionIssue: What is held is not what the ledger says.
         StrategyFailed: decide_trades raised or broke the protocol; nothing of its plans is kept.
+        DataTooOld: A pair lacks its newest candle.
     """
     require_naive_utc(decision_at)
+    check_freshness(live, universe, decision_at)
     with open_step(live, universe, decision_at) as step:
         state = step.state
         if _is_past(state, decision_at):
             return _report(state, decision_at, CycleStatus.already_done)
         _finish_open_cycle(step)
+        forbidden = live.forbid_trading()
+        if forbidden:
+            _skip(step, decision_at, forbidden)
+            return CycleReport(decision_at, state.cycle, CycleStatus.skipped, notes=(forbidden,))
         view = _make_input(step, indicators)
         hook = live.strategy.before_strategy_tick
         if hook is not None:
@@ -83,34 +97,62 @@ def decide_cycle(
         trades: Sequence[TradeExecution] = ()
         if state.portfolio.calculate_total_equity() >= MINIMUM_EQUITY_USD:
             trades = decide(view, live.strategy.decide_trades)
+        trades, notes = step.review(trades)
         trade_ids = tuple(trade.trade_id for trade in trades)
         state.record(CycleDecided(live.clock.now(), state.cycle, to_aware(decision_at), trade_ids))
         step.session.save()
-        return CycleReport(decision_at, state.cycle, CycleStatus.done, tuple(trades))
+        return CycleReport(decision_at, state.cycle, CycleStatus.done, tuple(trades), notes=notes)
 
 
-def execute_cycle(live: LiveStrategy, universe: TradingStrategyUniverse, decision_at: datetime) -> CycleReport:
-    """Execute what was decided for a decision time; what was begun before is gone on with.
+def execute_cycle(
+    live: LiveStrategy,
+    universe: TradingStrategyUniverse,
+    decision_at: datetime,
+    sleep: Callable[[float], None] = time.sleep,
+) -> CycleReport:
+    """Execute what was decided for a decision time, once it is approved; what was begun before is gone on with.
 
-    Trades are dropped, not executed, when the next decision time has come.
+    While an approval is awaited the strategy's lease is free, so that trigger checks go on. Trades are dropped, not
+    executed, when the next decision time has come, when nobody approves them in time or the kill switch is on.
 
     Raises:
         UncleanState: Nothing was decided for that time.
         ExecutorBusy: Another executor works on the strategy or its wallet.
     """
+    while True:
+        report = _execute_once(live, universe, decision_at)
+        if report.status is not CycleStatus.waiting:
+            return report
+        sleep(live.approval_poll_s)
+
+
+def _execute_once(live: LiveStrategy, universe: TradingStrategyUniverse, decision_at: datetime) -> CycleReport:
     with open_step(live, universe, decision_at) as step:
         state = step.state
         if not _is_open(state, decision_at):
             return _report(state, decision_at, CycleStatus.already_done)
         step.resume_trades()
         trades = _decided_trades(state, TradeStatus.planned)
-        if trades and live.now() >= decision_at + live.cycle_duration.to_timedelta():
-            step.discard(trades, f"executed too late, at {live.now()}")
-            trades = []
+        late = live.now() >= decision_at + live.cycle_duration.to_timedelta()
+        reason = f"too late to execute, at {live.now()}" if late else live.forbid_trading()
+        if trades and not reason:
+            try:
+                outcome = live.approval.decide(state, trades, state.cycle, decision_at)
+            except ApprovalMissing as error:
+                reason = str(error)
+            else:
+                if isinstance(outcome, Waiting):
+                    return CycleReport(decision_at, state.cycle, CycleStatus.waiting, tuple(trades))
+                discard_refused(state, outcome.refused, live.clock.now())
+                trades = [trade for trade in trades if trade.is_planned()]
+        notes: tuple[str, ...] = ()
+        if trades and reason:
+            step.discard(trades, reason)
+            notes, trades = (reason,), []
         if trades:
             step.desk.execution.execute_trades(decision_at, state, trades)
         step.session.save()
-        return CycleReport(decision_at, state.cycle, CycleStatus.done, tuple(trades))
+        return CycleReport(decision_at, state.cycle, CycleStatus.done, tuple(trades), notes=notes)
 
 
 def complete_cycle(
@@ -148,8 +190,7 @@ def skip_cycle(live: LiveStrategy, universe: TradingStrategyUniverse, decision_a
     with open_step(live, universe, decision_at) as step:
         if _is_past(step.state, decision_at):
             return False
-        step.state.record(CycleSkipped(live.clock.now(), to_aware(decision_at), reason))
-        step.session.save()
+        _skip(step, decision_at, reason)
         return True
 
 
@@ -157,12 +198,13 @@ def run_cycle(
     live: LiveStrategy, decision_at: datetime | None = None, sleep: Callable[[float], None] = time.sleep
 ) -> CycleReport:
     """Run all steps of a cycle, by default that of the newest decision time; returns the report of the last one."""
-    del sleep
     at = live.newest_decision_at() if decision_at is None else decision_at
     universe = load_universe(live, at)
     indicators = calculate(live, universe)
-    decide_cycle(live, universe, indicators, at)
-    execute_cycle(live, universe, at)
+    decided = decide_cycle(live, universe, indicators, at)
+    if decided.status is CycleStatus.skipped:
+        return decided
+    execute_cycle(live, universe, at, sleep)
     return complete_cycle(live, universe, indicators, at)
 
 
@@ -179,6 +221,11 @@ def _make_input(step: LiveStep, indicators: IndicatorResults) -> StrategyInput:
         position_manager=step.make_position_manager(visible),
         execution_context=live.context,
     )
+
+
+def _skip(step: LiveStep, decision_at: datetime, reason: str) -> None:
+    step.state.record(CycleSkipped(step.live.clock.now(), to_aware(decision_at), reason))
+    step.session.save()
 
 
 def _finish_open_cycle(step: LiveStep) -> None:

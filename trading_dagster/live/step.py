@@ -13,6 +13,7 @@ from trading_dagster.domain.event import TradeDiscarded
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_unix_us
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.execution.limit import discard_refused
 from trading_dagster.live.desk import Desk, DeskRequest
 from trading_dagster.live.session import LiveSession, open_session
 from trading_dagster.live.strategy import LiveStrategy
@@ -69,6 +70,16 @@ class LiveStep:
         """Drop planned trades that will not be executed."""
         for trade in trades:
             self.state.record(TradeDiscarded(self.live.clock.now(), trade.trade_id, trade.position_id, reason))
+
+    def review(self, trades: Sequence[TradeExecution]) -> tuple[list[TradeExecution], tuple[str, ...]]:
+        """Hold planned trades to the deployment's limits; drops what is refused, returns the rest and what to tell."""
+        if not trades:
+            return [], ()
+        now = self.live.clock.now()
+        review = self.live.guard.review(self.state, trades, now)
+        discard_refused(self.state, review.refused, now)
+        problem = () if review.problem is None else (str(review.problem),)
+        return list(review.allowed), (*problem, *(f"{trade} refused: {reason}" for trade, reason in review.refused))
 
     def make_position_manager(self, universe: TradingStrategyUniverse) -> PositionManager:
         """Return what plans trades at the step's clock."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from trading_dagster.domain.time import CycleDuration, to_naive
+from trading_dagster.execution.approval import ApprovalModel, UncheckedApproval
+from trading_dagster.execution.limit import AllowAll, TradeGuard
 from trading_dagster.live.clock import SystemClock, WorldClock
 from trading_dagster.live.desk import Venue
 from trading_dagster.storage.lease import DEFAULT_LEASE_S
@@ -18,6 +21,11 @@ from trading_dagster.strategy.parameters import StrategyParameters
 
 DEFAULT_HISTORY = timedelta(days=90)
 """How much history is loaded when the strategy does not say."""
+
+
+def allow_trading() -> str:
+    """Return no reason not to trade."""
+    return ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +40,10 @@ class LiveStrategy:
         store: Where its ledger is kept.
         clock: The time it goes by.
         mode: simulated_trading on paper, real_trading on a chain.
+        guard: Reviews the trades of each decision, and of trigger checks.
+        approval: Who approves a decision's trades before they run.
+        approval_poll_s: How often an answer is looked for, seconds.
+        forbid_trading: The kill switch: returns why nothing may be traded now, or nothing.
         indicator_store: Where indicators are kept between the steps of a cycle.
         lease_s: How long its lease lasts without renewal, seconds.
         wait_s: How long a step waits for another executor to finish, seconds.
@@ -44,6 +56,10 @@ class LiveStrategy:
     store: LedgerStore
     clock: WorldClock = field(default_factory=SystemClock)
     mode: ExecutionMode = ExecutionMode.simulated_trading
+    guard: TradeGuard = field(default_factory=AllowAll)
+    approval: ApprovalModel = field(default_factory=UncheckedApproval)
+    approval_poll_s: float = 2.0
+    forbid_trading: Callable[[], str] = allow_trading
     indicator_store: IndicatorStore | None = None
     lease_s: float = DEFAULT_LEASE_S
     wait_s: float = DEFAULT_LEASE_S * 2

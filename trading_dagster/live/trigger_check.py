@@ -37,6 +37,7 @@ class TriggerReport:
     unpriced: tuple[int, ...] = ()
     unfinished: tuple[TradeExecution, ...] = ()
     sample: Sample | None = None
+    notes: tuple[str, ...] = ()
 
 
 def check_triggers(live: LiveStrategy, at: datetime | None = None) -> TriggerReport:
@@ -52,6 +53,9 @@ def check_triggers(live: LiveStrategy, at: datetime | None = None) -> TriggerRep
         ExecutorBusy: Another executor works on the strategy or its wallet.
     """
     instant = live.now() if at is None else at
+    forbidden = live.forbid_trading()
+    if forbidden:
+        return TriggerReport(instant, notes=(forbidden,))
     state = StrategyLedger(live.store, live.id).load()
     if state is None or not _is_worth_opening(state):
         return TriggerReport(instant)
@@ -78,12 +82,13 @@ def check_triggers(live: LiveStrategy, at: datetime | None = None) -> TriggerRep
             if _trail(step, position, mid):
                 moved.append(position.position_id)
             trades += _close_if_fired(manager, position, mid)
+        trades, notes = step.review(trades)
         if trades:
             step.desk.execution.execute_trades(instant, step.state, trades, triggered=True)
         sample = step.take_sample() if trades else None
         step.session.save([] if sample is None else [sample])
         return TriggerReport(
-            instant, len(watched), tuple(moved), tuple(trades), tuple(unpriced), tuple(unfinished), sample
+            instant, len(watched), tuple(moved), tuple(trades), tuple(unpriced), tuple(unfinished), sample, notes
         )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription
 from trading_dagster.domain.time import require_naive_utc
 from trading_dagster.live.strategy import LiveStrategy
+from trading_dagster.market.availability import AvailabilitySource, CandleAvailability
 from trading_dagster.market.dataset import UniverseOptions
+from trading_dagster.market.freshness import check_lag
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.strategy.indicator_calculation import calculate_indicators
 from trading_dagster.strategy.indicator_result import IndicatorResults
@@ -28,6 +32,23 @@ def load_universe(live: LiveStrategy, at: datetime) -> TradingStrategyUniverse:
             universe_options=UniverseOptions(end_at=at, history_period=live.history),
         )
     )
+
+
+def describe_pairs(universe: TradingStrategyUniverse) -> list[HumanReadableTradingPairDescription]:
+    """Return the pairs whose candles are in a universe, as sources know them."""
+    return [
+        (ChainId(pair.chain_id), pair.exchange_name, pair.base.token_symbol, pair.quote.token_symbol)
+        for pair in dict.fromkeys(pair.get_pricing_pair() for pair in universe.pairs)
+    ]
+
+
+def check_freshness(live: LiveStrategy, universe: TradingStrategyUniverse, decision_at: datetime) -> None:
+    """Raise DataTooOld when a pair lacks its newest closed candle and the source does not say that it had no trades."""
+    source = live.source
+    availability: Sequence[CandleAvailability] = ()
+    if isinstance(source, AvailabilitySource):
+        availability = source.read_availability(describe_pairs(universe), universe.time_bucket)
+    check_lag(decision_at, universe, availability=availability)
 
 
 def calculate(live: LiveStrategy, universe: TradingStrategyUniverse) -> IndicatorResults:
