@@ -1,0 +1,247 @@
+"""An ERC-4626 vault whose asset manager we are: others' money, traded through the vault by the key of our wallet.
+
+Deposits and redemptions are the vault's Deposit and Withdraw events (EIP-4626); each becomes one balance update, known
+by transaction and log index. What is sent to the vault without them belongs to nobody: the account check shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+
+from trading_dagster.domain.error import BadConfiguration, BadInput, NodeAnswerInvalid
+from trading_dagster.domain.event import BalanceUpdated
+from trading_dagster.domain.money import from_units
+from trading_dagster.domain.state import State
+from trading_dagster.domain.time import to_naive
+from trading_dagster.domain.transaction import require_address
+from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
+from trading_dagster.evm.abi import ContractCall, Function, decode_values, event_topic
+from trading_dagster.evm.block import BlockHeader
+from trading_dagster.evm.client import EvmClient
+from trading_dagster.evm.event_log import DEFAULT_SPAN, ChainLog, read_logs
+
+ASSET = Function("asset", (), ("address",))
+TOTAL_ASSETS = Function("totalAssets", (), ("uint256",))
+TOTAL_SUPPLY = Function("totalSupply", (), ("uint256",))
+SHARE_DECIMALS = Function("decimals", (), ("uint8",))
+EXECUTE = Function("execute", ("address", "bytes"), ("bytes",), ("target", "data"))
+REPORT = Function("reportAssets", ("uint256",), (), ("totalAssets",))
+DEPOSIT_TOPIC = event_topic("Deposit(address,address,uint256,uint256)")
+WITHDRAW_TOPIC = event_topic("Withdraw(address,address,address,uint256,uint256)")
+AMOUNTS = ("uint256", "uint256")
+DEPOSIT_TOPICS, WITHDRAW_TOPICS = 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class VaultDeployment:
+    """A vault and how its manager acts.
+
+    Attributes:
+        vault: Address of the vault, which is its own share token.
+        first_block: A block before the first deposit; the vault's events are read from there once.
+        execute: The guarded call (target, data) that only the asset manager may make. The guard is the vault's: what
+            it does not allow reverts.
+        report: The call by which the manager says what everything is worth, in the asset's smallest unit.
+    """
+
+    vault: str
+    first_block: int
+    execute: Function = EXECUTE
+    report: Function = REPORT
+
+    def __post_init__(self) -> None:
+        """Check and normalise."""
+        object.__setattr__(self, "vault", require_address(self.vault, "vault"))
+        if self.first_block < 0:
+            raise BadConfiguration(
+                f"The first block of vault {self.vault} is {self.first_block}: it may not be negative"
+            )
+        for function, inputs in ((self.execute, ("address", "bytes")), (self.report, ("uint256",))):
+            if function.inputs != inputs:
+                raise BadConfiguration(f"Vault {self.vault} needs a function of {inputs}, not {function.signature}")
+
+    def wrap_call(self, call: ContractCall) -> ContractCall:
+        """Return a call that the vault makes in its own name; raises BadInput for one that sends native tokens.
+
+        Give the vault as recipient of swaps: the wrapped call cannot be changed here.
+        """
+        if call.value:
+            raise BadInput(f"{call.function} sends {call.value} wei: a vault's manager moves tokens only")
+        return ContractCall(
+            to=self.vault,
+            data=self.execute.encode(call.to, bytes.fromhex(call.data[2:])),
+            function=f"{self.execute.signature} of {call.function}",
+            arguments={"target": call.to, **call.arguments},
+            expires_at=call.expires_at,
+        )
+
+    def report_assets(self, total_assets: int) -> ContractCall:
+        """Return the call that says what everything the vault has is worth, in the asset's smallest unit."""
+        if total_assets < 0:
+            raise BadInput(f"The total assets are {total_assets}: they may not be negative")
+        return self.report.call(self.vault, (total_assets,))
+
+
+@dataclass(frozen=True, slots=True)
+class VaultStatus:
+    """What a vault says of itself at a block: what it holds, what that is worth, how many shares there are."""
+
+    block: BlockHeader
+    asset: str
+    total_assets: int
+    """In the asset's smallest unit, as the manager reported it last."""
+    shares: Decimal
+    share_decimals: int
+
+
+@dataclass(frozen=True, slots=True)
+class VaultFlow:
+    """A deposit (assets above 0) or a redemption (below 0); shares have the same sign. Smallest units."""
+
+    tx_hash: str
+    log_index: int
+    block_number: int
+    owner: str
+    assets: int
+    shares: int
+
+
+def read_vault(client: EvmClient, deployment: VaultDeployment, block: BlockHeader) -> VaultStatus:
+    """Read a vault; raises ContractMissing when there is none."""
+    vault = deployment.vault
+    (asset,) = client.call(vault, ASSET, (), block)
+    (total_assets,) = client.call(vault, TOTAL_ASSETS, (), block)
+    (supply,) = client.call(vault, TOTAL_SUPPLY, (), block)
+    (decimals,) = client.call(vault, SHARE_DECIMALS, (), block)
+    return VaultStatus(block, asset.lower(), total_assets, from_units(supply, decimals), decimals)
+
+
+def read_flows(
+    client: EvmClient, deployment: VaultDeployment, first_block: int, last_block: int, *, span: int = DEFAULT_SPAN
+) -> list[VaultFlow]:
+    """Return the deposits and redemptions of a range of blocks in the order they happened."""
+    topics = (DEPOSIT_TOPIC, WITHDRAW_TOPIC)
+    logs = read_logs(client, deployment.vault, topics, first_block, last_block, span=span)
+    return [_parse_flow(found) for found in logs]
+
+
+class VaultTreasury:
+    """The sync model of a vault: a LiveTreasury."""
+
+    def __init__(
+        self,
+        client: EvmClient,
+        deployment: VaultDeployment,
+        *,
+        confirmations: int,
+        now: Callable[[], datetime],
+        span: int = DEFAULT_SPAN,
+    ) -> None:
+        """Read events that have as many confirmations; ``now`` is aware UTC, ``span`` blocks a request."""
+        self._client = client
+        self._deployment = deployment
+        self._confirmations = confirmations
+        self._now = now
+        self._span = span
+
+    def sync_treasury(self, timestamp: datetime, state: State) -> Sequence[BalanceUpdate]:
+        """Record deposits and redemptions that are not in the ledger yet; again it records nothing.
+
+        When all are recorded the strategy's share count is the vault's. A redemption that the ledger's cash does not
+        cover, as the trade that made the cash is not booked yet, waits with all flows after it. Raises BadConfiguration
+        when the vault's asset is not the strategy's reserve, ContractMissing, NodeError.
+        """
+        head = self._client.read_head()
+        block = self._client.read_block(max(0, head.number - self._confirmations + 1))
+        vault = read_vault(self._client, self._deployment, block)
+        reserve = state.portfolio.reserve
+        if vault.asset != reserve.asset.address:
+            raise BadConfiguration(
+                f"Vault {self._deployment.vault} holds {vault.asset}, the strategy's reserve is {reserve.asset}"
+            )
+        first = self._next_block(state)
+        updates: list[BalanceUpdate] = []
+        scanned = block.number
+        for flow in read_flows(self._client, self._deployment, first, block.number, span=self._span):
+            if self._is_known(state, flow):
+                continue
+            if from_units(-flow.assets, reserve.asset.decimals) > reserve.quantity:
+                scanned = flow.block_number - 1
+                break
+            updates.append(self._record(timestamp, state, flow, vault.share_decimals))
+        else:
+            state.sync.treasury.share_count = vault.shares  # fees may be taken in shares, without an event
+        self._keep_place(state, scanned, first, is_worth_it=bool(updates))
+        return updates
+
+    @property
+    def _place(self) -> str:
+        return f"vault events of {self._deployment.vault} read to block"
+
+    def _next_block(self, state: State) -> int:
+        kept = state.other_data.load_latest(self._place)
+        return self._deployment.first_block if kept is None else int(kept) + 1
+
+    def _keep_place(self, state: State, scanned: int, first: int, *, is_worth_it: bool) -> None:
+        """Remember how far was read, now and then: what is read twice is known by its log."""
+        if scanned >= first and (is_worth_it or scanned - first + 1 >= self._span):
+            state.other_data.save(state.cycle, self._place, scanned)
+        state.sync.treasury.last_block_scanned = scanned
+
+    def _is_known(self, state: State, flow: VaultFlow) -> bool:
+        address = state.portfolio.reserve.asset.address
+        key = (self._client.chain_id, flow.tx_hash, flow.log_index, address)
+        return key in state.sync.treasury.applied_chain_keys
+
+    def _record(self, timestamp: datetime, state: State, flow: VaultFlow, share_decimals: int) -> BalanceUpdate:
+        portfolio = state.portfolio
+        reserve = portfolio.reserve
+        quantity = from_units(flow.assets, reserve.asset.decimals)
+        mined = self._client.read_block(flow.block_number)
+        update = BalanceUpdate(
+            balance_update_id=portfolio.next_balance_update_id,
+            cause=BalanceUpdateCause.deposit if flow.assets > 0 else BalanceUpdateCause.redemption,
+            position_type=BalanceUpdatePositionType.reserve,
+            asset=reserve.asset,
+            quantity=quantity,
+            old_balance=reserve.quantity,
+            usd_value=float(quantity) * reserve.reserve_token_price,
+            block_mined_at=to_naive(datetime.fromtimestamp(mined.timestamp, UTC)),
+            strategy_cycle_included_at=timestamp,
+            previous_update_at=reserve.last_sync_at,
+            tx_hash=flow.tx_hash,
+            log_index=flow.log_index,
+            owner_address=flow.owner,
+            notes=f"vault {self._deployment.vault}, block {flow.block_number}",
+        )
+        state.record(BalanceUpdated(self._now(), update, _share_price(state, quantity, flow.shares, share_decimals)))
+        return update
+
+
+def _share_price(state: State, quantity: Decimal, share_units: int, decimals: int) -> float | None:
+    """Return what a share cost in USD; None for a flow so small that it has none."""
+    shares = from_units(share_units, decimals)
+    if not shares:
+        return None
+    return float(Fraction(quantity) / Fraction(shares)) * state.portfolio.reserve.reserve_token_price
+
+
+def _parse_flow(found: ChainLog) -> VaultFlow:
+    log = found.log
+    is_deposit = log.topics[0] == DEPOSIT_TOPIC
+    if len(log.topics) != (DEPOSIT_TOPICS if is_deposit else WITHDRAW_TOPICS):
+        raise NodeAnswerInvalid(f"Event {log.log_index} of {found.tx_hash} is none of an ERC-4626 vault: {log.topics}")
+    assets, shares = decode_values(AMOUNTS, bytes.fromhex(log.data[2:]), f"event {log.log_index} of {found.tx_hash}")
+    sign = 1 if is_deposit else -1
+    return VaultFlow(
+        tx_hash=found.tx_hash,
+        log_index=log.log_index,
+        block_number=found.block_number,
+        owner="0x" + log.topics[-1][-40:].lower(),
+        assets=sign * assets,
+        shares=sign * shares,
+    )
