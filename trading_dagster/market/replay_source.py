@@ -55,7 +55,7 @@ class ReplaySource:
 
     def list_markets(self) -> Sequence[Market]:
         """Return the markets that have begun, each up to its newest candle, closed or in progress."""
-        return self._begun(self._inner.list_markets(), self._inner, self._seen_until())
+        return self._begun(self._inner.list_markets(), self._inner, self.seen_until())
 
     def load_candles(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
         """Yield what is known of the candles that open in [start, end); see `CandleSource`."""
@@ -64,7 +64,7 @@ class ReplaySource:
     def list_liquidity(self) -> Sequence[Market]:
         """Return the markets whose TVL has begun; raises BadInput when the replayed source has no TVL."""
         inner = _Liquidity(self._inner)
-        return self._begun(inner.list_markets(), inner, self._seen_until())
+        return self._begun(inner.list_markets(), inner, self.seen_until())
 
     def load_liquidity(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
         """Yield what is known of the TVL of [start, end); see `LiquiditySource`."""
@@ -78,7 +78,7 @@ class ReplaySource:
 
         A bar without a candle had no trades, if the replayed source has later candles of the pair or is complete.
         """
-        seen_until = self._seen_until()
+        seen_until = self.seen_until()
         markets = self._inner.list_markets()
         chosen = [choose_market(markets, description, bucket, self.name) for description in pairs]
         limits = {
@@ -97,7 +97,7 @@ class ReplaySource:
         Raises UnknownPair, BadInput.
         """
         market = choose_market(self._inner.list_markets(), pair, bucket, self.name)
-        opened_at = find_newest_opens(self._inner, {market: self._seen_until() + ONE_US})[market]
+        opened_at = find_newest_opens(self._inner, {market: self.seen_until() + ONE_US})[market]
         if opened_at is None:
             return None
         for frame in self._inner.load_candles([market], opened_at, opened_at + ONE_US):
@@ -105,7 +105,8 @@ class ReplaySource:
                 return opened_at, float(price)
         raise MarketDataMissing(f"{self._inner.name}: the candle of {market.pair} at {opened_at} is gone")
 
-    def _seen_until(self) -> datetime:
+    def seen_until(self) -> datetime:
+        """Return up to when everything that happened is visible now, naive UTC."""
         return to_naive(self._now()) - self._delay
 
     def _begun(self, markets: Sequence[Market], inner: CandleSource, seen_until: datetime) -> tuple[Market, ...]:
@@ -121,7 +122,7 @@ class ReplaySource:
         span: tuple[datetime, datetime],
     ) -> Iterator[Candles]:
         """Load from the markets of the replayed source what those asked for are up to now."""
-        seen_until = self._seen_until()
+        seen_until = self.seen_until()
         by_key = {_key(market): market for market in known}
         wanted = []
         for market in markets:
