@@ -35,7 +35,7 @@ def is_alive(group: int) -> bool:
 
 
 def wait_until_gone(group: int) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 300
     while is_alive(group):
         assert time.monotonic() < end, f"processes of group {group} live on"
         time.sleep(0.02)
@@ -71,7 +71,7 @@ def test_chain_has_the_id_time_and_accounts_asked_for(evm_packages: Path, tmp_pa
 
 def test_blocks_come_by_themselves(evm_packages: Path):
     with run_local_node(evm_packages, NodeSetting(block_time_s=0.1)) as node:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 300
         while node.head() < 3:
             assert time.monotonic() < end
             time.sleep(0.05)
@@ -116,7 +116,7 @@ def test_node_that_ended_by_itself_is_noticed(evm_packages: Path):
         for child in children.read_text().split():
             if "anvil" in Path(f"/proc/{child}/cmdline").read_text():
                 os.kill(int(child), signal.SIGKILL)
-        node.process.wait(timeout=20)
+        node.process.wait()
         assert not node.is_running
         wait_until_gone(node.process.pid)
 
