@@ -37,6 +37,8 @@ _KIND_OF_ALARM: dict[AlarmKind, tuple[MessageKind, MessageLevel]] = {
     AlarmKind.signing_forbidden: (MessageKind.kill_switch, MessageLevel.alarm),
     AlarmKind.node_unavailable: (MessageKind.node, MessageLevel.alarm),
     AlarmKind.reorganised: (MessageKind.node, MessageLevel.trade_high),
+    AlarmKind.settlement_changed: (MessageKind.accounts, MessageLevel.alarm),
+    AlarmKind.trade_unfinished: (MessageKind.unclean_state, MessageLevel.alarm),
 }
 
 
@@ -100,7 +102,7 @@ def failure_message(strategy_id: str, step: str, error: Exception, at: datetime)
 
 def alarm_message(strategy_id: str, alarm: Alarm, at: datetime) -> Message:
     """Return the message of what a chain's executor must tell; ``at`` is aware UTC."""
-    kind, level = _KIND_OF_ALARM[alarm.kind]
+    kind, level = _KIND_OF_ALARM.get(alarm.kind, (MessageKind.failure, MessageLevel.alarm))
     subject = f"{strategy_id}: {alarm.kind.value.replace('_', ' ')}, wallet {alarm.account}"
     return Message(strategy_id, level, kind, subject, alarm.text, at)
 
