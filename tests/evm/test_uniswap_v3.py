@@ -9,6 +9,7 @@ import pytest
 from evm.deployment import Market, Rig
 from evm.deployment_v3 import MarketV3, deploy_v3
 from evm.node import PACKAGES_V3, Anvil, install_packages
+from evm.trader import Trader
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,12 +20,14 @@ from trading_dagster.domain.error import (
     PoolEmpty,
     PriceImpactToleranceExceeded,
 )
+from trading_dagster.domain.money import to_units
 from trading_dagster.domain.transaction import Finished, OutcomeStatus
 from trading_dagster.evm.abi import ContractCall
 from trading_dagster.evm.dex import Dex, Hop, Route
 from trading_dagster.evm.erc20 import approve, read_balance
 from trading_dagster.evm.token_flow import read_fill
 from trading_dagster.evm.token_probe import probe_token, require_safe
+from trading_dagster.evm.trade_route import RouteTable
 from trading_dagster.evm.uniswap_v3 import RouterKind, UniswapV3Dex, encode_path, to_mid_price
 
 LOW, MIDDLE, HIGH = Fraction(5, 10_000), Fraction(30, 10_000), Fraction(100, 10_000)
@@ -233,6 +236,29 @@ def test_token_is_probed_through_v3_pools(v3: MarketV3, rig_v3: Rig):
     found = require_safe(probe_token(client, v3.dex, usd_to_btc(market), 100 * 10**6, wallet, head))
     assert (found.token, found.can_sell, found.buy_tax) == (market.btc, True, 0)
     assert found.sell_tax < Fraction(1, 1000)
+
+
+@KINDS
+def test_strategy_buys_and_sells_on_v3_and_the_ledger_is_the_chain_to_the_unit(
+    v3: MarketV3, rig: Rig, kind: RouterKind
+):
+    trader = Trader(rig)
+    trader.dex = v3.with_router(kind)
+    trader.routes = RouteTable(trader.dex, trader.pairs.usd, trader.pairs.all)
+    trader.fund()
+
+    bought = trader.buy(trader.pairs.eth_usd, 5_000)
+    trader.execute(bought)
+    position = trader.state.portfolio.get_position_by_id(bought.position_id)
+    sold = trader.sell(position, position.get_quantity() / 2)
+    trader.execute(sold)
+
+    assert (bought.is_success(), sold.is_success()) == (True, True)
+    assert bought.executed_price == pytest.approx(bought.planned_price, rel=1e-9)
+    client, wallet = v3.market.client(), rig.wallet.address
+    head = client.connect()
+    assert to_units(position.get_quantity(), 18) == read_balance(client, v3.market.eth, wallet, head)
+    assert to_units(trader.state.portfolio.reserve.quantity, 6) == read_balance(client, v3.market.usd, wallet, head)
 
 
 def test_missing_pool_names_the_fees_there_are(v3: MarketV3):
