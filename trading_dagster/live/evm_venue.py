@@ -1,0 +1,228 @@
+"""Trading for real from a hot wallet on an exchange of an EVM chain.
+
+One wallet serves one strategy: its deposits are told by its balance. Secrets are named by the environment variables
+that hold them, and stay in the wallet's and the endpoints' memory.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+
+from trading_dagster.domain.error import BadConfiguration, WrongChain
+from trading_dagster.domain.identifier import AssetIdentifier
+from trading_dagster.domain.money import from_units
+from trading_dagster.domain.transaction import Account, Intent
+from trading_dagster.evm.alarm import Alarm, AlarmKind, AlarmSink, Observer, ignore_step
+from trading_dagster.evm.amm_pricing import AmmMarks, AmmPricing
+from trading_dagster.evm.balance import WalletBalances
+from trading_dagster.evm.block import BlockHeader
+from trading_dagster.evm.client import ClientSetting, EvmClient
+from trading_dagster.evm.dex import Dex
+from trading_dagster.evm.endpoint import HttpEndpoint
+from trading_dagster.evm.execution import EvmExecution, TradeExecutionSetting
+from trading_dagster.evm.gas import DEFAULT_POLICY, GasPolicy
+from trading_dagster.evm.multicall import MULTICALL3, Multicall
+from trading_dagster.evm.preflight import Preflight, check_chain
+from trading_dagster.evm.swap_intent import NATIVE_DECIMALS, SwapLimits
+from trading_dagster.evm.trade_route import RouteTable
+from trading_dagster.evm.transaction import ExecutionSetting, TransactionExecutor, allow_signing
+from trading_dagster.evm.transaction_journal import TransactionJournal
+from trading_dagster.evm.treasury import HotWalletTreasury
+from trading_dagster.evm.wallet import HotWallet
+from trading_dagster.live.clock import SystemClock, WorldClock
+from trading_dagster.live.desk import Desk, DeskRequest
+from trading_dagster.storage.lease import wallet_resource
+
+LOOKBACK_AUDITS = 10
+"""How many times as far back as the audit settled trades are compared with the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalletKey:
+    """Where a private key is: in an environment variable, or in a keystore file whose password is in one."""
+
+    key_variable: str = ""
+    keystore: Path | None = None
+    password_variable: str = ""
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if bool(self.key_variable) == (self.keystore is not None) or (self.keystore and not self.password_variable):
+            raise BadConfiguration(
+                "A wallet needs the name of the environment variable with its key, or a keystore file and the name of "
+                "the variable with its password; give one of the two"
+            )
+
+    def open(self) -> HotWallet:
+        """Return the wallet; raises SigningKeyUnusable."""
+        if self.keystore is not None:
+            return HotWallet.from_keystore(self.keystore, self.password_variable)
+        return HotWallet.from_environment(self.key_variable)
+
+
+@dataclass(frozen=True, slots=True)
+class DeskLease:
+    """The lease of a session as the wallet's executor sees it."""
+
+    token: int
+    check: Callable[[], None]
+
+
+@dataclass(frozen=True, eq=False)
+class EvmVenue:
+    """A hot wallet on an exchange.
+
+    Attributes:
+        chain_id: The chain; every node must serve it.
+        key: Where the wallet's private key is.
+        dex: The exchange.
+        open_journal: Returns the journal of transactions; called once a thread. It belongs to the wallet: a strategy
+            that moves to another journal forgets what it sent.
+        alarm: Where alarms go.
+        rpc_variables: Environment variables that hold the URLs of nodes, the best first.
+        rpc_urls: URLs of nodes that hold no secret, after the former.
+        client: How patient to be with nodes.
+        gas: What may be paid for gas.
+        transaction: Depths of the transaction protocol, in blocks.
+        limits: What a swap may accept.
+        swap_timeout_s: How long a step waits for the end of a trade, seconds.
+        max_decision_age: How old a decision may be when its swap is planned; None for no limit.
+        min_gas: Native tokens the wallet should have; with less there is an alarm, and preflight fails.
+        multicall: Address of Multicall3.
+        forbid_signing: Asked right before each signature; returns why not, or nothing.
+        clock: The time of events.
+        observe: Told each step of the transaction protocol.
+        sleep: Waits some seconds between two looks at the chain.
+    """
+
+    chain_id: int
+    key: WalletKey
+    dex: Dex
+    open_journal: Callable[[], TransactionJournal]
+    alarm: AlarmSink
+    rpc_variables: tuple[str, ...] = ()
+    rpc_urls: tuple[str, ...] = field(default=(), repr=False)
+    client: ClientSetting = field(default_factory=ClientSetting)
+    gas: GasPolicy = DEFAULT_POLICY
+    transaction: ExecutionSetting = field(default_factory=ExecutionSetting)
+    limits: SwapLimits = field(default_factory=SwapLimits)
+    swap_timeout_s: float = 300.0
+    max_decision_age: timedelta | None = timedelta(hours=1)
+    min_gas: Decimal = Decimal("0.01")
+    multicall: str = MULTICALL3
+    forbid_signing: Callable[[Intent], str] = allow_signing
+    clock: WorldClock = field(default_factory=SystemClock)
+    observe: Observer = ignore_step
+    sleep: Callable[[float], None] = time.sleep
+    _local: threading.local = field(init=False, repr=False, default_factory=threading.local)
+
+    @cached_property
+    def wallet(self) -> HotWallet:
+        """Return the wallet; raises SigningKeyUnusable."""
+        return self.key.open()
+
+    @cached_property
+    def node(self) -> EvmClient:
+        """Return the client; raises BadConfiguration when a variable is not set or no URL is given."""
+        named = [HttpEndpoint.from_environment(variable) for variable in self.rpc_variables]
+        return EvmClient([*named, *map(HttpEndpoint, self.rpc_urls)], self.chain_id, self.client)
+
+    @property
+    def account(self) -> Account:
+        """Return the wallet's address on the chain."""
+        return Account(self.chain_id, self.wallet.address)
+
+    @property
+    def lease_resources(self) -> Sequence[str]:
+        """Return the wallet."""
+        return (wallet_resource(self.wallet.address),)
+
+    @property
+    def journal(self) -> TransactionJournal:
+        """Return this thread's journal."""
+        if not hasattr(self._local, "journal"):
+            self._local.journal = self.open_journal()
+        journal: TransactionJournal = self._local.journal
+        return journal
+
+    def preflight(self, assets: Sequence[AssetIdentifier]) -> Preflight:
+        """Check nodes, exchange, tokens and gas before trading begins; ``assets`` are those of the universe.
+
+        Raises WrongChain, ContractMissing, BadConfiguration, GasMissing, SigningKeyUnusable, NodeError.
+        """
+        return check_chain(
+            self.node, self.dex, Multicall(self.node, self.multicall), self.wallet.address, assets, self.min_gas
+        )
+
+    def open_desk(self, request: DeskRequest) -> Desk:
+        """Return prices, execution, treasury and balances; raises WrongChain, SigningKeyUnusable, NodeError.
+
+        Prices are of the block that is the head when the first one is asked for.
+        """
+        universe, state = request.universe, request.state
+        reserve = universe.get_reserve_asset()
+        if reserve.chain_id != self.chain_id:
+            raise WrongChain(
+                f"The universe's reserve {reserve} is on chain {reserve.chain_id}, the venue trades on {self.chain_id}"
+            )
+        client, journal, account = self.node, self.journal, self.account
+        self._watch_gas(client.connect())
+        executor = self.make_executor(request.lease_token, request.check_lease)
+        routes = RouteTable(self.dex, reserve, universe.pairs)
+        pricing = AmmPricing(client, self.dex, routes)
+        lookback = LOOKBACK_AUDITS * self.transaction.audit_blocks
+        return Desk(
+            pricing=pricing,
+            marks=AmmMarks(pricing, state, request.clock.timestamp),
+            execution=EvmExecution(
+                client,
+                executor,
+                journal,
+                self.dex,
+                routes,
+                save=request.save,
+                alarm=self.alarm,
+                now=self.clock.now,
+                setting=TradeExecutionSetting(self.limits, self.swap_timeout_s, self.max_decision_age, lookback),
+            ),
+            treasury=HotWalletTreasury(
+                client,
+                journal,
+                account,
+                audit=executor.audit,
+                confirmations=self.transaction.confirmations,
+                lookback_blocks=lookback,
+                now=self.clock.now,
+            ),
+            balances=WalletBalances(
+                client, Multicall(client, self.multicall), account.address, self.transaction.confirmations
+            ),
+        )
+
+    def make_executor(self, lease_token: int, check_lease: Callable[[], None]) -> TransactionExecutor:
+        """Return what signs for the wallet under a lease; an operator lets a halted wallet sign again with it."""
+        return TransactionExecutor(
+            self.node,
+            self.wallet,
+            self.journal,
+            DeskLease(lease_token, check_lease),
+            alarm=self.alarm,
+            gas=self.gas,
+            setting=self.transaction,
+            forbid_signing=self.forbid_signing,
+            observe=self.observe,
+            sleep=self.sleep,
+        )
+
+    def _watch_gas(self, head: BlockHeader) -> None:
+        balance = from_units(self.node.read_balance(self.wallet.address, head), NATIVE_DECIMALS)
+        if balance < self.min_gas:
+            text = f"{balance:f} native tokens are left for gas, there should be {self.min_gas}: send some"
+            self.alarm(Alarm(AlarmKind.gas_missing, self.account, text))
