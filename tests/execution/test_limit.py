@@ -174,14 +174,17 @@ def test_cash_of_a_refused_sell_is_not_counted(desk):
 def test_price_impact_is_what_price_differs_from_mid_beside_the_fee(desk):
     (buy,) = desk.manager.open_spot(WETH_USDC, 100)
     assert price_impact(buy) == 0
-    assert price_impact(priced(buy, 110.0)) == pytest.approx(0.10)
+    assert price_impact(priced(buy, 110.0)) == pytest.approx(1 - 100 / 110)
     assert price_impact(priced(buy, 90.0)) == 0
     (taxed,) = desk.manager.open_spot(AAVE_USDC, 100)
     assert price_impact(taxed) == pytest.approx(0, abs=1e-5)
     sell = changed(buy, quantity=Decimal(-1))
     assert price_impact(priced(sell, 80.0)) == pytest.approx(0.20)
     assert price_impact(priced(sell, 120.0)) == 0
+    tax = dataclasses.replace(buy.plan.pricing, price=100 / 0.95, pair_fee=0.0, token_tax_percent=0.05)
+    assert price_impact(changed(buy, pricing=tax)) == pytest.approx(0)
     assert math.isnan(price_impact(priced(buy, 100.0, mid=0.0)))
+    assert math.isnan(price_impact(priced(buy, math.nan)))
 
 
 def test_price_impact_refuses_all_entries_and_lets_exits_run(desk):
@@ -192,7 +195,7 @@ def test_price_impact_refuses_all_entries_and_lets_exits_run(desk):
     review = review_trades(desk.state, [*close, good, bad], TradeLimits())
     assert ids(review) == ([2], [3, 4])
     assert isinstance(review.problem, PriceImpactToleranceExceeded)
-    assert "20.64% is above the 10.00% allowed by <Trade #4 buy" in str(review.problem)
+    assert "17.11% is above the 10.00% allowed by <Trade #4 buy" in str(review.problem)
     limited = review_trades(desk.state, close, TradeLimits(max_exit_price_impact=0.3))
     assert ids(limited) == ([], [2])
     assert limited.problem is None

@@ -328,6 +328,18 @@ def test_without_a_database_messages_are_sent_all_the_same_but_not_again_and_aga
     database.close()
 
 
+def test_message_from_inside_a_write_transaction_is_sent_all_the_same(tmp_path, receiver):
+    database = Database(tmp_path / "m.db", busy_timeout_s=0.2)
+    store = SqlMessageStore(database)
+    notify = notifier(store, receiver)
+    with database.write():
+        notify.report(ALARM)
+    assert receiver.subjects == ["s: low gas"]
+    notify.report(TRADE)
+    assert [m.message.subject for m in store.list_newest()] == ["cycle 1"]
+    database.close()
+
+
 @pytest.mark.parametrize(
     ("value", "says"),
     [

@@ -60,16 +60,16 @@ def is_exit(trade: TradeExecution) -> bool:
 
 
 def price_impact(trade: TradeExecution) -> float:
-    """Return by which fraction a trade's planned price is worse than the mid price, beside the fee; 0 or more.
+    """Return by which fraction a trade's own size worsens what it gets, beside fee and token tax; 0 or more.
 
     NaN, which is above every limit, when there is no price.
     """
     pricing = trade.plan.pricing
-    if not (pricing.mid_price > 0 and pricing.pair_fee < 1):
+    kept = (1 - pricing.pair_fee) * (1 - (pricing.token_tax_percent or 0.0))
+    paid, fair = (pricing.mid_price, pricing.price) if trade.is_buy() else (pricing.price, pricing.mid_price)
+    if not (paid > 0 and fair > 0 and kept > 0):
         return math.nan
-    without_fee = pricing.price * (1 - pricing.pair_fee) if trade.is_buy() else pricing.price / (1 - pricing.pair_fee)
-    moved = without_fee / pricing.mid_price - 1
-    return max(moved if trade.is_buy() else -moved, 0.0) if moved == moved else math.nan  # noqa: PLR0124 - NaN
+    return max(1 - paid / (fair * kept), 0.0)
 
 
 def loss_since(state: State, mark: EquityMark) -> tuple[float, float]:
