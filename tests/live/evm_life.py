@@ -78,7 +78,7 @@ def open_desk(
     save = more.pop("save", None)
     with open_session(
         store,
-        STRATEGY,
+        more.pop("strategy_id", STRATEGY),
         reserve_asset=universe.get_reserve_asset(),
         created_at=NOW,
         resources=list(venue.lease_resources),

@@ -65,7 +65,7 @@ def check_chain(
     gas_balance = from_units(client.read_balance(address, head), NATIVE_DECIMALS)
     if gas_balance < min_gas:
         raise GasMissing(
-            f"Wallet {address} has {gas_balance:f} native tokens for gas on chain {client.chain_id}, at least "
-            f"{min_gas} are needed: send it some"
+            f"Wallet {address} has {gas_balance.normalize():f} native tokens for gas on chain {client.chain_id}, "
+            f"at least {min_gas} are needed: send it some"
         )
     return Preflight(head, address, gas_balance)

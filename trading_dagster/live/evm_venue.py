@@ -224,5 +224,5 @@ class EvmVenue:
     def _watch_gas(self, head: BlockHeader) -> None:
         balance = from_units(self.node.read_balance(self.wallet.address, head), NATIVE_DECIMALS)
         if balance < self.min_gas:
-            text = f"{balance:f} native tokens are left for gas, there should be {self.min_gas}: send some"
+            text = f"{balance.normalize():f} native tokens are left for gas, there should be {self.min_gas}: send some"
             self.alarm(Alarm(AlarmKind.gas_missing, self.account, text))
