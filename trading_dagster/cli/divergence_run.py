@@ -1,0 +1,81 @@
+"""Run what ``live divergence`` asks for: the report of a deployment as text, figure and tables."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import typer
+
+from trading_dagster.backtest.plan import BacktestOptions
+from trading_dagster.domain.error import BadConfiguration
+from trading_dagster.live.deployment import Deployment
+from trading_dagster.live.deployment_file import SUFFIXES, find_deployment_files, read_deployment, read_deployments
+from trading_dagster.live.live_home import LiveHome
+from trading_dagster.live.opening import open_live, open_observer
+from trading_dagster.research.divergence import compare_with_backtest
+from trading_dagster.research.divergence_table import (
+    decision_table,
+    describe_report,
+    equity_curves,
+    matched_table,
+    unmatched_table,
+)
+from trading_dagster.research.trade_match import MidAtFill
+from trading_dagster.storage.file import write_text
+
+
+def run_divergence(
+    name: str, end: datetime | None, html: Path | None, save: Path | None, *, ask_node: bool, show_progress: bool
+) -> None:
+    """Print the report, and write figure and tables where asked for; reads only, and signs nothing."""
+    deployment, home = find_deployment(name), LiveHome.from_environment()
+    fees = deployment.fees
+    report = compare_with_backtest(
+        open_observer(deployment, home),
+        end=end,
+        options=BacktestOptions(
+            trading_fee_override=fees.override, default_fee=fees.default, allow_missing_fees=fees.allow_missing
+        ),
+        mid_at_fill=_open_past_prices(deployment, home) if ask_node else None,
+        progress=show_progress,
+    )
+    typer.echo(describe_report(report))
+    if html is not None:
+        from trading_dagster.charts.divergence import draw_divergence  # plotly is loaded only when it draws
+
+        figure = draw_divergence(*equity_curves(report), title=f"{report.name}: live and backtest")
+        write_text(figure.to_html(include_plotlyjs=True), html)
+        typer.echo(f"Figure: {html.absolute()}")
+    if save is not None:
+        save.mkdir(parents=True, exist_ok=True)
+        tables = {"matched": matched_table, "unmatched": unmatched_table, "decisions": decision_table}
+        for table, make in tables.items():
+            write_text(make(report).to_csv(index=False), save / f"{table}.csv")
+        typer.echo(f"Saved to {save.absolute()}")
+
+
+def find_deployment(name: str) -> Deployment:
+    """Return the deployment of a YAML file, or of an id among the deployments; raises BadConfiguration."""
+    path = Path(name)
+    if path.suffix in SUFFIXES:
+        return read_deployment(path)
+    found = list(read_deployments(find_deployment_files()))
+    known = {each.id: each for each in found if isinstance(each, Deployment)}
+    if name not in known:
+        broken = "".join(f"\n{each}" for each in found if isinstance(each, BadConfiguration))
+        raise BadConfiguration(
+            f"There is no deployment {name!r}, only {sorted(known) or 'none'}: give one of them, or a YAML file{broken}"
+        )
+    return known[name]
+
+
+def _open_past_prices(deployment: Deployment, home: LiveHome) -> MidAtFill | None:
+    """Return what reads pool prices at past blocks; None on paper."""
+    if deployment.mode == "paper":
+        return None
+    from trading_dagster.evm.past_price import PastPrices  # web3 is loaded only for a chain
+    from trading_dagster.live.evm_venue import EvmVenue
+
+    venue = open_live(deployment, home).venue
+    return PastPrices(venue.node, venue.dex).mid_before_fill if isinstance(venue, EvmVenue) else None
