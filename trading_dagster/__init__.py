@@ -36,6 +36,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "market.panel": ("CandlePanel",),
     "market.universe": ("TradingStrategyUniverse",),
     "pricing.candle_pricing": ("CandlePricing",),
+    "strategy.alpha_model": ("AlphaModel",),
+    "strategy.alpha_signal": ("TradingPairSignal", "TradingPairSignalFlags"),
     "strategy.execution_context": ("ExecutionContext", "ExecutionMode"),
     "strategy.indicator_binding": ("IndicatorSource",),
     "strategy.indicator_definition": ("IndicatorSet",),
@@ -46,6 +48,17 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "strategy.parameters": ("StrategyParameters",),
     "strategy.position_manager": ("PositionManager",),
     "strategy.routing": ("ReserveCurrency", "TradeRouting"),
+    "strategy.size_risk": ("FixedSizeRiskModel", "QuoteTokenTVLSizeRiskModel", "SizeRisk", "USDTVLSizeRiskModel"),
+    "strategy.weighting": (
+        "weight_by_1_slash_n",
+        "weight_by_1_slash_signal",
+        "weight_by_blend",
+        "weight_by_inverse_volatility",
+        "weight_by_log",
+        "weight_by_softmax",
+        "weight_equal",
+        "weight_passthrough",
+    ),
 }
 
 _SUBMODULES = {"synthetic": "market.synthetic", "technical": "strategy.technical"}

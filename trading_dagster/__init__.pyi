@@ -24,6 +24,7 @@ from trading_dagster.domain.error import DuplicateTrade as DuplicateTrade
 from trading_dagster.domain.error import EvmError as EvmError
 from trading_dagster.domain.error import ExecutorBusy as ExecutorBusy
 from trading_dagster.domain.error import FeeMissing as FeeMissing
+from trading_dagster.domain.error import GasMissing as GasMissing
 from trading_dagster.domain.error import IndicatorCalculationFailed as IndicatorCalculationFailed
 from trading_dagster.domain.error import (
     IndicatorDataNotFoundWithinDataTolerance as IndicatorDataNotFoundWithinDataTolerance,
@@ -64,6 +65,7 @@ from trading_dagster.domain.error import ParameterError as ParameterError
 from trading_dagster.domain.error import ParameterMissing as ParameterMissing
 from trading_dagster.domain.error import ParameterTypeInvalid as ParameterTypeInvalid
 from trading_dagster.domain.error import PartitionPredecessorMissing as PartitionPredecessorMissing
+from trading_dagster.domain.error import PoolEmpty as PoolEmpty
 from trading_dagster.domain.error import PriceImpactToleranceExceeded as PriceImpactToleranceExceeded
 from trading_dagster.domain.error import SchemaNotSupported as SchemaNotSupported
 from trading_dagster.domain.error import SerialisationRefused as SerialisationRefused
@@ -78,6 +80,7 @@ from trading_dagster.domain.error import TradeError as TradeError
 from trading_dagster.domain.error import TradeLimitExceeded as TradeLimitExceeded
 from trading_dagster.domain.error import TradesNotReturned as TradesNotReturned
 from trading_dagster.domain.error import TradingDagsterError as TradingDagsterError
+from trading_dagster.domain.error import TVLReadError as TVLReadError
 from trading_dagster.domain.error import UncleanState as UncleanState
 from trading_dagster.domain.error import UnexpectedAccountingCorrectionIssue as UnexpectedAccountingCorrectionIssue
 from trading_dagster.domain.error import UnknownAsset as UnknownAsset
@@ -133,3 +136,18 @@ from trading_dagster.strategy.routing import TradeRouting as TradeRouting
 
 __version__: str
 __all__: list[str]
+from trading_dagster.strategy.alpha_model import AlphaModel as AlphaModel
+from trading_dagster.strategy.alpha_signal import TradingPairSignal as TradingPairSignal
+from trading_dagster.strategy.alpha_signal import TradingPairSignalFlags as TradingPairSignalFlags
+from trading_dagster.strategy.size_risk import FixedSizeRiskModel as FixedSizeRiskModel
+from trading_dagster.strategy.size_risk import QuoteTokenTVLSizeRiskModel as QuoteTokenTVLSizeRiskModel
+from trading_dagster.strategy.size_risk import SizeRisk as SizeRisk
+from trading_dagster.strategy.size_risk import USDTVLSizeRiskModel as USDTVLSizeRiskModel
+from trading_dagster.strategy.weighting import weight_by_1_slash_n as weight_by_1_slash_n
+from trading_dagster.strategy.weighting import weight_by_1_slash_signal as weight_by_1_slash_signal
+from trading_dagster.strategy.weighting import weight_by_blend as weight_by_blend
+from trading_dagster.strategy.weighting import weight_by_inverse_volatility as weight_by_inverse_volatility
+from trading_dagster.strategy.weighting import weight_by_log as weight_by_log
+from trading_dagster.strategy.weighting import weight_by_softmax as weight_by_softmax
+from trading_dagster.strategy.weighting import weight_equal as weight_equal
+from trading_dagster.strategy.weighting import weight_passthrough as weight_passthrough

@@ -24,7 +24,7 @@ from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import from_unix_us, to_aware
 from trading_dagster.domain.trade import TradeExecution, TradeFlag, TradeType
-from trading_dagster.execution.order import in_execution_order
+from trading_dagster.domain.trade_order import in_execution_order
 from trading_dagster.execution.port import ExecutionModel
 from trading_dagster.execution.review import check_returned, review_decision
 from trading_dagster.pricing.candle_pricing import CandleMarks, PriceColumns

@@ -116,6 +116,10 @@ class PoolEmpty(DataUnavailable):
     """A pool has nothing to trade against, so there is no price."""
 
 
+class TVLReadError(DataUnavailable):
+    """A size-risk model needs a TVL that is not known."""
+
+
 class NoLendingData(DataUnavailable):
     """No lending rate at the time."""
 

@@ -10,7 +10,7 @@ from tape import START, USDC, WETH_USDC, Desk, pair_of, token
 
 from trading_dagster.domain.identifier import TradingPairIdentifier, TradingPairKind
 from trading_dagster.domain.trade import TradeExecution, TradeFlag, TradePlan, TradePricing, TradeType
-from trading_dagster.execution.order import execution_sort_key, in_execution_order
+from trading_dagster.domain.trade_order import execution_sort_key, in_execution_order
 
 M = 1_000_000
 SHORT = pair_of(

@@ -1,0 +1,351 @@
+"""AlphaModel: from a signal for each pair to a rebalance of the portfolio.
+
+::
+
+    model = AlphaModel(input.timestamp)
+    model.set_signal(pair, momentum)                       # for every pair
+    model.select_top_signals(count=5)
+    model.assign_weights(weight_by_1_slash_n)
+    model.normalise_weights(max_weight=0.33)
+    model.update_old_weights(position_manager.get_current_portfolio())
+    model.calculate_target_positions(position_manager, investable_equity)
+    return model.generate_rebalance_trades_and_triggers(position_manager)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from trading_dagster.domain.error import InvalidTrade
+from trading_dagster.domain.identifier import TradingPairIdentifier
+from trading_dagster.domain.portfolio import Portfolio
+from trading_dagster.domain.position import TradingPosition
+from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.strategy.allocation import Sizing, cap_weights, fill_best_first, size_all, size_best
+from trading_dagster.strategy.alpha_signal import TradingPairSignal
+from trading_dagster.strategy.position_manager import PositionManager
+from trading_dagster.strategy.rebalance import RebalanceRules, rebalance
+from trading_dagster.strategy.size_risk import SizeRiskModel
+from trading_dagster.strategy.weighting import WeightingMethod, weight_by_1_slash_n
+
+CLOSE_POSITION_WEIGHT_EPSILON = 0.005
+
+
+class AlphaModel:
+    """The signals of one decision, and what they make of the portfolio.
+
+    Attributes:
+        timestamp: Decision time, naive UTC.
+        raw_signals: By pair id, all that were set.
+        signals: By pair id in order of strength, those that were selected.
+        close_position_weight_epsilon: A position of a smaller weight is closed.
+        override_stop_loss: Whether a signal's stop loss replaces that of an open position.
+        investable_equity: What normalise_weights was given, USD.
+        accepted_investable_equity: What the size-risk model left of it, USD.
+        size_risk_discarded_value: What it cut off, USD.
+        max_position_adjust_usd: The largest change of the last rebalance, USD.
+    """
+
+    def __init__(
+        self,
+        timestamp: datetime | None = None,
+        close_position_weight_epsilon: float = CLOSE_POSITION_WEIGHT_EPSILON,
+        override_stop_loss: bool = False,
+    ) -> None:
+        """Begin without signals."""
+        self.timestamp = timestamp
+        self.close_position_weight_epsilon = close_position_weight_epsilon
+        self.override_stop_loss = override_stop_loss
+        self.raw_signals: dict[int, TradingPairSignal] = {}
+        self.signals: dict[int, TradingPairSignal] = {}
+        self.ignored_pair_ids: set[int] = set()
+        self.investable_equity: float | None = None
+        self.accepted_investable_equity: float | None = None
+        self.size_risk_discarded_value: float | None = None
+        self.max_position_adjust_usd = 0.0
+        self._carried: dict[int, TradingPairSignal] = {}
+        self._is_sized = False
+
+    # -- signals --------------------------------------------------------------------------------------------------
+
+    def set_signal(
+        self,
+        pair: TradingPairIdentifier,
+        alpha: float,
+        stop_loss: float | None = None,
+        take_profit: float | None = None,
+        trailing_stop_loss: float | None = None,
+        leverage: float | None = None,
+    ) -> None:
+        """Give a pair its signal; the last call wins, 0 takes it away, below 0 is a short and needs leverage.
+
+        Raises:
+            InvalidTrade: The alpha is no number, or the pair is neither spot nor vault.
+        """
+        alpha = float(alpha)
+        if alpha != alpha or abs(alpha) == float("inf"):  # noqa: PLR0124 - NaN is not equal to itself
+            raise InvalidTrade(f"The signal of {pair.get_ticker()} is {alpha}: give a finite number, 0 for none")
+        if not (pair.is_spot() or pair.is_vault()):
+            raise InvalidTrade(f"set_signal({pair}): give the spot or vault pair")
+        if alpha < 0 and not isinstance(leverage, float):
+            raise InvalidTrade(f"The signal of {pair.get_ticker()} is {alpha}, a short: give leverage as a float")
+        pair_id = pair.internal_id or 0
+        if alpha and pair_id not in self.ignored_pair_ids:
+            self.raw_signals[pair_id] = TradingPairSignal(
+                pair, alpha, stop_loss, take_profit, trailing_stop_loss, leverage
+            )
+        else:
+            self.raw_signals.pop(pair_id, None)
+
+    def ignore_pair(self, pair: TradingPairIdentifier) -> None:
+        """Give a pair no signal, whatever is set."""
+        self.ignored_pair_ids.add(pair.internal_id or 0)
+        self.raw_signals.pop(pair.internal_id or 0, None)
+
+    def select_top_signals(self, count: int, threshold: float = 0.0) -> None:
+        """Keep the strongest signals with |alpha| of at least a threshold, equals in the order they were set."""
+        strong = [signal for signal in self.raw_signals.values() if abs(signal.signal) >= threshold]
+        strong.sort(key=lambda signal: -abs(signal.signal))
+        kept = [signal for signal in strong if signal.pair_id not in self._carried][:count]
+        self.signals = {signal.pair_id: signal for signal in (*kept, *self._carried.values())}
+
+    def assign_weights(self, method: WeightingMethod = weight_by_1_slash_n) -> None:
+        """Turn the selected signals into raw weights."""
+        weights = method({key: signal.signal for key, signal in self._competing()})
+        for key, signal in self._competing():
+            signal.raw_weight = weights[key]
+
+    def normalise_weights(
+        self,
+        max_weight: float = 1.0,
+        investable_equity: float | None = None,
+        size_risk_model: SizeRiskModel | None = None,
+        max_positions: int | None = None,
+        waterfall: bool = False,
+        max_protocol_weight: float | None = None,
+        max_weight_function: Callable[[TradingPairSignal], float | None] | None = None,
+    ) -> None:
+        """Turn raw weights into shares of the investable equity, at most ``max_weight`` each.
+
+        Without a model, a number of positions or a waterfall the excess over the cap stays cash. ``max_positions``
+        takes the best share of what remains, one after the other; ``waterfall`` fills the best signal first.
+
+        Raises:
+            InvalidTrade: The equity is missing where it is needed, or a short is among signals to be sized.
+        """
+        signals = [signal for _, signal in self._competing()]
+
+        def cap_of(signal: TradingPairSignal) -> float:
+            own = None if max_weight_function is None else max_weight_function(signal)
+            return max_weight if own is None else own
+
+        self.investable_equity = investable_equity
+        if size_risk_model is None and max_positions is None and not waterfall:
+            cap_weights(signals, cap_of)
+            self.accepted_investable_equity, self.size_risk_discarded_value = investable_equity, 0.0
+            self._is_sized = False
+            return
+        if investable_equity is None or self.timestamp is None:
+            raise InvalidTrade(
+                "normalise_weights() with a size-risk model, max_positions or waterfall needs investable_equity in USD "
+                "and AlphaModel(timestamp)"
+            )
+        shorts = [signal.pair.get_ticker() for signal in signals if signal.is_short()]
+        if shorts:
+            raise InvalidTrade(f"Positions sized by risk may not be short: {shorts}")
+        sizing = Sizing(self.timestamp, investable_equity, size_risk_model, cap_of)
+        if waterfall:
+            allocation = fill_best_first(signals, sizing, max_positions, max_protocol_weight)
+        elif max_positions is not None:
+            allocation = size_best(signals, sizing, max_positions)
+        else:
+            allocation = size_all(signals, sizing)
+        self._is_sized = True
+        self.accepted_investable_equity = allocation.accepted
+        self.size_risk_discarded_value = allocation.discarded
+
+    # -- portfolio ------------------------------------------------------------------------------------------------
+
+    def update_old_weights(
+        self,
+        portfolio: Portfolio,
+        portfolio_pairs: Iterable[TradingPairIdentifier] | None = None,
+        ignore_credit: bool = True,
+    ) -> None:
+        """Note what the portfolio holds; a position without a signal gets one of 0, so that it is closed."""
+        pairs = None if portfolio_pairs is None else set(portfolio_pairs)
+        counted = [
+            position
+            for position in portfolio.open_positions.values()
+            if not position.is_credit_supply()
+            and not (ignore_credit and position.pair.is_vault())
+            and (pairs is None or position.pair in pairs)
+        ]
+        values = {position.position_id: position.get_value() for position in counted}
+        total = sum(values.values())
+        for position in counted:
+            signal = self._signal_of(position)
+            signal.old_value = values[position.position_id]
+            signal.old_weight = signal.old_value / total if total else 0.0
+            signal.position_id = position.position_id
+
+    def carry_forward(self, position: TradingPosition) -> float:
+        """Let a position keep its value whatever its signal; returns that value, USD, to be left out of the equity."""
+        pair_id = position.pair.internal_id or 0
+        value = position.get_value()
+        signal = TradingPairSignal(position.pair, 0.0, position_target=value, carried_forward=True)
+        self._carried[pair_id] = self.signals[pair_id] = signal
+        return value
+
+    def calculate_target_positions(
+        self, position_manager: PositionManager, investable_equity: float | None = None
+    ) -> None:
+        """Say what each position is to be worth, and what must change.
+
+        Args:
+            position_manager: Whose prices are asked.
+            investable_equity: What the weights are shares of, USD; None takes what normalise_weights was given, or
+                the total equity.
+        """
+        equity = investable_equity
+        if equity is None:
+            equity = self.investable_equity
+        if equity is None:
+            equity = position_manager.get_current_portfolio().calculate_total_equity()
+        for signal in self.signals.values():
+            if signal.carried_forward:
+                signal.position_adjust_usd, signal.position_adjust_quantity = 0.0, 0.0
+                continue
+            if signal.position_target is None or not self._is_sized:
+                signal.position_target = signal.normalised_weight * equity
+            target = signal.position_target or 0.0
+            signal.position_adjust_usd = target - signal.old_value
+            signal.position_adjust_quantity = 0.0
+            if signal.position_adjust_usd < 0 and signal.old_value:
+                signal.position_adjust_quantity = position_manager.estimate_asset_quantity(
+                    signal.pair, signal.position_adjust_usd
+                )
+
+    def generate_rebalance_trades_and_triggers(
+        self,
+        position_manager: PositionManager,
+        min_trade_threshold: float = 10.0,
+        individual_rebalance_min_threshold: float = 0.0,
+        sell_rebalance_min_threshold: float | None = None,
+        execution_context: Any = None,  # noqa: ARG002 - the vocabulary names it
+        same_cycle_cash_buffer_usd: float = 0.0,  # noqa: ARG002 - for asynchronous vaults, which do not exist yet
+        cap_buys_to_sync_cash: bool = False,
+        sync_cash_headroom_usd: float = 0.0,
+    ) -> list[TradeExecution]:
+        """Plan the trades that bring positions to their targets, those that release money first.
+
+        Args:
+            position_manager: What plans them.
+            min_trade_threshold: Nothing is traded when no change is this large, USD.
+            individual_rebalance_min_threshold: A smaller change is left out, USD; never a close.
+            sell_rebalance_min_threshold: The same for sells; None takes that for all.
+            execution_context: Of no effect; strategies pass it.
+            same_cycle_cash_buffer_usd: Of no effect: it is for asynchronous vaults.
+            cap_buys_to_sync_cash: Scale buys to the cash there is and what the sells that will run bring. This is done
+                anyway when a sell is left out, so that no buy relies on its money.
+            sync_cash_headroom_usd: Cash kept when buys are scaled, USD.
+        """
+        self.max_position_adjust_usd = max(
+            (abs(signal.position_adjust_usd) for signal in self.signals.values()), default=0.0
+        )
+        rules = RebalanceRules(
+            min_trade=min_trade_threshold,
+            min_buy=individual_rebalance_min_threshold,
+            min_sell=(
+                individual_rebalance_min_threshold
+                if sell_rebalance_min_threshold is None
+                else sell_rebalance_min_threshold
+            ),
+            close_weight=self.close_position_weight_epsilon,
+            override_stop_loss=self.override_stop_loss,
+            scales_buys=cap_buys_to_sync_cash,
+            headroom=sync_cash_headroom_usd,
+        )
+        return rebalance(list(self.signals.values()), position_manager, rules)
+
+    # -- questions ------------------------------------------------------------------------------------------------
+
+    def iterate_signals(self) -> Iterator[TradingPairSignal]:
+        """Return the selected signals, the strongest first."""
+        return iter(self.signals.values())
+
+    def get_signal_by_pair(self, pair: TradingPairIdentifier) -> TradingPairSignal | None:
+        """Return the selected signal of a pair, or None."""
+        return self.signals.get(pair.internal_id or 0)
+
+    def get_signal_by_pair_id(self, pair_id: int) -> TradingPairSignal | None:
+        """Return the selected signal of a pair, or None."""
+        return self.signals.get(pair_id)
+
+    def get_signals_sorted_by_weight(self) -> list[TradingPairSignal]:
+        """Return the selected signals, the largest raw weight first."""
+        return sorted(self.signals.values(), key=lambda signal: -signal.raw_weight)
+
+    def get_signal_count(self) -> int:
+        """Return how many signals are selected."""
+        return len(self.signals)
+
+    def has_any_signal(self) -> bool:
+        """Tell whether a selected signal is not 0."""
+        return any(signal.signal for signal in self.signals.values())
+
+    def has_any_position(self) -> bool:
+        """Tell whether a signal has or will have a position."""
+        return any(signal.position_target or signal.old_value for signal in self.signals.values())
+
+    def get_allocated_value(self) -> float:
+        """Return the sum of the targets, USD."""
+        return sum(signal.position_target or 0.0 for signal in self.signals.values())
+
+    def is_rebalance_triggered(self, min_trade_threshold: float = 10.0) -> bool:
+        """Tell whether the largest change is worth trading."""
+        largest = max((abs(signal.position_adjust_usd) for signal in self.signals.values()), default=0.0)
+        return largest > 0 and largest >= min_trade_threshold
+
+    def get_flag_diagnostics_data(self) -> dict[str, int]:
+        """Return how many signals have each flag."""
+        return dict(Counter(flag.value for signal in self.signals.values() for flag in signal.flags))
+
+    def get_debug_print(self) -> str:
+        """Return the signals as text, a line each."""
+        return "\n".join(map(repr, self.signals.values())) or "no signals"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what there is to say as plain data, for the log or state.other_data."""
+        return {
+            "timestamp": None if self.timestamp is None else self.timestamp.isoformat(),
+            "investable_equity": self.investable_equity,
+            "accepted_investable_equity": self.accepted_investable_equity,
+            "size_risk_discarded_value": self.size_risk_discarded_value,
+            "signals": [
+                {
+                    "pair": signal.pair.get_ticker(),
+                    "signal": signal.signal,
+                    "raw_weight": signal.raw_weight,
+                    "normalised_weight": signal.normalised_weight,
+                    "old_value": signal.old_value,
+                    "position_target": signal.position_target,
+                    "position_adjust_usd": signal.position_adjust_usd,
+                    "flags": sorted(flag.value for flag in signal.flags),
+                }
+                for signal in self.signals.values()
+            ],
+        }
+
+    def _competing(self) -> list[tuple[int, TradingPairSignal]]:
+        return [(key, signal) for key, signal in self.signals.items() if not signal.carried_forward]
+
+    def _signal_of(self, position: TradingPosition) -> TradingPairSignal:
+        pair_id = position.pair.internal_id or 0
+        signal = self.signals.get(pair_id)
+        if signal is None:
+            signal = self.signals[pair_id] = TradingPairSignal(position.pair, 0.0, position_target=0.0)
+        return signal

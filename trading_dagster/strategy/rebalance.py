@@ -1,0 +1,135 @@
+"""Plans the trades that bring positions from what they are worth to what an alpha model wants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from trading_dagster.domain.error import InvalidTrade
+from trading_dagster.domain.money import DUST
+from trading_dagster.domain.position import TradingPosition
+from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.trade_order import in_execution_order
+from trading_dagster.strategy.alpha_signal import TradingPairSignal, TradingPairSignalFlags
+from trading_dagster.strategy.position_manager import PositionManager
+
+
+@dataclass(frozen=True, slots=True)
+class RebalanceRules:
+    """Which changes are worth trading; USD, ``close_weight`` a share of the equity."""
+
+    min_trade: float
+    min_buy: float
+    min_sell: float
+    close_weight: float
+    override_stop_loss: bool = False
+    scales_buys: bool = False
+    headroom: float = 0.0
+
+
+def rebalance(
+    signals: Sequence[TradingPairSignal], position_manager: PositionManager, rules: RebalanceRules
+) -> list[TradeExecution]:
+    """Return the trades in the order to run them in; signals that are not traded get a flag that says why."""
+    largest = max((abs(signal.position_adjust_usd) for signal in signals), default=0.0)
+    if largest < rules.min_trade:
+        for signal in signals:
+            signal.flags.add(TradingPairSignalFlags.max_adjust_too_small)
+        return []
+    actions = [action for signal in signals if (action := _choose(signal, position_manager, rules)) is not None]
+    traded = {action.signal.pair_id for action in actions}
+    is_sell_left_out = any(s.position_adjust_usd < 0 and s.old_value and s.pair_id not in traded for s in signals)
+    if rules.scales_buys or is_sell_left_out:
+        _scale_buys(actions, position_manager, rules)
+    trades: list[TradeExecution] = []
+    for action in actions:
+        trades += _plan(action, position_manager, rules)
+    return in_execution_order(trades)
+
+
+@dataclass(slots=True)
+class _Action:
+    """What is to be done about a signal: close its position, or change it by USD (buys) or tokens (sells)."""
+
+    signal: TradingPairSignal
+    position: TradingPosition | None
+    closes: bool = False
+    adjust_usd: float = 0.0
+
+
+def _choose(signal: TradingPairSignal, manager: PositionManager, rules: RebalanceRules) -> _Action | None:
+    position = manager.get_current_position_for_pair(signal.pair)
+    adjust = signal.position_adjust_usd
+    if signal.carried_forward or not adjust:
+        return None
+    if manager.is_problematic_pair(signal.pair):
+        signal.flags.add(TradingPairSignalFlags.blacklisted)
+        return None
+    if any(frozen.pair == signal.pair for frozen in manager.get_current_portfolio().frozen_positions.values()):
+        signal.flags.add(TradingPairSignalFlags.frozen)
+        return None
+    if signal.normalised_weight < rules.close_weight:
+        signal.flags.add(TradingPairSignalFlags.close_position_weight_limit)
+        if position is None:
+            return None
+        signal.flags.add(TradingPairSignalFlags.closed)
+        return _Action(signal, position, closes=True)
+    threshold = rules.min_buy if adjust > 0 else rules.min_sell
+    if abs(adjust) < threshold:
+        signal.flags.add(TradingPairSignalFlags.individual_trade_size_too_small)
+        return None
+    if adjust < 0 and -signal.position_adjust_quantity <= DUST.close_epsilon(signal.pair.kind):
+        signal.flags.add(TradingPairSignalFlags.individual_trade_quantity_too_small)
+        return None
+    return _Action(signal, position, adjust_usd=adjust)
+
+
+def _scale_buys(actions: Sequence[_Action], manager: PositionManager, rules: RebalanceRules) -> None:
+    """Scale buys to the cash there is and what the sells that run will bring."""
+    buys = [action for action in actions if action.adjust_usd > 0]
+    asked = sum(action.adjust_usd for action in buys)
+    available = manager.get_current_cash() - rules.headroom
+    for action in actions:
+        fee = manager.get_pair_fee(action.signal.pair, "sell") or 0.0
+        if action.closes and action.position is not None:
+            available += action.position.get_value()
+        elif action.adjust_usd < 0:
+            available += -action.adjust_usd * (1 - fee)
+    if asked <= available:
+        return
+    factor = max(available, 0.0) / asked
+    for action in buys:
+        action.adjust_usd *= factor
+        action.signal.flags.add(TradingPairSignalFlags.capped_by_sync_cash)
+
+
+def _plan(action: _Action, manager: PositionManager, rules: RebalanceRules) -> list[TradeExecution]:
+    signal, position = action.signal, action.position
+    if action.closes and position is not None:
+        return manager.close_position(position)
+    if signal.is_short():
+        raise InvalidTrade(f"{signal}: shorts come later; give signals of 0 or more")
+    if signal.leverage:
+        raise NotImplementedError(f"{signal} has leverage {signal.leverage}: longs are traded without")
+    quantity = Decimal(0) if action.adjust_usd > 0 else _at_most_available(signal, position)
+    if not action.adjust_usd:
+        return []
+    trades = manager.adjust_position(
+        signal.pair,
+        action.adjust_usd,
+        quantity,
+        min(max(signal.normalised_weight, 0.0), 1.0),
+        stop_loss=signal.stop_loss,
+        take_profit=signal.take_profit,
+        trailing_stop_loss=signal.trailing_stop_loss,
+        override_stop_loss=rules.override_stop_loss,
+    )
+    signal.position_id = trades[0].position_id
+    return trades
+
+
+def _at_most_available(signal: TradingPairSignal, position: TradingPosition | None) -> Decimal:
+    """Return the quantity to sell, negative; what the mid estimate exceeds the position by is cut."""
+    quantity = Decimal(signal.position_adjust_quantity)
+    return quantity if position is None else max(quantity, -position.get_available_trading_quantity())
