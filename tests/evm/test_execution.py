@@ -213,6 +213,9 @@ def test_trade_with_a_large_impact_is_dropped_before_anything_is_sent(trader: Tr
     assert buy.get_status() is TradeStatus.discarded
     assert "price impact of 9." in buy.failure
     assert trader.rig.journal.list_finished(trader.rig.account, 0) == []
+    forced = trader.buy(trader.pairs.eth_usd, 400_000)
+    trader.execution().execute_trades(trader.now.replace(tzinfo=None), trader.state, [forced], triggered=True)
+    assert forced.get_status() is TradeStatus.success, "a stop loss gets out whatever it costs"
 
 
 def test_other_trade_of_a_position_that_froze_is_dropped(trader: Trader):

@@ -107,11 +107,12 @@ class EvmExecution:
         timestamp: datetime,  # noqa: ARG002 - the port names it; events carry the time they happened
         state: State,
         trades: Sequence[TradeExecution],
-        triggered: bool = False,  # noqa: ARG002 - a swap is the same either way
+        triggered: bool = False,
     ) -> None:
         """Execute planned trades in the order given; those that began or ended are left alone.
 
         A trade that fails does not stop the others. One whose end is not known in time does: the others stay planned.
+        Triggered trades may have any price impact: getting out comes first, and their slippage is still limited.
         Raises NodeError when no node answers before the first trade begins, LeaseLost, StorageFailed.
         """
         if list_running(state):
@@ -119,7 +120,7 @@ class EvmExecution:
             return
         self._client.read_head()
         for trade in trades:
-            if trade.get_status() is TradeStatus.planned and self._begin(state, trade):
+            if trade.get_status() is TradeStatus.planned and self._begin(state, trade, triggered=triggered):
                 self._save()
                 if not self._carry_on(state, trade, self._setting.timeout_s):
                     break
@@ -155,7 +156,7 @@ class EvmExecution:
 
     # One trade
 
-    def _begin(self, state: State, trade: TradeExecution) -> bool:
+    def _begin(self, state: State, trade: TradeExecution, *, triggered: bool) -> bool:
         """Record that a trade began, or discard it; tell whether it began."""
         at, trade_id, position_id = self._now(), trade.trade_id, trade.position_id
         wallet = self._journal.find_wallet(self._executor.account)
@@ -166,7 +167,8 @@ class EvmExecution:
             return self._discard(state, trade, "its position was frozen before it began")
         try:
             self._routes.route_of(trade.pair, trade.is_buy())
-            require_small_impact(trade, self._setting.limits.max_price_impact)
+            if not triggered:
+                require_small_impact(trade, self._setting.limits.max_price_impact)
             state.record(TradeStarted(at, trade_id, position_id))
         except (InvalidTrade, NotEnoughMoney, PriceImpactToleranceExceeded) as error:
             return self._discard(state, trade, str(error))
