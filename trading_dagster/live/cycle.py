@@ -235,6 +235,7 @@ def _finish_open_cycle(step: LiveStep) -> None:
     if state.decision is not None:
         step.discard(_decided_trades(state, TradeStatus.planned), NOT_EXECUTED)
         state.record(CycleCompleted(step.live.clock.now(), state.decision.cycle))
+        step.clock.first_cycle = state.cycle
         step.session.save()
 
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from trading_dagster.accounting.account_check import expected_balances
 from trading_dagster.accounting.simulated_treasury import SimulatedTreasury
-from trading_dagster.domain.error import BacktestExecutionFailed, UnknownPair
+from trading_dagster.domain.error import AutoClosingOrderUnsupported, BacktestExecutionFailed, UnknownPair
 from trading_dagster.domain.event import PositionFrozen, TradeDiscarded, TradeFailed
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.money import exact
@@ -87,16 +87,26 @@ class PaperExecution:
     def execute_trades(
         self, timestamp: datetime, state: State, trades: Sequence[TradeExecution], triggered: bool = False
     ) -> None:
-        """Execute planned trades in the order given; one that fails freezes its position."""
+        """Execute planned trades in the order given; one that fails freezes its position, whose others are dropped."""
         for trade in trades:
+            if not trade.is_planned():
+                continue
+            if trade.position_id in state.portfolio.frozen_positions:
+                reason = "its position was frozen before it began"
+                state.record(TradeDiscarded(to_aware(timestamp), trade.trade_id, trade.position_id, reason))
+                continue
             try:
                 self.execution.execute_trades(timestamp, state, [trade], triggered)
-            except BacktestExecutionFailed as error:
+            except (BacktestExecutionFailed, AutoClosingOrderUnsupported) as error:
                 _fail(state, trade, to_aware(timestamp), str(error))
 
     def resume(self, timestamp: datetime, state: State) -> Sequence[TradeExecution]:  # noqa: ARG002 - the port names it
         """Return nothing: what was not filled when a step ended was never begun."""
         return ()
+
+    def may_retry(self, state: State, trade: TradeExecution) -> str:  # noqa: ARG002 - the port names them
+        """Return no reason not to try a failed trade again: on paper nothing takes effect later."""
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
