@@ -161,3 +161,21 @@ def test_paused_process_that_wakes_after_a_takeover_cannot_write(ledger_url):
         assert "LeaseLost sleeper holds strategy:crash no longer (token 1): successor has token 2" in finish(sleeper)
         assert store.head(NAME) == 5
         assert store.append(batch_of(1), lease) == 10
+
+
+def test_who_holds_a_resource_can_be_asked_without_taking_it(ledger_url):
+    clock = Clock()
+    memory = MemoryLedgerStore(clock)
+    with SqlLedgerStore(ledger_url) as database:
+        for store in (memory, database):
+            assert store.find_holder(RESOURCES[0]) is None
+            lease = store.acquire("a", RESOURCES, 60)
+            holder = store.find_holder(RESOURCES[0])
+            assert (holder.resource, holder.holder) == (RESOURCES[0], "a")
+            assert 0 < holder.remaining_s <= 60
+            store.check(lease)
+            store.release(lease)
+            assert store.find_holder(RESOURCES[0]) is None
+    memory.acquire("a", RESOURCES, 60)
+    clock.now += 61
+    assert memory.find_holder(RESOURCES[0]) is None

@@ -60,6 +60,15 @@ class LeaseRefused:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseHolder:
+    """Who holds a resource. ``remaining_s`` seconds are left of the lease, by the database's clock."""
+
+    resource: str
+    holder: str
+    remaining_s: float
+
+
 class LeaseStore(Protocol):
     """Where leases are kept. A lease is acquired as a whole or not at all."""
 
@@ -79,6 +88,10 @@ class LeaseStore(Protocol):
 
     def check(self, lease: Lease) -> None:
         """Raise LeaseLost when one of the tokens is not the newest: ask right before signing."""
+        ...
+
+    def find_holder(self, resource: str) -> LeaseHolder | None:
+        """Return who holds a resource now, None when nobody does; takes nothing."""
         ...
 
 
@@ -172,6 +185,14 @@ class MemoryLeaseStore:
                 row = self._rows.get(fence.resource, _Row())
                 if (row.token, row.holder) != (fence.token, lease.holder):
                     raise lease_lost(fence, lease.holder, row.token, row.holder)
+
+    def find_holder(self, resource: str) -> LeaseHolder | None:
+        """See LeaseStore."""
+        with self._lock:
+            row, now = self._rows.get(resource, _Row()), self._now_ms()
+            if row.holder is None or row.expires_ms <= now:
+                return None
+            return LeaseHolder(resource, row.holder, (row.expires_ms - now) / 1000)
 
     def _now_ms(self) -> int:
         return round(self._clock() * 1000)

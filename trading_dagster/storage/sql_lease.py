@@ -13,6 +13,7 @@ from trading_dagster.storage.lease import (
     DEFAULT_LEASE_S,
     Fence,
     Lease,
+    LeaseHolder,
     LeaseRefused,
     lease_lost,
     sorted_resources,
@@ -79,6 +80,15 @@ class SqlLeaseStore:
         """See LeaseStore."""
         with self.database.write() as connection:
             require_newest(connection, lease)
+
+    def find_holder(self, resource: str) -> LeaseHolder | None:
+        """See LeaseStore."""
+        with self.database.read() as connection:
+            query = select(leases.c.holder, leases.c.expires_ms).where(leases.c.resource == resource)
+            row, now = connection.execute(query).one_or_none(), self.database.now_ms(connection)
+        if row is None or row.holder is None or row.expires_ms <= now:
+            return None
+        return LeaseHolder(resource, row.holder, (row.expires_ms - now) / 1000)
 
 
 def lock_leases(connection: Connection, resources: Sequence[str]) -> Mapping[str, tuple[int, str | None, int]]:
