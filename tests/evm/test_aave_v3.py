@@ -169,6 +169,9 @@ def test_what_the_pool_refuses_is_never_signed_and_said_in_words(lender: Lender)
     record = lender.run(deployment.withdraw(market.usd, ALL, lender.wallet))
     assert "35" in record.outcome.reason
     lender.aave.set_supply_cap(market.usd, 100_000)
+    client = market.client()
+    reserve = deployment.read_reserve(client, market.usd, client.connect())
+    assert (reserve.supply_cap, reserve.borrow_cap) == (100_000, 0)
     lender.do(approve(market.usd, deployment.spender, 1_000 * USD))
     assert "51" in lender.run(deployment.supply(market.usd, 1_000 * USD, lender.wallet)).outcome.reason
 

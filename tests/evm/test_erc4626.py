@@ -216,6 +216,27 @@ def test_redemption_of_cash_the_ledger_has_not_booked_yet_waits_with_what_follow
     assert [u.quantity for u in fund.sync(state)] == [Decimal(-1_500), Decimal(100)]
 
 
+def test_block_of_which_a_part_waits_is_read_again_and_its_other_part_counts_once(fund: Fund):
+    state, market, vault, node = fund.state(), fund.market, fund.deployment.vault, fund.market.node
+    fund.deposit(fund.alice, 1_000 * USD)
+    fund.sync(state)
+    node.do(market.owner, market.usd, transfer(market.usd, vault, 500 * USD).data)
+    fund.run("report-1", fund.deployment.report_assets(1_500 * USD))
+    node.do(market.owner, market.usd, transfer(market.usd, fund.bob, 100 * USD).data)
+    node.do(fund.bob, market.usd, approve(market.usd, vault, 100 * USD).data)
+    tip = {"maxPriorityFeePerGas": hex(5 * 10**9), "maxFeePerGas": hex(20 * 10**9)}  # so that it comes first
+    node.send(fund.bob, vault, DEPOSIT.encode(100 * USD, fund.bob), **tip)
+    node.send(fund.alice, vault, REDEEM.encode(1_000 * SHARE, fund.alice, fund.alice))
+    node.mine()
+
+    assert [u.quantity for u in fund.sync(state)] == [100]
+    assert fund.sync(state) == []
+
+    state.portfolio.add_cash(Decimal(500))  # what booking a sale does
+    assert [u.quantity for u in fund.sync(state)] == [-1_500]
+    assert fund.sync(state) == []
+
+
 def test_manager_trades_through_the_vault(fund: Fund):
     market, client, vault = fund.market, fund.market.client(), fund.deployment.vault
     fund.deposit(fund.alice, 10_000 * USD)
