@@ -10,7 +10,12 @@ import quantstats.stats as qs
 
 from trading_dagster.domain.error import BadInput
 from trading_dagster.statistics.measure import Measure, RelativeMeasure
-from trading_dagster.statistics.metrics_table import calculate_advanced_metrics, format_metrics, get_metric
+from trading_dagster.statistics.metrics_table import (
+    calculate_advanced_metrics,
+    calculate_metrics,
+    format_metrics,
+    get_metric,
+)
 from trading_dagster.statistics.returns import resample_returns
 
 
@@ -35,6 +40,13 @@ def test_rows_hold_what_the_measures_say(bitcoin: pd.Series[float]) -> None:
     assert table.loc["End Period", "Strategy"] == bitcoin.index[-1]
     assert table.loc["Risk-Free Rate", "Strategy"] == 0
     assert table.loc["Annualised return (raw)", "Strategy"] == table.loc["CAGR", "Strategy"]
+
+
+def test_metrics_are_the_strategy_column_of_the_full_table(bitcoin: pd.Series[float], ether: pd.Series[float]) -> None:
+    column = calculate_advanced_metrics(bitcoin, "full", benchmark=ether)["Strategy"]
+    metrics = calculate_metrics(bitcoin, ether)
+    assert list(metrics) == column.index.tolist()
+    pd.testing.assert_series_equal(pd.Series(metrics, dtype="object"), column, check_names=False)
 
 
 def test_deepest_drawdown_is_dated(bitcoin: pd.Series[float]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS
-from trading_dagster.statistics.metrics_table import calculate_advanced_metrics
+from trading_dagster.statistics.metrics_table import calculate_advanced_metrics, calculate_metrics
 from trading_dagster.statistics.returns import (
     calculate_benchmark_curve,
     calculate_daily_returns_from_curve,
@@ -120,8 +120,9 @@ class BacktestResult:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """Return the performance metrics of the strategy by name."""
-        return dict(self.metrics_table["Strategy"])
+        """Return the performance metrics of the strategy by name: the column "Strategy" of the table."""
+        benchmark = calculate_daily_returns_from_curve(self.buy_and_hold, self.plan.end)
+        return calculate_metrics(self.daily_returns, benchmark)
 
     def report(self, path: str | Path) -> Path:
         """Write one self-contained HTML file; returns where."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from trading_dagster.statistics.measure_return import cagr, cumulative_return
@@ -19,6 +22,8 @@ from trading_dagster.statistics.measure_sample import (
     ratio,
 )
 from trading_dagster.statistics.returns import ROUNDING, FloatArray, Returns, ReturnsLike, as_floats
+
+Positions: TypeAlias = npt.NDArray[np.intp]
 
 _DAY = pd.Timedelta(days=1)
 
@@ -42,18 +47,21 @@ def find_drawdown_episodes(returns: Returns) -> pd.DataFrame:
         below), `days` from peak to end, `depth` (negative fraction), `is_recovered` (False where it lasts to the
         end of the data). An episode that begins with the first return has its peak one usual step before.
     """
-    series = calculate_drawdown_series(returns)
-    drawdown = as_floats(series)
-    times = pd.DatetimeIndex(series.index)
-    under = drawdown < -ROUNDING
-    edges = np.diff(np.concatenate(([0], under.astype(np.int8), [0])))
-    first, stop = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    if not len(first):
-        return _episode_frame(times[:0], times[:0], times[:0], first.astype(np.float64), first.astype(bool))
-    before_all = times[:1] - (median_step(times) or pd.Timedelta(0))
-    peaks = pd.DatetimeIndex(before_all.append(times)[first])
-    valleys = np.array([begin + drawdown[begin:end].argmin() for begin, end in zip(first, stop, strict=True)])
-    return _episode_frame(peaks, times[valleys], times[stop - 1], drawdown[valleys], stop < len(drawdown))
+    found = _find_episodes(returns)
+    times, drawdown, first = found.times, found.drawdown, found.first
+    valleys = np.array(
+        [begin + drawdown[begin:end].argmin() for begin, end in zip(first, found.stop, strict=True)], dtype=np.int64
+    )
+    return pd.DataFrame(
+        {
+            "peak_at": found.peaks,
+            "valley_at": times[valleys],
+            "end_at": times[found.stop - 1],
+            "days": found.days,
+            "depth": drawdown[valleys],
+            "is_recovered": found.stop < len(drawdown),
+        }
+    )
 
 
 @never_infinite
@@ -77,13 +85,13 @@ def max_runup(returns: ReturnsLike) -> float:
 @never_infinite
 def average_drawdown(returns: Returns) -> float:
     """Return the mean depth of the drawdown episodes, a negative fraction; NaN where there are none."""
-    return mean(as_floats(find_drawdown_episodes(returns)["depth"]))
+    return mean(_find_episodes(returns).depths)
 
 
 @never_infinite
 def average_drawdown_days(returns: Returns) -> float:
     """Return the mean length of the drawdown episodes in days; NaN where there are none."""
-    return mean(as_floats(find_drawdown_episodes(returns)["days"]))
+    return mean(_find_episodes(returns).days)
 
 
 @never_infinite
@@ -91,7 +99,7 @@ def longest_drawdown_days(returns: Returns) -> float:
     """Return the length of the longest drawdown episode in days, 0 where there are none; NaN without returns."""
     if not len(observe(returns)):
         return math.nan
-    days = find_drawdown_episodes(returns)["days"]
+    days = _find_episodes(returns).days
     return float(days.max()) if len(days) else 0.0
 
 
@@ -153,20 +161,34 @@ def _drawdowns(values: FloatArray) -> FloatArray:
         return (wealth / np.maximum.accumulate(wealth) - 1.0)[1:]
 
 
-def _episode_frame(
-    peaks: pd.DatetimeIndex,
-    valleys: pd.DatetimeIndex,
-    ends: pd.DatetimeIndex,
-    depths: FloatArray,
-    recovered: np.ndarray[tuple[int], np.dtype[np.bool_]],
-) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "peak_at": peaks,
-            "valley_at": valleys,
-            "end_at": ends,
-            "days": np.asarray((ends - peaks) / _DAY, dtype=np.float64),
-            "depth": depths,
-            "is_recovered": recovered,
-        }
-    )
+@dataclass(frozen=True, slots=True)
+class _Episodes:
+    """Stretches below the maximum: the positions of their first sample and of the first one after them."""
+
+    times: pd.DatetimeIndex
+    drawdown: FloatArray
+    first: Positions
+    stop: Positions
+
+    @property
+    def peaks(self) -> pd.DatetimeIndex:
+        before_all = self.times[:1] - (median_step(self.times) or pd.Timedelta(0))
+        return pd.DatetimeIndex(before_all.append(self.times)[self.first])
+
+    @property
+    def days(self) -> FloatArray:
+        return np.asarray((self.times[self.stop - 1] - self.peaks) / _DAY, dtype=np.float64)
+
+    @property
+    def depths(self) -> FloatArray:
+        bounds = np.column_stack([self.first, self.stop]).ravel()
+        padded = np.append(self.drawdown, 0.0)  # the last stretch may end with the data
+        return np.minimum.reduceat(padded, bounds)[::2] if len(bounds) else np.empty(0)
+
+
+def _find_episodes(returns: Returns) -> _Episodes:
+    series = calculate_drawdown_series(returns)
+    drawdown = as_floats(series)
+    edges = np.diff(np.concatenate(([0], (drawdown < -ROUNDING).astype(np.int8), [0])))
+    first, stop = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return _Episodes(pd.DatetimeIndex(series.index), drawdown, first, stop)

@@ -63,6 +63,8 @@ def observe_series(returns: Returns) -> Returns:
     if not index.is_monotonic_increasing:
         msg = "the returns are not in order of time; call sort_index() first"
         raise BadInput(msg)
+    if kept.all() and returns.dtype == np.float64:
+        return returns  # a table asks fifty times for what is observed already
     return pd.Series(values[kept], index=index[kept], dtype="float64")
 
 

@@ -131,19 +131,17 @@ def calculate_advanced_metrics(
         msg = f"mode must be 'basic' or 'full', got {mode!r}"
         raise BadInput(msg)
     own = _prepare(returns, convert_to_daily)
-    table = {STRATEGY_COLUMN: _column(own, mode)}
-    if benchmark is not None:
-        other = _prepare(benchmark, convert_to_daily)
-        if not own.empty and not other.empty:
-            other = _within(other, own)
+    other = None if benchmark is None else _prepare_benchmark(benchmark, own, convert_to_daily)
+    table = {STRATEGY_COLUMN: _column(own, mode, other)}
+    if other is not None:
         table[BENCHMARK_COLUMN] = _column(other, mode)
-        if mode == "full":
-            for relative in RelativeMeasure:
-                table[STRATEGY_COLUMN][relative.label] = relative.calculate(own, other)
-                table[BENCHMARK_COLUMN][relative.label] = math.nan
-    for column in table.values():
-        column[_LAST.label] = column.pop(_LAST.label)
-    return pd.DataFrame(table, dtype="object")
+    return pd.DataFrame(table, dtype="object").reindex(list(table[STRATEGY_COLUMN]))
+
+
+def calculate_metrics(returns: Returns, benchmark: Returns) -> dict[str, object]:
+    """Return the column "Strategy" of the full table with a benchmark, without calculating the benchmark's own."""
+    own = _prepare(returns, convert_to_daily=False)
+    return _column(own, "full", _prepare_benchmark(benchmark, own, convert_to_daily=False))
 
 
 def get_metric(table: pd.DataFrame, name: str, column: str = STRATEGY_COLUMN) -> float | pd.Timestamp:
@@ -182,6 +180,11 @@ def _prepare(returns: Returns, convert_to_daily: bool) -> Returns:
     return resample_returns(observed, "D") if convert_to_daily else observed
 
 
+def _prepare_benchmark(benchmark: Returns, own: Returns, convert_to_daily: bool) -> Returns:
+    other = _prepare(benchmark, convert_to_daily)
+    return other if own.empty or other.empty else _within(other, own)
+
+
 def _within(benchmark: Returns, returns: Returns) -> Returns:
     if (benchmark.index[0].tzinfo is None) != (returns.index[0].tzinfo is None):
         msg = (
@@ -191,7 +194,7 @@ def _within(benchmark: Returns, returns: Returns) -> Returns:
     return benchmark.loc[returns.index[0] : returns.index[-1]]
 
 
-def _column(returns: Returns, mode: MetricsMode) -> dict[str, object]:
+def _column(returns: Returns, mode: MetricsMode, benchmark: Returns | None = None) -> dict[str, object]:
     column: dict[str, object] = {
         _START: returns.index[0] if len(returns) else pd.NaT,
         _END: returns.index[-1] if len(returns) else pd.NaT,
@@ -202,6 +205,8 @@ def _column(returns: Returns, mode: MetricsMode) -> dict[str, object]:
     column |= {measure.label: measure.calculate(returns) for measure in _BASIC_AFTER_DRAWDOWN}
     if mode == "full":
         column |= {measure.label: measure.calculate(returns) for measure in _FULL_ONLY}
+        if benchmark is not None:
+            column |= {relative.label: relative.calculate(returns, benchmark) for relative in RelativeMeasure}
     column[_LAST.label] = _LAST.calculate(returns)
     return column
 
