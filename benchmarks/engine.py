@@ -57,6 +57,7 @@ class Engine:
 
 
 OURS = "trading-dagster"
+OURS_MEASURED = "trading-dagster-measured"
 OUR_MODULE = "benchmarks.trading_dagster_engine"
 ONE_INSTRUMENT = "holds one instrument an account"
 
@@ -64,6 +65,15 @@ ENGINES = {
     engine.name: engine
     for engine in (
         Engine(OURS, OUR_MODULE, Kind.callback, "trading-dagster", warm_up=True),
+        Engine(
+            OURS_MEASURED,
+            OUR_MODULE,
+            Kind.callback,
+            "trading-dagster",
+            warm_up=True,
+            function="prepare_measured",
+            deviations="with result.metrics, as bt.run and backtesting.py calculate statistics in every run",
+        ),
         Engine(
             "trading-dagster-hourly",
             OUR_MODULE,
@@ -87,26 +97,33 @@ ENGINES = {
             "benchmarks.peers.bt",
             Kind.callback,
             "bt",
-            function="prepare_rebalance",
-            unsupported=dict.fromkeys(
-                ("w1", "w2", "growth-20k", "growth-320k", "memory"),
-                "a cross of one pair has nothing to rebalance: see bt-exact",
-            ),
-            deviations="its own algos and bt.run throughout; Rebalance sizes sells otherwise, so equity differs",
+            deviations="opens passed as prices; its algos choose, exact quantities go through transact; bt.run",
         ),
         Engine(
-            "bt-exact",
+            "bt-rebalance",
             "benchmarks.peers.bt",
             Kind.callback,
             "bt",
-            deviations="opens passed as prices; its algos choose, exact quantities go through transact; no statistics",
+            function="prepare_rebalance",
+            unsupported=dict.fromkeys(
+                ("w1", "w2", "growth-20k", "growth-320k", "memory"), "a cross of one pair has nothing to rebalance"
+            ),
+            deviations="its own algos throughout; Rebalance sizes sells otherwise, so equity differs",
+        ),
+        Engine(
+            "bt-bare",
+            "benchmarks.peers.bt",
+            Kind.callback,
+            "bt",
+            function="prepare_bare",
+            deviations="as bt, without the result of bt.run: fills are counted, not listed",
         ),
         Engine(
             "bt-lean",
             "benchmarks.peers.bt_lean",
             Kind.callback,
             "bt",
-            deviations="as bt-exact, but driven by plain lists instead of frames: what of the time is bt's own",
+            deviations="as bt-bare, but driven by plain lists instead of frames: what of the time is bt's own",
         ),
         Engine(
             "backtrader",

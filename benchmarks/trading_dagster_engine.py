@@ -2,7 +2,8 @@
 
 W1 and W2 decide every bar. W3 decides once a day on hourly candles, with the same candles as stop-loss feed, so that
 stops are checked every hour. W4 has a cycle every day and trades on Mondays. The timed call is `run_backtest`:
-indicators, cycles, events, equity curve and trades; the universe is made before it.
+indicators, cycles, events, equity curve and trades; the universe is made before it. Performance measures are calculated
+when asked for: `prepare_measured` asks.
 """
 
 from collections.abc import Callable
@@ -100,6 +101,7 @@ def prepare(
     *,
     decide: Callable[[td.StrategyInput], list[td.TradeExecution]] = decide_momentum,
     hourly: bool = False,
+    measured: bool = False,
 ) -> Callable[[], Outcome]:
     """Make the universe; return the call that is timed.
 
@@ -108,6 +110,7 @@ def prepare(
         folder: Where the candles are.
         decide: Which way of writing the momentum rule.
         hourly: Decide W3 every hour instead of every day; the rule trades at midnight all the same.
+        measured: Calculate the performance measures, too.
     """
     parameters = {
         "initial_cash": CASH,
@@ -135,12 +138,23 @@ def prepare(
         run = partial(
             td.run_backtest, decide_trades=decide_ema_cross, create_indicators=ema_indicators.create_indicators
         )
-    return lambda: summarise(run(universe=universe, parameters=parameters, progress=False))
+
+    def run_and_summarise() -> Outcome:
+        result = run(universe=universe, parameters=parameters, progress=False)
+        assert not measured or len(result.metrics) > 0
+        return summarise(result)
+
+    return run_and_summarise
 
 
 def prepare_hourly(workload: Workload, folder: Path) -> Callable[[], Outcome]:
     """Do what `prepare` does, with a decision every hour in W3."""
     return prepare(workload, folder, hourly=True)
+
+
+def prepare_measured(workload: Workload, folder: Path) -> Callable[[], Outcome]:
+    """Do what `prepare` does, with the performance measures that other libraries calculate in every run."""
+    return prepare(workload, folder, measured=True)
 
 
 def find_end(workload: Workload) -> datetime:

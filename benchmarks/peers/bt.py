@@ -3,7 +3,8 @@
 bt trades at the price of the bar it shows. It is therefore given the opens as its prices, and signals of bar i under
 the date of bar i + 1: the same fills as ours. When to rebalance and what to hold comes from the library's own algos,
 which look frames up by date; how much is traded comes from algos of ours, because the library's `Rebalance` sizes sells
-otherwise. They trade exact quantities through `transact`, which charges the commission on the notional.
+otherwise. They trade exact quantities through `transact`, which charges the commission on the notional. It is run by
+`bt.run`, whose result has the statistics and, asked for them, the transactions.
 """
 
 from collections.abc import Callable
@@ -91,46 +92,83 @@ class StopLoss(Traded):
 
 
 def prepare(workload: Workload, folder: Path) -> Callable[[], Outcome]:
-    """Pivot the candles; return the call that is timed."""
-    candles = load_candles(workload, folder)
-    names = [str(pair) for pair in range(1, workload.pairs + 1)]
-    opens, closes = (
-        pd.DataFrame(pivot_candles(candles, column, workload.pairs), index=workload.timestamps, columns=names)
-        for column in ("open", "close")
-    )
-    make_algos = make_momentum_algos if workload.name in MOMENTUM else make_ema_algos
-
-    def commission(quantity: float, price: float) -> float:
-        return abs(quantity) * price * workload.fee
+    """Return the timed call of exact fills through `bt.run`, with its statistics and its table of transactions."""
+    make_test, last = prepare_exact(workload, folder)
 
     def run() -> Outcome:
-        strategy = bt.Strategy("benchmark", make_algos(workload, closes), children=names)
-        test = bt.Backtest(strategy, opens, initial_capital=CASH, commissions=commission, integer_positions=False)
-        test.run()
-        held = test.strategy.children.items()
-        equity = test.strategy.capital + sum(child.position * closes[name].iloc[-1] for name, child in held)
-        fills = sum(algo.fills for algo in test.strategy.stack.algos if isinstance(algo, Traded))
-        return Outcome(float(equity), fills)
+        test = make_test()
+        result = bt.run(test)
+        return Outcome(value_at(test.strategy, last), len(result.get_transactions()))
 
     return run
 
 
-def prepare_rebalance(workload: Workload, folder: Path) -> Callable[[], Outcome]:
-    """Return the timed call of bt as its users write it: its own algos throughout, run and measured by `bt.run`.
+def prepare_bare(workload: Workload, folder: Path) -> Callable[[], Outcome]:
+    """Return the timed call of the same without the result: fills are counted, not listed."""
+    make_test, last = prepare_exact(workload, folder)
 
-    `Rebalance` sizes every trade itself, so that commissions are paid out of the amount: sells are a little larger
-    than ours, and equity is not the same.
-    """
+    def run() -> Outcome:
+        test = make_test()
+        test.run()
+        fills = sum(algo.fills for algo in test.strategy.stack.algos if isinstance(algo, Traded))
+        return Outcome(value_at(test.strategy, last), fills)
+
+    return run
+
+
+def prepare_exact(workload: Workload, folder: Path) -> tuple[Callable[[], bt.Backtest], dict[str, float]]:
+    """Pivot the candles; return what makes a backtest of exact quantities, and the last closes."""
+    opens, closes = load_prices(workload, folder)
+    make_algos = make_momentum_algos if workload.name in MOMENTUM else make_ema_algos
+
+    def make_test() -> bt.Backtest:
+        strategy = bt.Strategy("benchmark", make_algos(workload, closes), children=list(opens.columns))
+        return make_backtest(strategy, opens, workload.fee)
+
+    return make_test, closes.iloc[-1].to_dict()
+
+
+def load_prices(workload: Workload, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return opens and closes, a column a pair."""
     candles = load_candles(workload, folder)
     names = [str(pair) for pair in range(1, workload.pairs + 1)]
     opens, closes = (
         pd.DataFrame(pivot_candles(candles, column, workload.pairs), index=workload.timestamps, columns=names)
         for column in ("open", "close")
     )
-    rule = MOMENTUM[workload.name]
+    return opens, closes
+
+
+def make_backtest(strategy: bt.Strategy, opens: pd.DataFrame, fee: float) -> bt.Backtest:
+    """Return a backtest of fractional quantities that pays the fee on the notional."""
 
     def commission(quantity: float, price: float) -> float:
-        return abs(quantity) * price * workload.fee
+        return abs(quantity) * price * fee
+
+    return bt.Backtest(
+        strategy,
+        opens,
+        initial_capital=CASH,
+        commissions=commission,
+        integer_positions=False,
+        progress_bar=False,
+    )
+
+
+def value_at(strategy: bt.Strategy, prices: dict[str, float]) -> float:
+    """Return capital and positions at these prices, USD."""
+    held = strategy.children.items()
+    return float(strategy.capital + sum(child.position * prices[name] for name, child in held))
+
+
+def prepare_rebalance(workload: Workload, folder: Path) -> Callable[[], Outcome]:
+    """Return the timed call of bt with its own algos throughout, `Rebalance` included.
+
+    `Rebalance` sizes every trade itself, so that commissions are paid out of the amount: sells are a little larger
+    than ours, and equity is not the same.
+    """
+    opens, closes = load_prices(workload, folder)
+    last, rule = closes.iloc[-1].to_dict(), MOMENTUM[workload.name]
 
     def run() -> Outcome:
         levels: dict[str, float] = {}
@@ -140,18 +178,9 @@ def prepare_rebalance(workload: Workload, folder: Path) -> Callable[[], Outcome]
         choose = [bt.algos.SetStat(momentum), bt.algos.SelectN(rule.top), bt.algos.WeighEqually()]
         trade = [bt.algos.ScaleWeights(ALLOCATION), bt.algos.Rebalance(), NoteLevels(levels, rule)]
         strategy = bt.Strategy("benchmark", [*stops, schedule, *choose, *trade])
-        test = bt.Backtest(
-            strategy,
-            opens,
-            initial_capital=CASH,
-            commissions=commission,
-            integer_positions=False,
-            progress_bar=False,
-        )
+        test = make_backtest(strategy, opens, workload.fee)
         result = bt.run(test)
-        held = test.strategy.children.items()
-        equity = test.strategy.capital + sum(child.position * closes[name].iloc[-1] for name, child in held)
-        return Outcome(float(equity), len(result.get_transactions()))
+        return Outcome(value_at(test.strategy, last), len(result.get_transactions()))
 
     return run
 
