@@ -15,8 +15,9 @@ from trading_dagster.live.deployment_file import (
     read_deployment,
     read_deployments,
 )
+from trading_dagster.live.evm_venue import EvmVenue
 from trading_dagster.live.live_home import LiveHome
-from trading_dagster.live.opening import open_clock, open_strategy
+from trading_dagster.live.opening import open_clock, open_live, open_observer, open_strategy
 from trading_dagster.live.parameter_override import read_overrides
 
 KEY = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
@@ -29,6 +30,14 @@ mode: live
 chain: {name: base, rpc_envs: [BASE_RPC_1, BASE_RPC_2]}
 exchange: {slug: uniswap-v3}
 wallet: {key_env: BASE_KEY}
+"""
+PAIRS = """
+pairs:
+  - data: BTC/USD@coinbase
+    base: {symbol: cbBTC, address: "0xcbB7C0000aB88B473b1f5aFd9ef808440eed33Bf", decimals: 8}
+    quote: {symbol: USDC, address: "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", decimals: 6}
+    pool: "0xfBB6Eed8e7aa03B138556eeDaF5D271A5E1e43ef"
+    fee: 0.0005
 """
 
 
@@ -141,8 +150,10 @@ def test_every_part_can_be_set(write):
         ("- mode\n", "no mapping of fields"),
         ("mode: paper\nstrategy: ema_cross.py\nfile: x\n", "file: there is no such field"),
         ("mode: live\nstrategy: ema_cross.py\n", "mode live needs chain, exchange, wallet"),
+        (LIVE.replace("[BASE_RPC_1, BASE_RPC_2]", "[]"), "chain.rpc_envs is empty"),
         (LIVE + "autostart: true\n", "autostart is for mode paper and the local chain"),
         (LIVE + "clock: {kind: replay, start: 2018-01-01T00:00:00Z}\n", "clock replay is for mode paper"),
+        ("mode: paper\nstrategy: ema_cross.py\n" + PAIRS, "pairs need chain and exchange"),
         (LIVE + "initial_cash: 5\n", "fees and initial_cash are for mode paper"),
         (LIVE.replace("uniswap-v3", "a, kind: uniswap_v2"), "exchange: slug and contracts are given"),
         (LIVE.replace("key_env: BASE_KEY", "keystore: w.json"), "wallet: keystore and password_env go together"),
@@ -311,6 +322,63 @@ def test_a_replays_clock_goes_on_after_a_restart_and_is_not_turned_back(write, t
     faster = read_deployment(write(text.replace("3600", "7200")))
     with pytest.raises(BadConfiguration, match="give the replay another id"):
         open_clock(faster, home)
+
+
+def test_a_live_deployment_is_put_together_without_asking_a_node(write, tmp_path, monkeypatch):
+    for name in ("BASE_RPC_1", "BASE_RPC_2"):
+        monkeypatch.setenv(name, "http://localhost:1")
+    monkeypatch.setenv("BASE_KEY", f"0x{KEY}")
+    text = LIVE + PAIRS + "limits: {max_slippage_tolerance: 0.01}\nparameters: {slippage_tolerance: 0.05}\n"
+    deployment = read_deployment(write(text))
+
+    live = open_live(deployment, LiveHome(tmp_path / "home"))
+
+    assert isinstance(live.venue, EvmVenue)
+    assert live.venue.chain_id == 8453
+    assert live.venue.limits.max_slippage == 0.01
+    assert live.parameters.slippage_tolerance == 0.05
+    (resource,) = live.venue.lease_resources
+    assert "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266" in resource
+    market = next(market for market in live.source.list_markets() if market.bucket.value == "1h")
+    assert (market.chain_id, market.exchange_slug, market.pair) == (8453, "uniswap-v3", "cbBTC/USDC")
+    live.store.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("name: base", "name: bace"), "chain.name: 'bace' is no known chain: did you mean base"),
+        (("slug: uniswap-v3", "slug: uniswap-v9"), "exchange: 'uniswap-v9' is no known exchange of Base"),
+        (("0xcbB7", "0xcBB7"), "breaks its own checksum"),
+        (("fee: 0.0005", "decimals: 1"), "there is no such field"),
+        (("    fee: 0.0005\n", ""), "pairs.0.fee: it is missing"),
+    ],
+)
+def test_what_does_not_fit_the_chain_is_refused(write, tmp_path, monkeypatch, change, expected):
+    for name in ("BASE_RPC_1", "BASE_RPC_2", "BASE_KEY"):
+        monkeypatch.setenv(name, "x")
+
+    with pytest.raises(BadConfiguration, match=expected):
+        open_live(read_deployment(write((LIVE + PAIRS).replace(*change))), LiveHome(tmp_path / "home"))
+
+
+def test_a_variable_that_is_not_set_is_named(write, tmp_path, monkeypatch):
+    for name in ("BASE_RPC_1", "BASE_RPC_2", "BASE_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+    with pytest.raises(BadConfiguration, match="the environment variable BASE_RPC_1 is named but not set"):
+        open_live(read_deployment(write(LIVE)), LiveHome(tmp_path / "home"))
+
+
+def test_an_observer_needs_no_keys(write, tmp_path, monkeypatch):
+    for name in ("BASE_RPC_1", "BASE_RPC_2", "BASE_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+    live = open_observer(read_deployment(write(LIVE)), LiveHome(tmp_path / "home"))
+
+    with pytest.raises(BadConfiguration, match="opened to look at, not to trade"):
+        live.venue.open_desk(None)
+    live.store.close()
 
 
 @pytest.mark.parametrize("file", sorted(DEPLOY.glob("*.yaml")), ids=lambda path: path.stem)

@@ -132,11 +132,21 @@ Trigger: TypeAlias = Annotated[CycleOffset | DataAvailability | SinceLastCycleEn
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Chain:
-    """The chain: its slug in the registry, and which variables hold the URLs of its nodes."""
+    """The chain: its slug in the registry, and which variables hold the URLs of its nodes, the best first.
+
+    Attributes:
+        name: The slug.
+        rpc_envs: The variables; on paper there may be none.
+        confirmations: Blocks after which a transaction counts as settled; None is the registry's number.
+        min_gas: Native tokens that the wallet should have; with less there is an alarm.
+        multicall: Address of Multicall3 where the registry knows none.
+    """
 
     name: str
-    rpc_envs: Annotated[tuple[VariableName, ...], Field(min_length=1)]
+    rpc_envs: tuple[VariableName, ...] = ()
     confirmations: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    min_gas: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    multicall: Address | None = None
 
     @property
     def is_local(self) -> bool:
@@ -284,6 +294,10 @@ class Deployment:
             raise ValueError("wallet is given but mode is paper, which signs nothing: remove it, or set mode: live")
         if is_live and (self.fees != Fees() or self.initial_cash is not None):
             raise ValueError("fees and initial_cash are for mode paper; on a chain they are what they are: remove them")
+        if is_live and self.chain is not None and not self.chain.rpc_envs:
+            raise ValueError("chain.rpc_envs is empty: name the variables that hold the URLs of nodes")
+        if self.pairs and (self.chain is None or self.exchange is None):
+            raise ValueError("pairs need chain and exchange: say where the pools are")
         is_public = is_live and self.chain is not None and not self.chain.is_local
         if is_public and isinstance(self.clock, ReplayClock):
             raise ValueError("clock replay is for mode paper and the local chain: remove it")

@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from trading_dagster.domain.error import BadConfiguration, MarketDataMissing
 from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription
@@ -24,7 +25,7 @@ KEPT_UNIVERSES = 3
 
 @dataclass(frozen=True, slots=True)
 class LiveHome:
-    """``ledger.sqlite``, and for each deployment a folder with its clock, its pairs and its newest universes."""
+    """The ledger, the journal of transactions, and for each deployment its clock, pairs and newest universes."""
 
     root: Path
 
@@ -37,6 +38,11 @@ class LiveHome:
     def ledger(self) -> Path:
         """Return the default ledger: one for all deployments, so that a wallet's lease holds between them."""
         return self.root / "ledger.sqlite"
+
+    @property
+    def journal(self) -> Path:
+        """Return the journal of transactions of all wallets: what was sent is known from it, never lose it."""
+        return self.root / "transactions.sqlite"
 
     def begin_clock(self, deployment_id: str, start: datetime, speed: float, now: datetime) -> datetime:
         """Return when a replay's clock showed its start: ``now`` when it never ran, aware UTC.
@@ -61,6 +67,14 @@ class LiveHome:
         """Keep the universe of a decision time, naive UTC; universes of long ago are removed."""
         folder = self.cycle_folder(deployment_id, decision_at)
         write_universe(universe, folder / "universe")
+        self.write_pairs(deployment_id, universe)
+        self._prune(deployment_id, folder)
+        return folder
+
+    def write_pairs(
+        self, deployment_id: str, universe: TradingStrategyUniverse
+    ) -> tuple[TimeBucket, list[HumanReadableTradingPairDescription]]:
+        """Keep candle width and pairs of a universe, and return them: whose candles are awaited."""
         pairs = {pair.get_pricing_pair().get_identifier(): pair.get_pricing_pair() for pair in universe.pairs}
         listed = [
             [pair.chain_id, pair.exchange_name, pair.base.token_symbol, pair.quote.token_symbol, pair.fee]
@@ -68,8 +82,7 @@ class LiveHome:
         ]
         content = {"bucket": universe.time_bucket.value, "pairs": listed}
         write_json_atomically(self._folder(deployment_id) / "pairs.json", content)
-        self._prune(deployment_id, folder)
-        return folder
+        return _read_pairs(content)
 
     def read_universe(self, deployment_id: str, decision_at: datetime) -> TradingStrategyUniverse | None:
         """Return the universe of a decision time, naive UTC; None when it was never kept, or removed."""
@@ -89,11 +102,7 @@ class LiveHome:
             content = json.loads((self._folder(deployment_id) / "pairs.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        pairs: list[HumanReadableTradingPairDescription] = []
-        for chain, slug, base, quote, fee in content["pairs"]:
-            described = (ChainId(chain), slug, base, quote)
-            pairs.append(described if fee is None else (*described, fee))
-        return TimeBucket(content["bucket"]), pairs
+        return _read_pairs(content)
 
     def cycle_folder(self, deployment_id: str, decision_at: datetime) -> Path:
         """Return the folder of a decision time, naive UTC."""
@@ -110,3 +119,11 @@ class LiveHome:
         for folder in self._cycle_folders(deployment_id)[:-KEPT_UNIVERSES]:
             if folder != kept:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_pairs(content: Any) -> tuple[TimeBucket, list[HumanReadableTradingPairDescription]]:
+    pairs: list[HumanReadableTradingPairDescription] = []
+    for chain, slug, base, quote, fee in content["pairs"]:
+        described = (ChainId(chain), slug, base, quote)
+        pairs.append(described if fee is None else (*described, fee))
+    return TimeBucket(content["bucket"]), pairs

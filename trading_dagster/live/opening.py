@@ -5,35 +5,42 @@ Environment variables are read here, by the names that the deployment gives, and
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
+from functools import partial
 
 from trading_dagster.domain.error import BadConfiguration
-from trading_dagster.domain.identifier import AssetIdentifier, ChainId, TradingPairIdentifier
 from trading_dagster.domain.time import CycleDuration
+from trading_dagster.execution.approval import ApprovalModel, ManualApproval, UncheckedApproval
+from trading_dagster.execution.limit_guard import LimitGuard
 from trading_dagster.live.clock import AcceleratedClock, SystemClock, WorldClock
-from trading_dagster.live.deployment import Deployment, FileData, LakeData, MappedPair, ReplayClock
+from trading_dagster.live.deployment import Deployment, FileData, LakeData, ReplayClock
 from trading_dagster.live.desk import Desk, DeskRequest, Venue
+from trading_dagster.live.guard import with_emergency_file
 from trading_dagster.live.live_home import LiveHome
+from trading_dagster.live.notification import MessageSink, Notifier, Reporter, apprise_sinks
 from trading_dagster.live.paper import PaperVenue
-from trading_dagster.live.parameter_override import parse_data_pair, read_overrides
+from trading_dagster.live.parameter_override import read_overrides
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.market.file_source import EmbeddedSample, FileSource
 from trading_dagster.market.lake import Lake
 from trading_dagster.market.mapped_source import MappedSource
 from trading_dagster.market.replay_source import ReplaySource
 from trading_dagster.market.source import CandleSource
-from trading_dagster.storage.ledger_store import LedgerStore
+from trading_dagster.storage.control_store import SqlApprovalStore, SqlKillSwitch
+from trading_dagster.storage.limit_history import LedgerLimitHistory
+from trading_dagster.storage.message_store import SqlMessageStore
 from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
 from trading_dagster.strategy.execution_context import ExecutionMode
 from trading_dagster.strategy.module import StrategyModule, load_strategy_file
 
+logger = logging.getLogger(__name__)
+
 WAIT_S = 120.0
 """How long a step waits for another executor to finish, seconds: longer than a killed one's lease lasts."""
-PAPER_EXCHANGE = "paper"
 
 
 def open_strategy(deployment: Deployment) -> StrategyModule:
@@ -75,28 +82,30 @@ def open_source(deployment: Deployment, clock: WorldClock) -> ReplaySource:
     else:
         source = EmbeddedSample()
     if deployment.pairs:
-        source = MappedSource(
-            source, {parse_data_pair(pair.data): _to_pool(deployment, pair) for pair in deployment.pairs}
-        )
+        from trading_dagster.live.chain_opening import describe_pools  # only this pays for web3
+
+        source = MappedSource(source, describe_pools(deployment))
     delay_s = deployment.clock.delay_s if isinstance(deployment.clock, ReplayClock) else 0.0
     return ReplaySource(source, clock.now, publication_delay=timedelta(seconds=delay_s))
 
 
-def open_store(deployment: Deployment, home: LiveHome) -> LedgerStore:
+def open_store(deployment: Deployment, home: LiveHome) -> SqlLedgerStore:
     """Open the deployment's ledger; raises BadConfiguration, StorageFailed."""
     ledger = deployment.ledger
     if ledger.url_env is not None:
-        return SqlLedgerStore(read_variable(deployment, "ledger.url_env", ledger.url_env))
+        return SqlLedgerStore(read_variable(deployment, ledger.url_env))
     file = ledger.file or home.ledger
     file.parent.mkdir(parents=True, exist_ok=True)
     return SqlLedgerStore(file)
 
 
-def read_variable(deployment: Deployment, where: str, name: str, environ: Mapping[str, str] = os.environ) -> str:
+def read_variable(deployment: Deployment, name: str, environ: Mapping[str, str] = os.environ) -> str:
     """Return what an environment variable holds; raises BadConfiguration when it is not set."""
     value = environ.get(name)
     if not value:
-        raise BadConfiguration(f"{deployment.file}: {where}: the environment variable {name} is not set: set it")
+        raise BadConfiguration(
+            f"{deployment.file}: the environment variable {name} is named but not set: set it where Dagster runs"
+        )
     return value
 
 
@@ -104,44 +113,86 @@ def open_live(deployment: Deployment, home: LiveHome, clock: WorldClock | None =
     """Put a deployment together, ready to trade; ``clock`` replaces its own.
 
     Raises:
-        BadConfiguration: A variable is not set, or fields do not fit the strategy.
-        SigningKeyUnusable: The wallet's key is absent or malformed.
+        BadConfiguration: A variable is not set, or fields do not fit the strategy, the chain or each other.
     """
-    strategy = open_strategy(deployment)
-    return _assemble(deployment, home, strategy, _open_venue(deployment, strategy), clock)
+    parts = _Parts(deployment, home, clock)
+    return parts.assemble(parts.open_venue())
 
 
 def open_observer(deployment: Deployment, home: LiveHome, clock: WorldClock | None = None) -> LiveStrategy:
     """Put a deployment together without its venue: for those who look and never trade, and need no keys."""
-    return _assemble(deployment, home, open_strategy(deployment), NoVenue(deployment.id), clock)
+    parts = _Parts(deployment, home, clock)
+    return parts.assemble(NoVenue(deployment.id))
 
 
-def _assemble(
-    deployment: Deployment, home: LiveHome, strategy: StrategyModule, venue: Venue, clock: WorldClock | None
-) -> LiveStrategy:
-    clock = clock or open_clock(deployment, home)
-    return LiveStrategy(
-        id=deployment.id,
-        strategy=strategy,
-        source=open_source(deployment, clock),
-        venue=venue,
-        store=open_store(deployment, home),
-        clock=clock,
-        mode=ExecutionMode.simulated_trading if deployment.mode == "paper" else ExecutionMode.real_trading,
-        wait_s=WAIT_S,
-    )
+def open_reporter(deployment: Deployment, store: SqlLedgerStore) -> Reporter:
+    """Return where a deployment's messages go: its database, the log, and the targets of its ``notify_env``.
+
+    Targets that cannot be used are told in the log and left out: an alarm must not fail because of them.
+    """
+    sinks: Sequence[MessageSink] = ()
+    if deployment.notify_env is not None:
+        try:
+            sinks = apprise_sinks(deployment.notify_env)
+        except BadConfiguration as error:
+            logger.error("%s: notify_env: %s", deployment.file, error)  # noqa: TRY400 - the message says it all
+    return Notifier(SqlMessageStore(store.database), sinks)
 
 
-def _open_venue(deployment: Deployment, strategy: StrategyModule) -> Venue:
-    if deployment.mode == "paper":
-        fees = deployment.fees
-        return PaperVenue(
-            float(strategy.parameters.initial_cash),
-            trading_fee_override=fees.override,
-            default_fee=fees.default,
-            allow_missing_fees=fees.allow_missing,
+class _Parts:
+    """The parts of a deployment on their way into a LiveStrategy."""
+
+    def __init__(self, deployment: Deployment, home: LiveHome, clock: WorldClock | None) -> None:
+        self.deployment = deployment
+        self.home = home
+        self.strategy = open_strategy(deployment)
+        self.clock = clock or open_clock(deployment, home)
+        self.store = open_store(deployment, home)
+        self.switch = with_emergency_file(SqlKillSwitch(self.store.database))
+
+    def assemble(self, venue: Venue) -> LiveStrategy:
+        deployment = self.deployment
+        return LiveStrategy(
+            id=deployment.id,
+            strategy=self.strategy,
+            source=open_source(deployment, self.clock),
+            venue=venue,
+            store=self.store,
+            clock=self.clock,
+            mode=ExecutionMode.simulated_trading if deployment.mode == "paper" else ExecutionMode.real_trading,
+            guard=LimitGuard(deployment.limits, LedgerLimitHistory(self.store, deployment.id)),
+            approval=self._open_approval(),
+            forbid_trading=partial(self.switch.is_on, deployment.id),
+            wait_s=WAIT_S,
         )
-    raise NotImplementedError
+
+    def open_venue(self) -> Venue:
+        deployment, parameters = self.deployment, self.strategy.parameters
+        if deployment.mode == "paper":
+            fees = deployment.fees
+            return PaperVenue(
+                float(parameters.initial_cash),
+                trading_fee_override=fees.override,
+                default_fee=fees.default,
+                allow_missing_fees=fees.allow_missing,
+            )
+        for variable in deployment.variables():
+            read_variable(deployment, variable)
+        from trading_dagster.live.chain_opening import ChainParts, open_chain_venue  # only this pays for web3
+
+        return open_chain_venue(
+            deployment,
+            ChainParts(self.home, parameters, self.clock, self.switch, open_reporter(deployment, self.store)),
+        )
+
+    def _open_approval(self) -> ApprovalModel:
+        deployment, approval = self.deployment, self.deployment.approval
+        if approval.mode == "automatic":
+            return UncheckedApproval()
+        minutes = approval.deadline_minutes
+        cycle: CycleDuration = self.strategy.parameters.cycle_duration
+        patience = cycle.to_timedelta() if minutes is None else timedelta(minutes=minutes)
+        return ManualApproval(SqlApprovalStore(self.store.database), deployment.id, self.clock.now, patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,28 +204,4 @@ class NoVenue:
 
     def open_desk(self, request: DeskRequest) -> Desk:  # noqa: ARG002 - the port names it
         """Refuse."""
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
         raise BadConfiguration(f"{self.deployment_id} was opened to look at, not to trade")
-
-
-def _to_pool(deployment: Deployment, pair: MappedPair) -> TradingPairIdentifier:
-    chain_id = _chain_id(deployment)
-    exchange = deployment.exchange
-    base, quote = (
-        AssetIdentifier(chain_id, token.address, token.symbol, token.decimals) for token in (pair.base, pair.quote)
-    )
-    factory = None if exchange is None else exchange.factory
-    return TradingPairIdentifier(
-        base=base,
-        quote=quote,
-        pool_address=pair.pool.lower(),
-        exchange_address=(factory or pair.pool).lower(),
-        fee=pair.fee if pair.fee is not None or exchange is None else exchange.fee,
-        exchange_name=PAPER_EXCHANGE if exchange is None else exchange.slug or exchange.kind,
-    )
-
-
-def _chain_id(deployment: Deployment) -> ChainId:
-    raise NotImplementedError
