@@ -3,11 +3,19 @@
 import dagster as dg
 
 from assets.backtest import backtest_assets
+from assets.live import live_assets, live_jobs
+from sensors.live import live_schedules, live_sensors
+from trading_dagster.orchestration.live_definition import find_units
 from trading_dagster.orchestration.progress import SilentProgress
 from trading_dagster.orchestration.resource import BacktestStore, CandleData
 
+_units = find_units()
+
 defs = dg.Definitions(
-    assets=backtest_assets(),
+    assets=[*backtest_assets(), *live_assets(_units)],
+    jobs=live_jobs(_units),
+    schedules=live_schedules(_units),
+    sensors=live_sensors(_units),
     resources={"store": BacktestStore(), "data": CandleData(), "progress": SilentProgress()},
     executor=dg.in_process_executor,
 )
