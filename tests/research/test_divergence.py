@@ -127,6 +127,19 @@ def test_a_skipped_cycle_and_what_follows_from_it(trader):
     assert "(cycle skipped: candles came too late)" in text
 
 
+def test_missed_decision_times_are_skipped_with_the_reason_recorded_for_the_last(trader):
+    trade = trader()
+    trade.run(0, 1)
+    trade.at(5)
+    last = FIRST + timedelta(hours=3)
+    skip_cycle(trade.live, load_universe(trade.live, last), last, "2 decision times were missed: nothing ran")
+    trade.run(4)
+    report = compare_with_backtest(trade.live)
+    assert causes(report) == [(World.backtest, 2, Cause.skipped), (World.backtest, 3, Cause.skipped)]
+    assert {each.explanation for each in report.unmatched} == {"2 decision times were missed: nothing ran"}
+    assert [each.live.value for each in report.decisions] == ["decided", "decided", "skipped", "skipped", "decided"]
+
+
 def test_a_decision_time_that_nobody_recorded(trader):
     trade = trader()
     trade.run(0, 1, 4)

@@ -12,7 +12,7 @@ from trading_dagster.domain.error import BadConfiguration
 from trading_dagster.live.deployment import Deployment
 from trading_dagster.live.deployment_file import SUFFIXES, find_deployment_files, read_deployment, read_deployments
 from trading_dagster.live.live_home import LiveHome
-from trading_dagster.live.opening import open_live, open_observer
+from trading_dagster.live.opening import open_observer
 from trading_dagster.research.divergence import compare_with_backtest
 from trading_dagster.research.divergence_table import (
     decision_table,
@@ -37,7 +37,7 @@ def run_divergence(
         options=BacktestOptions(
             trading_fee_override=fees.override, default_fee=fees.default, allow_missing_fees=fees.allow_missing
         ),
-        mid_at_fill=_open_past_prices(deployment, home) if ask_node else None,
+        mid_at_fill=_open_past_prices(deployment) if ask_node else None,
         progress=show_progress,
     )
     typer.echo(describe_report(report))
@@ -70,12 +70,16 @@ def find_deployment(name: str) -> Deployment:
     return known[name]
 
 
-def _open_past_prices(deployment: Deployment, home: LiveHome) -> MidAtFill | None:
-    """Return what reads pool prices at past blocks; None on paper."""
+def _open_past_prices(deployment: Deployment) -> MidAtFill | None:
+    """Return what reads pool prices at past blocks, for which nodes are needed and no key; None on paper."""
     if deployment.mode == "paper":
         return None
-    from trading_dagster.evm.past_price import PastPrices  # web3 is loaded only for a chain
-    from trading_dagster.live.evm_venue import EvmVenue
+    from trading_dagster.evm.client import EvmClient  # web3 is loaded only for a chain
+    from trading_dagster.evm.endpoint import HttpEndpoint
+    from trading_dagster.evm.past_price import PastPrices
+    from trading_dagster.live.chain_opening import find_chain, find_exchange
 
-    venue = open_live(deployment, home).venue
-    return PastPrices(venue.node, venue.dex).mid_before_fill if isinstance(venue, EvmVenue) else None
+    asked, chain = deployment.chain, find_chain(deployment)
+    assert asked is not None
+    endpoints = [HttpEndpoint.from_environment(variable) for variable in asked.rpc_envs]
+    return PastPrices(EvmClient(endpoints, chain.chain_id, chain.client), find_exchange(deployment).dex).mid_before_fill

@@ -156,12 +156,13 @@ def compare(
     decisions = []
     for at, test_equity in zip(grid.to_pydatetime(), equity, strict=True):
         decision = history.decisions.get(at)
-        status = LiveDecision.decided if decision is not None else LiveDecision.missing
+        reason = history.why_skipped(at)
+        status = LiveDecision.missing if reason is None else LiveDecision.skipped
         decisions.append(
             ComparedDecision(
                 at=at,
-                live=LiveDecision.skipped if at in history.skipped else status,
-                reason=history.skipped.get(at, ""),
+                live=status if decision is None else LiveDecision.decided,
+                reason=reason or "",
                 live_trades=live_trades.get(at, ()),
                 backtest_trades=test_trades.get(at, ()),
                 live_equity=None if decision is None else history.equity_after(decision),

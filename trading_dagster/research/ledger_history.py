@@ -104,6 +104,16 @@ class LedgerHistory:
         """Return the decision time of a trade; of one that no cycle decided when it was planned, naive UTC."""
         return self.decision_of.get(trade.trade_id, trade.opened_at)
 
+    def why_skipped(self, at: datetime) -> str | None:
+        """Return why a decision time got no decision, None when it got one or nothing is recorded about it.
+
+        Decision times that were missed in a row are recorded once, with the last of them.
+        """
+        if at in self.decisions:
+            return None
+        later = min((time for time in (*self.decisions, *self.skipped) if time >= at), default=at)
+        return self.skipped.get(later)
+
     def find_frozen(self, pair: TradingPairIdentifier, at: datetime) -> FrozenTime | None:
         """Return what kept a pair from being traded at a time."""
         found = (f for f in self.frozen if f.pair == pair and f.since <= at and (f.until is None or at < f.until))

@@ -166,8 +166,9 @@ class _Matcher:
         live, at = self.live, trade.opened_at
         frozen = live.find_frozen(trade.pair, at)
         is_triggered = _is_triggered(trade)
-        if not is_triggered and at in live.skipped:
-            cause, text = Cause.skipped, live.skipped[at]
+        skipped = None if is_triggered else live.why_skipped(at)
+        if skipped is not None:
+            cause, text = Cause.skipped, skipped
         elif not is_triggered and at not in live.decisions:
             cause, text = Cause.no_cycle, "the ledger has no decision for this time"
         elif frozen is not None:
