@@ -301,6 +301,41 @@ def test_swap_that_is_not_mined_before_its_deadline_is_cancelled(trader: Trader)
     trader.require_books_equal_chain()
 
 
+def test_nothing_is_planned_signed_or_booked_before_the_ledger_has_what_came_before(trader: Trader):
+    allow(trader, 0)
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    seen: list[str] = []
+    steps = {Step.planned, Step.signing_began, Step.persisted, Step.sent, Step.finished}
+
+    def observe(step: Step, intent_id: str) -> None:
+        if step in steps:
+            seen.append(f"{step.value} {intent_id.removeprefix(trade_id_of(buy))}".strip())
+
+    def save() -> None:
+        seen.extend(f"saved {type(event).__name__}" for event in trader.state.take_events())
+
+    save()
+    seen.clear()
+    trader.execute(buy, save=save, observe=observe)
+
+    once = list(dict.fromkeys(seen))  # what waits is sent again with each block
+    assert once == [
+        "saved TradeStarted",
+        "planned /approve",
+        "signing_began /approve",
+        "persisted /approve",
+        "sent /approve",
+        "finished /approve",
+        "planned",
+        "saved TradeBroadcasted",
+        "signing_began",
+        "persisted",
+        "sent",
+        "finished",
+        "saved TradeExecuted",
+    ]
+
+
 def test_unfinished_trade_is_gone_on_with_once(trader: Trader):
     buy = trader.buy(trader.pairs.eth_usd, 1_000)
     trader.execute(buy, setting=SHORT)

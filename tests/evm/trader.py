@@ -19,6 +19,7 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.trade import TradeExecution, TradePlan, TradeType
 from trading_dagster.evm.amm_pricing import AmmPricing
+from trading_dagster.evm.dex import Dex
 from trading_dagster.evm.erc20 import read_balance
 from trading_dagster.evm.execution import EvmExecution, TradeExecutionSetting
 from trading_dagster.evm.trade_route import RouteTable
@@ -43,7 +44,7 @@ class Pairs:
         return [self.eth_usd, self.btc_eth, self.tax_usd]
 
 
-def make_pairs(market: Market) -> Pairs:
+def make_pairs(market: Market, btc_fee: float = 0.003) -> Pairs:
     usd, eth, btc, tax = (
         AssetIdentifier(CHAIN_ID, address, symbol, decimals)
         for address, symbol, decimals in (
@@ -54,12 +55,14 @@ def make_pairs(market: Market) -> Pairs:
         )
     )
 
-    def pair(base: AssetIdentifier, quote: AssetIdentifier, number: int, **other: float) -> TradingPairIdentifier:
+    def pair(
+        base: AssetIdentifier, quote: AssetIdentifier, number: int, fee: float = 0.003, **other: float
+    ) -> TradingPairIdentifier:
         factory = market.uniswap.factory
-        return TradingPairIdentifier(base, quote, f"0x{number:040x}", factory, number, fee=0.003, other_data=other)
+        return TradingPairIdentifier(base, quote, f"0x{number:040x}", factory, number, fee=fee, other_data=other)
 
     taxed = pair(tax, usd, 3, buy_tax=0.05, sell_tax=0.05)
-    return Pairs(usd, pair(eth, usd, 1), pair(btc, eth, 2), taxed)
+    return Pairs(usd, pair(eth, usd, 1), pair(btc, eth, 2, btc_fee), taxed)
 
 
 @dataclass
@@ -68,12 +71,14 @@ class Trader:
 
     rig: Rig
     now: datetime = AT
+    dex: Dex | None = None
+    btc_fee: float = 0.003
     saves: int = 0
     state: State = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pairs = make_pairs(self.rig.market)
-        self.dex = UniswapV2Dex(self.rig.market.uniswap)
+        self.pairs = make_pairs(self.rig.market, self.btc_fee)
+        self.dex = self.dex or UniswapV2Dex(self.rig.market.uniswap)
         self.client = self.rig.market.client()
         self.routes = RouteTable(self.dex, self.pairs.usd, self.pairs.all)
         self.state = State(StateCreated(self.now, STRATEGY, self.pairs.usd))
