@@ -185,7 +185,7 @@ def test_allowance_is_exact_and_what_is_left_of_another_is_taken_back_first(trad
     limits = SwapLimits(allowance_multiple=3)
     again, more = trader.buy(trader.pairs.eth_usd, 100), trader.buy(trader.pairs.eth_usd, 100)
     trader.execute(again, more, setting=TradeExecutionSetting(limits, timeout_s=20, lookback_blocks=200))
-    assert allowance(trader) == 100 * 10**6
+    assert allowance(trader) == 400 * 10**6, "three times what both gave, less that"
     assert trader.rig.journal.find(f"{trade_id_of(more)}/approve") is None
     trader.require_books_equal_chain()
 
@@ -218,45 +218,82 @@ def test_trade_with_a_large_impact_is_dropped_before_anything_is_sent(trader: Tr
     assert forced.get_status() is TradeStatus.success, "a stop loss gets out whatever it costs"
 
 
-def test_other_trade_of_a_position_that_froze_is_dropped(trader: Trader):
+def test_later_trade_of_a_position_that_froze_is_dropped(trader: Trader):
     buy = trader.buy(trader.pairs.eth_usd, 1_000)
     trader.execute(buy)
     position = trader.state.portfolio.open_positions[buy.position_id]
     half = position.quantity / 2
-    sells = [trader.sell(position, half, slippage=0.0), trader.sell(position, half)]
+    sells = [trader.sell(position, half, slippage=0.0), trader.sell(position, half, slippage=0.02)]
     market = trader.rig.market
     deadline = market.node.timestamp() + 1000
     market.node.do(
         market.owner,
         market.uniswap.router,
-        SWAP.encode(10**19, 0, [market.eth, market.usd], market.owner, deadline),
+        SWAP.encode(4 * 10**18, 0, [market.eth, market.usd], market.owner, deadline),
     )
-    trader.execute(*sells)
-    assert [sell.get_status() for sell in sells] == [TradeStatus.failed, TradeStatus.discarded]
+    other = trader.buy(trader.pairs.tax_usd, 100)
+    third = trader.sell(position, Decimal("0.001"))
+    trader.execute(*sells, other, third)
+    assert [t.get_status() for t in (*sells, other, third)] == [
+        TradeStatus.failed,
+        TradeStatus.success,
+        TradeStatus.success,
+        TradeStatus.discarded,
+    ]
+    assert third.failure == "its position was frozen before it began"
     trader.require_books_equal_chain()
 
 
 def test_no_gas_waits_alarms_and_ends_when_the_deadline_has_passed(trader: Trader):
     node, wallet = trader.rig.market.node, trader.rig.wallet.address
+    held = trader.buy(trader.pairs.tax_usd, 1_000)
+    trader.execute(held)
     node.rpc("anvil_setBalance", wallet, hex(10**12))
     first, second = trader.buy(trader.pairs.eth_usd, 1_000), trader.buy(trader.pairs.eth_usd, 1_000)
+    other = trader.sell(trader.state.portfolio.open_positions[held.position_id])
 
-    trader.execute(first, second, setting=SHORT)
+    trader.execute(first, second, other, setting=SHORT)
 
     assert AlarmKind.gas_missing in kinds(trader.rig)
-    assert first.get_status() is TradeStatus.broadcasted
-    assert second.get_status() is TradeStatus.planned, "nothing new is begun while an end is unknown"
-    assert trader.resume(setting=SHORT) == [first]
-    trader.execute(second, setting=SHORT)
-    assert second.get_status() is TradeStatus.planned
+    assert [first.get_status(), second.get_status()] == [TradeStatus.broadcasted] * 2
+    assert other.get_status() is TradeStatus.planned, "nothing new is begun while an end is unknown"
+    assert trader.resume(setting=SHORT) == [first, second]
+    trader.execute(other, setting=SHORT)
+    assert other.get_status() is TradeStatus.planned
     node.mine(SwapLimits().deadline_s + 1)
     assert trader.resume() == []
-    assert first.get_status() is TradeStatus.failed
+    assert [first.get_status(), second.get_status()] == [TradeStatus.failed] * 2
     assert "expired before it was signed" in first.failure
     node.rpc("anvil_setBalance", wallet, hex(10**19))
-    trader.execute(second)
-    assert second.get_status() is TradeStatus.success
+    trader.execute(other)
+    assert other.get_status() is TradeStatus.success
     trader.require_books_equal_chain()
+
+
+def test_neighbours_of_one_side_are_sent_together_under_one_approval(trader: Trader):
+    allow(trader, 0)
+    buys = [trader.buy(trader.pairs.eth_usd, 1_000), trader.buy(trader.pairs.tax_usd, 1_000)]
+    trader.execute(*buys)
+    assert [t.get_status() for t in buys] == [TradeStatus.success] * 2
+    assert buys[0].fill.block_number == buys[1].fill.block_number
+    assert trader.rig.journal.find(f"{trade_id_of(buys[1])}/approve") is None
+    positions = [trader.state.portfolio.open_positions[t.position_id] for t in buys]
+    trades = [*map(trader.sell, positions), trader.buy(trader.pairs.btc_eth, trader.state.portfolio.reserve.quantity)]
+    wide = TradeExecutionSetting(SwapLimits(max_price_impact=0.9), timeout_s=20, lookback_blocks=200)
+    trader.execute(*trades, setting=wide)
+    assert [t.get_status() for t in trades] == [TradeStatus.success] * 3
+    assert trades[0].fill.block_number == trades[1].fill.block_number < trades[2].fill.block_number
+    trader.require_books_equal_chain()
+
+
+def test_one_token_that_cannot_be_approved_does_not_stop_the_others(trader: Trader):
+    buys = [trader.buy(trader.pairs.eth_usd, 1_000), trader.buy(trader.pairs.tax_usd, 1_000)]
+    trader.execute(*buys)
+    sells = [trader.sell(trader.state.portfolio.open_positions[t.position_id]) for t in buys]
+    trader.rig.market.node.rpc("anvil_setCode", trader.rig.market.eth, "0x")
+    trader.execute(*sells)
+    assert [t.get_status() for t in sells] == [TradeStatus.failed, TradeStatus.success]
+    assert list(trader.state.portfolio.frozen_positions) == [buys[0].position_id]
 
 
 def test_router_that_reverts_fails_the_trade_with_its_reason(trader: Trader):

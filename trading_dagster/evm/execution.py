@@ -12,11 +12,11 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from trading_dagster.domain.error import (
     BadInput,
     CallReverted,
-    ContractMissing,
     InvalidTrade,
     NodeError,
     NotEnoughMoney,
@@ -33,19 +33,20 @@ from trading_dagster.domain.event import (
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
-from trading_dagster.domain.transaction import Finished, Intent, IntentRecord, Outcome, OutcomeStatus, Planned
+from trading_dagster.domain.transaction import Finished, InFlight, Intent, IntentRecord, OutcomeStatus
 from trading_dagster.evm.alarm import Alarm, AlarmKind, AlarmSink
+from trading_dagster.evm.allowance import AllowanceKeeper, Spending
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import Dex
-from trading_dagster.evm.erc20 import read_allowance
 from trading_dagster.evm.settlement import correct_settlements, find_reopened
 from trading_dagster.evm.swap_intent import (
     SwapLimits,
     amount_given,
-    plan_approvals,
+    describe_outcome,
     plan_swap,
     read_swap_fill,
     require_small_impact,
+    token_given,
     total_gas_cost,
     trade_intent_id,
 )
@@ -111,7 +112,8 @@ class EvmExecution:
     ) -> None:
         """Execute planned trades in the order given; those that began or ended are left alone.
 
-        A trade that fails does not stop the others. One whose end is not known in time does: the others stay planned.
+        Neighbours of one side are sent together: sells bring the cash for the buys after them. A trade that fails does
+        not stop the others. One whose end is not known in time stops those of the other side: they stay planned.
         Triggered trades may have any price impact: getting out comes first, and their slippage is still limited.
         Raises NodeError when no node answers before the first trade begins, LeaseLost, StorageFailed.
         """
@@ -119,12 +121,12 @@ class EvmExecution:
             logger.warning("%s: nothing new is begun while the end of an earlier trade is not known", state.name)
             return
         self._client.read_head()
-        for trade in trades:
-            if trade.get_status() is TradeStatus.planned and self._begin(state, trade, triggered=triggered):
-                self._save()
-                if not self._carry_on(state, trade, self._setting.timeout_s):
-                    break
-        self._save()
+        for _, group in groupby(trades, TradeExecution.is_buy):
+            planned = [trade for trade in group if trade.get_status() is TradeStatus.planned]
+            begun = [trade for trade in planned if self._begin(state, trade, triggered=triggered)]
+            self._save()
+            if begun and self._carry_on(state, begun, self._setting.timeout_s):
+                break
 
     def resume(self, timestamp: datetime, state: State) -> Sequence[TradeExecution]:  # noqa: ARG002 - as above
         """Go on with every trade that began and did not end; return those that still did not.
@@ -132,18 +134,17 @@ class EvmExecution:
         What ended is compared with the chain again: a trade that a deep reorg moved is waited for, and a difference to
         what the ledger booked is booked as a correction, with an alarm.
         """
-        account = self._executor.account
+        account, timeout_s = self._executor.account, self._setting.timeout_s
         try:
             self._executor.advance()
         except (NodeError, CallReverted) as error:
             self._tell(AlarmKind.node_unavailable, str(error))
-        unfinished: list[TradeExecution] = []
-        for trade in list_running(state):
-            if not self._carry_on(state, trade, 0 if unfinished else self._setting.timeout_s):
-                unfinished.append(trade)
-        for trade, record in find_reopened(state, self._journal, account):
-            if not isinstance(self._wait(record, 0 if unfinished else self._setting.timeout_s), Finished):
-                unfinished.append(trade)
+        running = list_running(state)
+        unfinished = self._carry_on(state, running, timeout_s) if running else []
+        reopened = find_reopened(state, self._journal, account)
+        if reopened:
+            self._wait([record.intent for _, record in reopened], 0 if unfinished else timeout_s)
+            unfinished += [trade for trade, _ in find_reopened(state, self._journal, account)]
         try:
             since = self._client.read_head().number - self._setting.lookback_blocks
         except NodeError as error:
@@ -154,7 +155,7 @@ class EvmExecution:
         self._save()
         return unfinished
 
-    # One trade
+    # Trades of one side, together
 
     def _begin(self, state: State, trade: TradeExecution, *, triggered: bool) -> bool:
         """Record that a trade began, or discard it; tell whether it began."""
@@ -176,85 +177,89 @@ class EvmExecution:
             return self._discard(state, trade, "it is smaller than the smallest unit of the token")
         return True
 
-    def _carry_on(self, state: State, trade: TradeExecution, timeout_s: float) -> bool:
-        """Bring a trade that began as far as time allows; tell whether it ended."""
-        intent_id = trade_intent_id(state.name, trade.trade_id)
+    def _carry_on(self, state: State, trades: Sequence[TradeExecution], timeout_s: float) -> list[TradeExecution]:
+        """Bring trades that began as far as time allows; return those that did not end."""
         try:
-            record = self._journal.find(intent_id)
-            if record is None:
-                intent = self._prepare(state, trade, intent_id, timeout_s)
-                record = None if intent is None else self._executor.plan(intent)
+            self._plan_swaps(state, trades, timeout_s)
         except NodeError as error:
-            self._tell(AlarmKind.node_unavailable, f"{trade} waits: {error}")
-            return False
-        if record is None:
-            self._save()
-            return trade.get_status() not in RUNNING
-        if trade.broadcasted_at is None:
-            state.record(TradeBroadcasted(self._now(), trade.trade_id, trade.position_id))
-            self._save()
-        end = self._wait(record, timeout_s)
-        if not isinstance(end, Finished):
-            self._tell(AlarmKind.trade_unfinished, f"{trade}: the end of {intent_id} is not known yet")
-            return False
-        self._settle(state, trade, end)
+            self._tell(AlarmKind.node_unavailable, f"{len(trades)} trades wait: {error}")
+        names = {trade_intent_id(state.name, t.trade_id): t for t in trades if t.get_status() in RUNNING}
+        sent = {name: record for name in names if (record := self._journal.find(name)) is not None}
+        for name in sent:
+            if names[name].broadcasted_at is None:
+                state.record(TradeBroadcasted(self._now(), names[name].trade_id, names[name].position_id))
         self._save()
-        return True
+        for end in self._wait([record.intent for record in sent.values()], timeout_s):
+            if isinstance(end, Finished):
+                self._settle(state, names[end.intent.intent_id], end)
+        self._save()
+        unfinished = [trade for trade in trades if trade.get_status() in RUNNING]
+        for trade in unfinished:
+            self._tell(AlarmKind.trade_unfinished, f"the end of {trade} is not known yet")
+        return unfinished
 
-    def _prepare(self, state: State, trade: TradeExecution, intent_id: str, timeout_s: float) -> Intent | None:
-        """Return the swap to plan once the allowance is there; None when the trade ended, or the approval did not."""
-        age = to_naive(self._now()) - trade.opened_at
-        max_age = self._setting.max_age
-        if max_age is not None and age > max_age:
-            self._discard(state, trade, f"never sent: the decision is {age} old, at most {max_age} are allowed")
-            return None
-        try:
-            if not self._approve(state, trade, intent_id, timeout_s):
-                return None
-            route = self._routes.route_of(trade.pair, trade.is_buy())
-            head = self._client.read_head()
-            return plan_swap(self._dex, route, trade, intent_id, self._executor.account, head, self._setting.limits)
-        except (BadInput, CallReverted, ContractMissing, InvalidTrade) as error:
-            self._fail(state, trade, f"never sent: {error}")
-            return None
+    def _plan_swaps(self, state: State, trades: Sequence[TradeExecution], timeout_s: float) -> None:
+        """Plan the swaps that are not in the journal, once their tokens are approved; drop what is too old to send."""
+        new = [t for t in trades if self._journal.find(trade_intent_id(state.name, t.trade_id)) is None]
+        fresh = [trade for trade in new if self._is_fresh(state, trade)]
+        ready = self._approve(state, fresh, timeout_s)
+        if not ready:
+            return
+        head = self._client.read_head()
+        for trade in ready:
+            name = trade_intent_id(state.name, trade.trade_id)
+            try:
+                route = self._routes.route_of(trade.pair, trade.is_buy())
+                intent = plan_swap(self._dex, route, trade, name, self._executor.account, head, self._setting.limits)
+            except (BadInput, InvalidTrade) as error:
+                self._fail(state, trade, f"never sent: {error}")
+            else:
+                self._executor.plan(intent)
 
-    def _approve(self, state: State, trade: TradeExecution, intent_id: str, timeout_s: float) -> bool:
-        """Approve what the trade gives, if it is not; tell whether it is, failing the trade when it never will be."""
-        token, account, spender = _token_given(trade), self._executor.account, self._dex.spender
-        given = amount_given(trade)
-        old = read_allowance(self._client, token, account.address, spender, self._client.read_head())
-        if old >= given:
+    def _is_fresh(self, state: State, trade: TradeExecution) -> bool:
+        """Tell whether a trade's decision may still be sent; drops the trade when it is too old."""
+        age, max_age = to_naive(self._now()) - trade.opened_at, self._setting.max_age
+        if max_age is None or age <= max_age:
             return True
-        amount = given * self._setting.limits.allowance_multiple
-        for intent in plan_approvals(token, spender, intent_id, account, amount, old):
-            record = self._journal.find(intent.intent_id) or self._executor.plan(intent)
-            end = self._wait(record, timeout_s)
-            if not isinstance(end, Finished):
-                self._tell(AlarmKind.trade_unfinished, f"{trade} waits for its approval {intent.intent_id}")
-                return False
-            if end.outcome.status is not OutcomeStatus.confirmed:
-                self._fail(state, trade, f"never sent: its approval was {_describe(end.outcome)}")
-                return False
-        return True
+        return self._discard(state, trade, f"never sent: the decision is {age} old, at most {max_age} are allowed")
 
-    def _wait(self, record: IntentRecord, timeout_s: float) -> IntentRecord:
-        """Return an intent as it stands when it is finished, or time is up."""
+    def _approve(self, state: State, trades: Sequence[TradeExecution], timeout_s: float) -> list[TradeExecution]:
+        """Approve what trades give; return those that are approved, and fail those that never will be."""
+        names = {trade_intent_id(state.name, trade.trade_id): trade for trade in trades}
+        keeper = AllowanceKeeper(
+            self._client,
+            self._journal,
+            self._executor.account,
+            self._dex.spender,
+            self._setting.limits.allowance_multiple,
+            lambda intents: self._wait(intents, timeout_s),
+        )
+        verdicts = keeper.provide([Spending(n, token_given(t).address, amount_given(t)) for n, t in names.items()])
+        for name, reason in verdicts.items():
+            if reason:
+                self._fail(state, names[name], f"never sent: {reason}")
+        return [trade for name, trade in names.items() if verdicts.get(name) == ""]
+
+    def _wait(self, intents: Sequence[Intent], timeout_s: float) -> list[IntentRecord]:
+        """Plan intents and return them as they stand when all are finished, or time is up."""
+        if not intents:
+            return []
         wallet = self._journal.find_wallet(self._executor.account)
-        if isinstance(record, Planned) and wallet is not None and wallet.halt_reason:
-            timeout_s = 0  # a halted wallet signs nothing new, however long one waits
-        (end,) = self._executor.execute([record.intent], timeout_s)
-        return end
+        if wallet is not None and wallet.halt_reason:
+            is_sent = any(isinstance(self._journal.find(intent.intent_id), InFlight) for intent in intents)
+            timeout_s = timeout_s if is_sent else 0  # a halted wallet signs nothing new, however long one waits
+        return self._executor.execute(intents, timeout_s)
 
     # Ends
 
     def _settle(self, state: State, trade: TradeExecution, end: Finished) -> None:
         outcome = end.outcome
         if outcome.status is not OutcomeStatus.confirmed:
-            return self._fail(state, trade, _describe(outcome))
+            return self._fail(state, trade, describe_outcome(outcome))
         fill = read_swap_fill(trade, outcome, self._executor.account.address)
         if not fill.is_complete:
             text = f"it moved {fill.quantity} {trade.pair.base.token_symbol} for {fill.reserve} reserve"
-            return self._fail(state, trade, f"{_describe(outcome)}, but {text}: check the accounts")
+            return self._fail(state, trade, f"{describe_outcome(outcome)}, but {text}: check the accounts")
         fee = trade.fee_tier
         gross = float(fill.reserve) if trade.is_buy() else float(fill.reserve) / (1 - fee)
         name = end.intent.intent_id
@@ -301,12 +306,3 @@ def list_running(state: State) -> list[TradeExecution]:
         if trade.get_status() in RUNNING
     ]
     return sorted(running, key=lambda trade: trade.trade_id)
-
-
-def _token_given(trade: TradeExecution) -> str:
-    return (trade.reserve_currency if trade.is_buy() else trade.pair.base).address
-
-
-def _describe(outcome: Outcome) -> str:
-    where = f" (transaction {outcome.tx_hash}, block {outcome.block_number})" if outcome.tx_hash else ""
-    return f"{outcome.status.value}: {outcome.reason}{where}" if outcome.reason else f"{outcome.status.value}{where}"

@@ -13,6 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from trading_dagster.domain.error import BadConfiguration, PriceImpactToleranceExceeded
+from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.money import FLOAT_ROUNDING, from_units, to_units_down
 from trading_dagster.domain.trade import MAX_SLIPPAGE_TOLERANCE, TradeExecution
 from trading_dagster.domain.transaction import Account, Finished, Intent, Outcome
@@ -70,11 +71,15 @@ def parse_trade_id(strategy_id: str, intent_id: str) -> int | None:
     return int(parts[0]) if intent_id.startswith(prefix) and len(parts) == 2 else None
 
 
+def token_given(trade: TradeExecution) -> AssetIdentifier:
+    """Return the token a trade gives."""
+    return trade.reserve_currency if trade.is_buy() else trade.pair.base
+
+
 def amount_given(trade: TradeExecution) -> int:
     """Return what a started trade gives, in the smallest unit of the token."""
-    if trade.is_buy():
-        return to_units_down(trade.allocated, trade.reserve_currency.decimals)
-    return to_units_down(-trade.planned_quantity, trade.pair.base.decimals)
+    amount = trade.allocated if trade.is_buy() else -trade.planned_quantity
+    return to_units_down(amount, token_given(trade).decimals)
 
 
 def least_amount_out(trade: TradeExecution, amount_in: int, max_slippage: float) -> int:
@@ -154,6 +159,12 @@ def read_swap_fill(trade: TradeExecution, outcome: Outcome, wallet: str) -> Swap
     fill = read_fill(outcome.logs, wallet, given.address, got.address)
     amount_in, amount_out = from_units(fill.amount_in, given.decimals), from_units(fill.amount_out, got.decimals)
     return SwapFill(amount_out, amount_in) if trade.is_buy() else SwapFill(-amount_in, amount_out)
+
+
+def describe_outcome(outcome: Outcome) -> str:
+    """Say what became of an intent, and where."""
+    where = f" (transaction {outcome.tx_hash}, block {outcome.block_number})" if outcome.tx_hash else ""
+    return f"{outcome.status.value}: {outcome.reason}{where}" if outcome.reason else f"{outcome.status.value}{where}"
 
 
 def total_gas_cost(records: Iterable[object]) -> Decimal:
