@@ -23,12 +23,13 @@ from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.transaction import Finished, OutcomeStatus
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause
 from trading_dagster.evm.abi import ContractCall, Function
+from trading_dagster.evm.balance import WalletBalances
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import Hop, Route
 from trading_dagster.evm.endpoint import HttpEndpoint
 from trading_dagster.evm.erc20 import approve, read_balance, transfer
 from trading_dagster.evm.erc4626 import VaultDeployment, VaultTreasury, read_flows, read_vault
-from trading_dagster.evm.multicall import AGGREGATE3
+from trading_dagster.evm.multicall import AGGREGATE3, Multicall
 from trading_dagster.evm.token_flow import read_fill
 from trading_dagster.evm.uniswap_v2 import UniswapV2Dex
 
@@ -130,6 +131,10 @@ def test_ledger_and_chain_agree_to_the_unit(fund: Fund):
     fund.sync(state)
     vault, head = fund.deployment.vault, client.read_head()
     assert to_units(state.portfolio.reserve.quantity, 6) == read_balance(client, fund.market.usd, vault, head)
+    fund.market.node.mine(FAST.confirmations)
+    balances = WalletBalances(client, Multicall(client, fund.market.aggregator), vault, FAST.confirmations)
+    reserve = state.portfolio.reserve
+    assert balances.read_balances([reserve.asset]) == {reserve.asset: reserve.quantity}
     status = read_vault(client, fund.deployment, head)
     assert status.total_assets == read_balance(client, fund.market.usd, vault, head)
     assert (status.asset, status.shares) == (fund.market.usd, state.sync.treasury.share_count)
