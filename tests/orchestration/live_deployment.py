@@ -67,10 +67,12 @@ def write_deployment(folder: Path, *, name: str = "flip", speed: float = 1.0, ex
     return file
 
 
-def make_unit(folder: Path, *, extra: str = "") -> tuple[LiveUnit, ManualClock]:
+def make_unit(folder: Path, *, speed: float = 1.0, extra: str = "") -> tuple[LiveUnit, ManualClock]:
     """Return a deployment whose clock is set by hand; it stands at half past midnight of 1 March 2018."""
     clock = ManualClock(START)
-    return LiveUnit(read_deployment(write_deployment(folder, extra=extra)), LiveHome(folder / "home"), clock), clock
+    return LiveUnit(
+        read_deployment(write_deployment(folder, speed=speed, extra=extra)), LiveHome(folder / "home"), clock
+    ), clock
 
 
 def at(hour: int, minute: int = 0) -> datetime:

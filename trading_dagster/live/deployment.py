@@ -305,6 +305,11 @@ class Deployment:
             raise ValueError("autostart is for mode paper and the local chain: turn a live deployment on in the UI")
 
     @property
+    def is_replay(self) -> bool:
+        """Tell whether its world is another than that of the wall clock."""
+        return isinstance(self.clock, ReplayClock)
+
+    @property
     def speed(self) -> float:
         """Return how many times as fast as the wall clock its world runs."""
         return self.clock.speed if isinstance(self.clock, ReplayClock) else 1.0

@@ -58,7 +58,7 @@ def build_live_schedules(units: Sequence[LiveUnit]) -> list[dg.ScheduleDefinitio
     for unit in units:
         schedule = build_cycle_schedule(unit, unit.group)
         schedules += [] if schedule is None else [schedule]
-        if unit.deployment.speed == 1.0:
+        if not unit.deployment.is_replay:
             schedules += [build_check_schedule(unit, unit.name(what), every) for what, every in _regular_checks(unit)]
     return schedules
 
@@ -69,7 +69,7 @@ def build_live_sensors(units: Sequence[LiveUnit]) -> list[dg.SensorDefinition]:
     for unit in units:
         sensor = build_cycle_sensor(unit, unit.group)
         sensors += [] if sensor is None else [sensor]
-        if unit.deployment.speed != 1.0:
+        if unit.deployment.is_replay:
             sensors += [build_check_sensor(unit, unit.name(what), every) for what, every in _regular_checks(unit)]
     return sensors
 

@@ -52,8 +52,11 @@ def describe_failure(context: dg.RunFailureSensorContext) -> str:
     for event in context.get_step_failure_events():
         data = event.step_failure_data
         said = data.user_failure_data.description if data.user_failure_data is not None else None
-        error = data.error.message.strip() if data.error is not None else ""
-        lines.append(f"{event.step_key}: {said or error or 'no message'}")
+        error = data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        reason = said or ("" if error is None else error.message.strip())
+        lines.append(f"{event.step_key}: {reason or 'no message'}")
     if len(lines) == 1:
         lines.append(context.failure_event.message or "It ended without a message: was its process killed?")
     return "\n".join(lines)

@@ -30,7 +30,7 @@ def build_cycle_schedule(unit: LiveUnit, job_name: str) -> dg.ScheduleDefinition
     Raises:
         BadConfiguration: Cycles are shorter than a minute, or the offset is not of whole minutes or too long.
     """
-    if not isinstance(unit.deployment.trigger, CycleOffset) or unit.deployment.speed != 1.0:
+    if not isinstance(unit.deployment.trigger, CycleOffset) or unit.deployment.is_replay:
         return None
     duration = unit.module.parameters.cycle_duration
     offset = unit.deployment.offset(duration.to_timedelta())

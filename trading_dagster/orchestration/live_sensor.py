@@ -34,12 +34,12 @@ def initial_status(unit: LiveUnit) -> dg.DefaultSensorStatus:
 def build_cycle_sensor(unit: LiveUnit, job_name: str) -> dg.SensorDefinition | None:
     """Return the sensor that begins a deployment's cycles; None where a schedule does.
 
-    Schedules go by the wall clock: in a world that runs faster a sensor takes the place of each.
+    Schedules go by the wall clock: in a replayed world a sensor takes the place of each.
     """
     trigger = unit.deployment.trigger
     if isinstance(trigger, DataAvailability):
         return build_availability_sensor(unit, job_name, trigger)
-    if isinstance(trigger, SinceLastCycleEnd) or unit.deployment.speed != 1.0:
+    if isinstance(trigger, SinceLastCycleEnd) or unit.deployment.is_replay:
         return _build_timer_sensor(unit, job_name)
     return None
 
