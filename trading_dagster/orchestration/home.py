@@ -25,6 +25,10 @@ run_queue:
       value:
         applyLimitPerUniqueValue: true
       limit: 1
+    - key: live_wallet
+      value:
+        applyLimitPerUniqueValue: true
+      limit: 1
 run_monitoring:
   enabled: true
   max_runtime_seconds: 86400
