@@ -178,12 +178,14 @@ class StrategyReady(Event):
 class CycleDecided(Event):
     """A live cycle decided. ``at`` is the wall clock; ``decision_at``, aware UTC, is what the decision's views end at.
 
-    No decision time is decided twice: a cycle that is begun again goes on with the trades named here.
+    No decision time is decided twice: a cycle that is begun again goes on with the trades named here, in the order they
+    run in; ``position_ids`` says which position each belongs to.
     """
 
     cycle: int
     decision_at: datetime
     trade_ids: tuple[int, ...]
+    position_ids: tuple[int, ...] = ()
 
 
 @value

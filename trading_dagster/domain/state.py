@@ -63,11 +63,12 @@ class BacktestData:
 
 @dataclass(frozen=True, slots=True)
 class OpenDecision:
-    """A live cycle that decided and is not completed. ``decision_at`` is naive UTC."""
+    """A live cycle that decided and is not completed. ``decision_at`` is naive UTC, trades are in running order."""
 
     cycle: int
     decision_at: datetime
     trade_ids: tuple[int, ...]
+    position_ids: tuple[int, ...]
 
 
 class CycleClock(Protocol):
@@ -400,7 +401,7 @@ class State:
         if self.decision is not None:
             raise LedgerError(f"Cycle {event.cycle} decides while cycle {self.decision.cycle} is not completed")
         decision_at = self._pass_decision_time(event.decision_at)
-        self.decision = OpenDecision(event.cycle, decision_at, event.trade_ids)
+        self.decision = OpenDecision(event.cycle, decision_at, event.trade_ids, event.position_ids)
 
     def _fold_skipped(self, event: CycleSkipped) -> None:
         self._pass_decision_time(event.decision_at)

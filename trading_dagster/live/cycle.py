@@ -24,6 +24,7 @@ from trading_dagster.domain.time import require_naive_utc, to_aware
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.execution.approval import Waiting
 from trading_dagster.execution.limit import discard_refused
+from trading_dagster.live.message import approval_message, cycle_message, freeze_messages
 from trading_dagster.live.step import LiveStep, find_trades, open_step
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.universe import calculate, check_freshness, load_universe
@@ -77,11 +78,11 @@ def decide_cycle(
         DataTooOld: A pair lacks its newest candle.
     """
     require_naive_utc(decision_at)
-    check_freshness(live, universe, decision_at)
-    with open_step(live, universe, decision_at) as step:
+    with open_step(live, universe, decision_at, "the decision") as step:
         state = step.state
         if _is_past(state, decision_at):
             return _report(state, decision_at, CycleStatus.already_done)
+        check_freshness(live, universe, decision_at)
         _finish_open_cycle(step)
         forbidden = live.forbid_trading()
         if forbidden:
@@ -99,7 +100,8 @@ def decide_cycle(
             trades = decide(view, live.strategy.decide_trades)
         trades, notes = step.review(trades)
         trade_ids = tuple(trade.trade_id for trade in trades)
-        state.record(CycleDecided(live.clock.now(), state.cycle, to_aware(decision_at), trade_ids))
+        position_ids = tuple(trade.position_id for trade in trades)
+        state.record(CycleDecided(live.clock.now(), state.cycle, to_aware(decision_at), trade_ids, position_ids))
         step.session.save()
         return CycleReport(decision_at, state.cycle, CycleStatus.done, tuple(trades), notes=notes)
 
@@ -127,7 +129,7 @@ def execute_cycle(
 
 
 def _execute_once(live: LiveStrategy, universe: TradingStrategyUniverse, decision_at: datetime) -> CycleReport:
-    with open_step(live, universe, decision_at) as step:
+    with open_step(live, universe, decision_at, "the execution") as step:
         state = step.state
         if not _is_open(state, decision_at):
             return _report(state, decision_at, CycleStatus.already_done)
@@ -142,6 +144,7 @@ def _execute_once(live: LiveStrategy, universe: TradingStrategyUniverse, decisio
                 reason = str(error)
             else:
                 if isinstance(outcome, Waiting):
+                    live.reporter.report(approval_message(live.id, outcome.approval.request, live.clock.now()))
                     return CycleReport(decision_at, state.cycle, CycleStatus.waiting, tuple(trades))
                 discard_refused(state, outcome.refused, live.clock.now())
                 trades = [trade for trade in trades if trade.is_planned()]
@@ -150,8 +153,12 @@ def _execute_once(live: LiveStrategy, universe: TradingStrategyUniverse, decisio
             step.discard(trades, reason)
             notes, trades = (reason,), []
         if trades:
+            trades, notes = step.review(trades)  # again: an approval may have taken long
+        if trades:
             step.desk.execution.execute_trades(decision_at, state, trades)
         step.session.save()
+        for message in freeze_messages(live.id, trades, live.clock.now()):
+            live.reporter.report(message)
         return CycleReport(decision_at, state.cycle, CycleStatus.done, tuple(trades), notes=notes)
 
 
@@ -167,7 +174,7 @@ def complete_cycle(
         UncleanState: The end of a trade is still unknown; run the step again later, or let the next cycle do it.
         UnexpectedAccountingCorrectionIssue: What is held is not what the ledger says.
     """
-    with open_step(live, universe, decision_at) as step:
+    with open_step(live, universe, decision_at, "the end of the cycle") as step:
         state = step.state
         if not _is_open(state, decision_at):
             return _report(state, decision_at, CycleStatus.already_done)
@@ -178,11 +185,14 @@ def complete_cycle(
         if hook is not None:
             call_tick_hook(_make_input(step, indicators), "after_strategy_tick", hook)
         sample = step.take_sample()
-        cycle = state.cycle
+        cycle, trades = state.cycle, _decided_trades(state, *TradeStatus)
         state.record(CycleCompleted(live.clock.now(), cycle))
         state.perform_integrity_check()
         step.session.save([sample])
-        return CycleReport(decision_at, cycle, CycleStatus.done, sample=sample)
+        live.reporter.report(
+            cycle_message(live.id, state, cycle=cycle, decision_at=decision_at, trades=trades, at=live.clock.now())
+        )
+        return CycleReport(decision_at, cycle, CycleStatus.done, tuple(trades), sample)
 
 
 def skip_cycle(live: LiveStrategy, universe: TradingStrategyUniverse, decision_at: datetime, reason: str) -> bool:
@@ -240,7 +250,7 @@ def _finish_open_cycle(step: LiveStep) -> None:
 
 
 def _decided_trades(state: State, *statuses: TradeStatus) -> list[TradeExecution]:
-    return [] if state.decision is None else find_trades(state, state.decision.trade_ids, *statuses)
+    return [] if state.decision is None else find_trades(state, state.decision, *statuses)
 
 
 def _is_past(state: State, decision_at: datetime) -> bool:
@@ -259,5 +269,4 @@ def _is_open(state: State, decision_at: datetime) -> bool:
 
 def _report(state: State, decision_at: datetime, status: CycleStatus) -> CycleReport:
     cycle = state.cycle if state.decision is not None else state.cycle - 1
-    trade_ids = state.decision.trade_ids if state.decision is not None else ()
-    return CycleReport(decision_at, cycle, status, tuple(find_trades(state, trade_ids, *TradeStatus)))
+    return CycleReport(decision_at, cycle, status, tuple(_decided_trades(state, *TradeStatus)))

@@ -18,6 +18,7 @@ from trading_dagster.domain.message import Message, MessageKind, MessageLevel
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeExecution, TradeFlag, TradeStatus
 from trading_dagster.evm.alarm import Alarm, AlarmKind
+from trading_dagster.execution.approval import ApprovalRequest
 
 _KIND_OF_ERROR: tuple[tuple[type[Exception], MessageKind], ...] = (
     (UncleanState, MessageKind.unclean_state),
@@ -91,6 +92,17 @@ def freeze_messages(strategy_id: str, trades: Iterable[TradeExecution], at: date
         for trade in trades
         if trade.get_status() is TradeStatus.failed
     ]
+
+
+def approval_message(strategy_id: str, request: ApprovalRequest, at: datetime) -> Message:
+    """Return the question whether trades may run; asking again gives the same subject. ``at`` is aware UTC."""
+    deadline = f"{request.deadline:%Y-%m-%d %H:%M:%S} UTC"
+    subject = f"{strategy_id}: approve {len(request.trades)} trades ({request.digest[:12]}) by {deadline}"
+    lines = [
+        f"#{trade.trade_id} {trade.side} {trade.quantity} {trade.ticker} at {trade.price:.8g}, {trade.value:,.2f} USD"
+        for trade in request.trades
+    ]
+    return Message(strategy_id, MessageLevel.trade_high, MessageKind.approval, subject, "\n".join(lines), at)
 
 
 def failure_message(strategy_id: str, step: str, error: Exception, at: datetime) -> Message:

@@ -15,7 +15,7 @@ from trading_dagster.storage.ledger_store import Sample
 def revalue(live: LiveStrategy) -> Sample:
     """Value the portfolio now and keep the sample; raises ExecutorBusy."""
     at = live.now()
-    with open_step(live, load_universe(live, at), at) as step:
+    with open_step(live, load_universe(live, at), at, "the revaluation") as step:
         sample = step.take_sample()
         step.session.save([sample])
         return sample
@@ -24,7 +24,7 @@ def revalue(live: LiveStrategy) -> Sample:
 def sync_treasury(live: LiveStrategy) -> Sequence[BalanceUpdate]:
     """Record deposits and redemptions that are not in the ledger yet; raises ExecutorBusy."""
     at = live.now()
-    with open_step(live, load_universe(live, at), at) as step:
+    with open_step(live, load_universe(live, at), at, "the treasury sync") as step:
         step.resume_trades()
         updates = step.desk.treasury.sync_treasury(at, step.state)
         step.session.save()
@@ -34,5 +34,5 @@ def sync_treasury(live: LiveStrategy) -> Sequence[BalanceUpdate]:
 def check_live_accounts(live: LiveStrategy) -> AccountTable:
     """Compare the ledger with what is really held; reads only, raises ExecutorBusy."""
     at = live.now()
-    with open_step(live, load_universe(live, at), at) as step:
+    with open_step(live, load_universe(live, at), at, "the account check") as step:
         return step.read_accounts()

@@ -10,11 +10,12 @@ from datetime import datetime
 from trading_dagster.accounting.account_check import AccountTable, check_accounts, expected_balances
 from trading_dagster.domain.error import UncleanState
 from trading_dagster.domain.event import TradeDiscarded
-from trading_dagster.domain.state import State
+from trading_dagster.domain.state import OpenDecision, State
 from trading_dagster.domain.time import to_unix_us
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.execution.limit import discard_refused
 from trading_dagster.live.desk import Desk, DeskRequest
+from trading_dagster.live.message import failure_message
 from trading_dagster.live.session import LiveSession, open_session
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.market.universe import TradingStrategyUniverse
@@ -79,6 +80,8 @@ class LiveStep:
         review = self.live.guard.review(self.state, trades, now)
         discard_refused(self.state, review.refused, now)
         problem = () if review.problem is None else (str(review.problem),)
+        if review.problem is not None:
+            self.live.reporter.report(failure_message(self.live.id, "review", review.problem, now))
         return list(review.allowed), (*problem, *(f"{trade} refused: {reason}" for trade, reason in review.refused))
 
     def make_position_manager(self, universe: TradingStrategyUniverse) -> PositionManager:
@@ -104,16 +107,37 @@ class LiveStep:
 
 @contextmanager
 def open_step(
-    live: LiveStrategy, universe: TradingStrategyUniverse, at: datetime, *, is_trigger_check: bool = False
+    live: LiveStrategy,
+    universe: TradingStrategyUniverse,
+    at: datetime,
+    name: str = "a step",
+    *,
+    is_trigger_check: bool = False,
 ) -> Iterator[LiveStep]:
-    """Open a strategy at a venue for one step; raises ExecutorBusy when another executor does not finish in time.
+    """Open a strategy at a venue for one step; an error that ends it is told to the operator, then raised.
 
     Args:
         live: The strategy.
         universe: Its universe, with candles up to ``at``.
         at: Decision time, or the present, naive UTC.
+        name: What the step is called in messages.
         is_trigger_check: Prices come from the stop-loss feed where prices are candles.
+
+    Raises:
+        ExecutorBusy: Another executor does not finish in time.
     """
+    try:
+        with _open_step(live, universe, at, is_trigger_check) as step:
+            yield step
+    except Exception as error:
+        live.reporter.report(failure_message(live.id, name, error, live.clock.now()))
+        raise
+
+
+@contextmanager
+def _open_step(
+    live: LiveStrategy, universe: TradingStrategyUniverse, at: datetime, is_trigger_check: bool
+) -> Iterator[LiveStep]:
     venue = live.venue
     resources = list(venue.lease_resources)
     with open_session(
@@ -153,13 +177,11 @@ def _planned_trades(state: State) -> list[TradeExecution]:
     ]
 
 
-def find_trades(state: State, trade_ids: Sequence[int], *statuses: TradeStatus) -> list[TradeExecution]:
-    """Return the trades of open and frozen positions that have these ids and one of the statuses, in order of ids."""
-    wanted = set(trade_ids)
-    found = {
-        trade_id: trade
-        for position in state.portfolio.get_open_and_frozen_positions()
-        for trade_id, trade in position.trades.items()
-        if trade_id in wanted and trade.get_status() in statuses
-    }
-    return [found[trade_id] for trade_id in trade_ids if trade_id in found]
+def find_trades(state: State, decision: OpenDecision, *statuses: TradeStatus) -> list[TradeExecution]:
+    """Return the trades of a decision that have one of the statuses, in the order they run in."""
+    portfolio = state.portfolio
+    trades = (
+        portfolio.get_position_by_id(position_id).trades[trade_id]
+        for trade_id, position_id in zip(decision.trade_ids, decision.position_ids, strict=True)
+    )
+    return [trade for trade in trades if trade.get_status() in statuses]

@@ -12,6 +12,7 @@ from trading_dagster.execution.approval import ApprovalModel, UncheckedApproval
 from trading_dagster.execution.limit import AllowAll, TradeGuard
 from trading_dagster.live.clock import SystemClock, WorldClock
 from trading_dagster.live.desk import Venue
+from trading_dagster.live.notification import LogReporter, Reporter
 from trading_dagster.storage.lease import DEFAULT_LEASE_S
 from trading_dagster.storage.ledger_store import LedgerStore
 from trading_dagster.strategy.execution_context import ExecutionContext, ExecutionMode
@@ -44,6 +45,7 @@ class LiveStrategy:
         approval: Who approves a decision's trades before they run.
         approval_poll_s: How often an answer is looked for, seconds.
         forbid_trading: The kill switch: returns why nothing may be traded now, or nothing.
+        reporter: Where messages for the operator go.
         indicator_store: Where indicators are kept between the steps of a cycle.
         lease_s: How long its lease lasts without renewal, seconds.
         wait_s: How long a step waits for another executor to finish, seconds.
@@ -60,6 +62,7 @@ class LiveStrategy:
     approval: ApprovalModel = field(default_factory=UncheckedApproval)
     approval_poll_s: float = 2.0
     forbid_trading: Callable[[], str] = allow_trading
+    reporter: Reporter = field(default_factory=LogReporter)
     indicator_store: IndicatorStore | None = None
     lease_s: float = DEFAULT_LEASE_S
     wait_s: float = DEFAULT_LEASE_S * 2

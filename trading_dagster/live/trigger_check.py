@@ -11,6 +11,7 @@ from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware
 from trading_dagster.domain.trade import TradeExecution, TradeFlag, TradeType
+from trading_dagster.live.message import freeze_messages, trigger_message
 from trading_dagster.live.step import LiveStep, open_step
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.universe import load_universe
@@ -60,7 +61,7 @@ def check_triggers(live: LiveStrategy, at: datetime | None = None) -> TriggerRep
     if state is None or not _is_worth_opening(state):
         return TriggerReport(instant)
     universe = load_universe(live, instant)
-    with open_step(live, universe, instant, is_trigger_check=True) as step:
+    with open_step(live, universe, instant, "the trigger check", is_trigger_check=True) as step:
         unfinished = step.resume_trades()
         step.desk.treasury.sync_treasury(instant, step.state)
         busy = {trade.position_id for trade in unfinished}
@@ -87,6 +88,10 @@ def check_triggers(live: LiveStrategy, at: datetime | None = None) -> TriggerRep
             step.desk.execution.execute_trades(instant, step.state, trades, triggered=True)
         sample = step.take_sample() if trades else None
         step.session.save([] if sample is None else [sample])
+        if trades:
+            live.reporter.report(trigger_message(live.id, step.state, trades=trades, at=live.clock.now()))
+            for message in freeze_messages(live.id, trades, live.clock.now()):
+                live.reporter.report(message)
         return TriggerReport(
             instant, len(watched), tuple(moved), tuple(trades), tuple(unpriced), tuple(unfinished), sample, notes
         )

@@ -18,7 +18,7 @@ from trading_dagster.domain.checkpoint import Checkpoint
 from trading_dagster.domain.state import OpenDecision
 from trading_dagster.storage.ledger_store import StateSnapshot
 
-SNAPSHOT_FORMAT = 2
+SNAPSHOT_FORMAT = 3
 
 _TIMES = (
     "at",
@@ -48,7 +48,8 @@ def encode_snapshot(stored: StoredState) -> StateSnapshot:
         body[name] = None if body[name] is None else body[name].isoformat()
     decision = stored.checkpoint.decision
     if decision is not None:
-        body["decision"] = [decision.cycle, decision.decision_at.isoformat(), list(decision.trade_ids)]
+        trades = [list(decision.trade_ids), list(decision.position_ids)]
+        body["decision"] = [decision.cycle, decision.decision_at.isoformat(), *trades]
     body["cash"] = str(body["cash"])
     body["share_count"] = None if body["share_count"] is None else str(body["share_count"])
     body["dust"] = {key: str(quantity) for key, quantity in body["dust"].items()}
@@ -66,8 +67,8 @@ def decode_snapshot(snapshot: StateSnapshot | None) -> StoredState | None:
         for name in _TIMES:
             body[name] = None if body[name] is None else datetime.fromisoformat(body[name])
         if body["decision"] is not None:
-            cycle, decision_at, trade_ids = body["decision"]
-            body["decision"] = OpenDecision(cycle, datetime.fromisoformat(decision_at), tuple(trade_ids))
+            cycle, decision_at, *trades = body["decision"]
+            body["decision"] = OpenDecision(cycle, datetime.fromisoformat(decision_at), *map(tuple, trades))
         body["cash"] = Decimal(body["cash"])
         body["share_count"] = None if body["share_count"] is None else Decimal(body["share_count"])
         body["dust"] = {key: Decimal(quantity) for key, quantity in body["dust"].items()}
