@@ -1,0 +1,116 @@
+"""Triggers between cycles: stops trail, positions close once, and whatever is busy is left alone."""
+
+import pytest
+from live.world import DAY, START, Crash, CrashingStore, Steps, events, fills, hold, load, make_live, never, set_time
+
+from trading_dagster.domain.trade import TradeFlag, TradeType
+from trading_dagster.live.cycle import CycleStatus, run_cycle
+from trading_dagster.live.trigger_check import check_triggers
+from trading_dagster.storage.lease import strategy_resource
+
+BITCOIN = ("BTC-USD",)
+FALLING = START + 26 * DAY
+
+
+def opens(days, start=START):
+    """The opens of BTC on the days from a start."""
+    live = make_live(never, at=start + days * DAY)
+    universe = Steps(live).universe
+    pair = next(p for p in universe.pairs if p.get_ticker() == "BTC-USD")
+    frame = universe.data_universe.candles.get_candles_by_pair(pair)["open"]
+    return [float(frame.loc[start + n * DAY]) for n in range(days + 1)]
+
+
+def test_nothing_to_watch_takes_no_lease():
+    live = make_live(hold())
+    assert check_triggers(live).watched == 0
+    assert live.store.head(live.id) == 0
+    run_cycle(live)
+    live.store.acquire("other", [strategy_resource(live.id)], 60)
+    assert check_triggers(live).watched == 0
+
+
+def test_stop_loss_closes_once_at_the_price_of_now():
+    prices = opens(9, FALLING)
+    fall = next(n for n, price in enumerate(prices) if price < prices[0])
+    live = make_live(hold(BITCOIN, stop_loss_usd=prices[fall] + 0.01), at=FALLING)
+    run_cycle(live)
+    for day in range(1, fall):
+        set_time(live, FALLING + day * DAY)
+        assert check_triggers(live).trades == ()
+    set_time(live, FALLING + fall * DAY)
+    report = check_triggers(live)
+    (trade,) = report.trades
+    assert (report.watched, trade.trade_type) == (1, TradeType.stop_loss)
+    assert TradeFlag.triggered in trade.flags
+    assert trade.executed_price == pytest.approx(prices[fall] * 0.999)
+    assert report.sample.open_positions == 0
+    before = events(live)
+    assert check_triggers(live).trades == ()
+    assert events(live) == before
+    assert load(live).portfolio.closed_positions[1].is_stop_loss()
+
+
+def test_take_profit_closes():
+    prices = opens(9)
+    rise = next(n for n, price in enumerate(prices) if price > prices[0] * 1.01)
+    live = make_live(hold(BITCOIN, take_profit_pct=1.01))
+    run_cycle(live)
+    set_time(live, START + rise * DAY)
+    (trade,) = check_triggers(live).trades
+    assert trade.trade_type is TradeType.take_profit
+
+
+def test_trailing_stop_follows_the_price_up_and_never_down():
+    prices = opens(9)
+    live = make_live(hold(BITCOIN, trailing_stop_loss_pct=0.7))
+    run_cycle(live)
+    levels, moved = [], []
+    for day in range(1, 10):
+        set_time(live, START + day * DAY)
+        moved.append(bool(check_triggers(live).moved))
+        assert check_triggers(live).moved == ()
+        levels.append(load(live).portfolio.open_positions[1].stop_loss)
+    highest = [max(prices[: day + 1]) for day in range(1, 10)]
+    assert levels == pytest.approx([price * 0.7 for price in highest])
+    assert moved == [price > max(prices[:day]) for day, price in enumerate(prices) if day]
+    assert any(moved)
+    assert not all(moved)
+
+
+def test_position_that_a_cycle_is_about_to_sell_is_left_alone():
+    live = make_live(hold(BITCOIN))
+    run_cycle(live)
+
+    def close(input):
+        manager = input.get_position_manager()
+        (position,) = manager.get_current_portfolio().open_positions.values()
+        price = input.pricing_model.get_mid_price(input.timestamp, position.pair)
+        manager.update_stop_loss(position, price * 2)
+        return manager.close_position(position)
+
+    closing = make_live(close, store=live.store, at=START + DAY)
+    steps = Steps(closing)
+    steps.decide()
+    report = check_triggers(closing)
+    assert (report.watched, report.trades) == (0, ())
+    steps.execute()
+    assert steps.complete().status is CycleStatus.done
+    assert len(fills(live)) == 2
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_crash_while_closing_closes_once(after):
+    store = CrashingStore()
+    prices = opens(9, FALLING)
+    fall = next(n for n, price in enumerate(prices) if price < prices[0])
+    live = make_live(hold(BITCOIN, stop_loss_usd=prices[fall] + 0.01), store=store, at=FALLING)
+    run_cycle(live)
+    set_time(live, FALLING + fall * DAY)
+    store.count, store.crash_at, store.after = 0, 1, after
+    with pytest.raises(Crash):
+        check_triggers(live)
+    check_triggers(live)
+    assert [fill[0] for fill in fills(live)][-1] == 2
+    assert len(fills(live)) == 2
+    assert load(live).portfolio.closed_positions[1].is_closed()
