@@ -149,6 +149,7 @@ class _Parts:
         self.clock = clock or open_clock(deployment, home)
         self.store = open_store(deployment, home)
         self.switch = with_emergency_file(SqlKillSwitch(self.store.database))
+        self.reporter = open_reporter(deployment, self.store)
 
     def assemble(self, venue: Venue) -> LiveStrategy:
         deployment = self.deployment
@@ -163,6 +164,7 @@ class _Parts:
             guard=LimitGuard(deployment.limits, LedgerLimitHistory(self.store, deployment.id)),
             approval=self._open_approval(),
             forbid_trading=partial(self.switch.is_on, deployment.id),
+            reporter=self.reporter,
             wait_s=WAIT_S,
         )
 
@@ -182,7 +184,7 @@ class _Parts:
 
         return open_chain_venue(
             deployment,
-            ChainParts(self.home, parameters, self.clock, self.switch, open_reporter(deployment, self.store)),
+            ChainParts(self.home, parameters, self.clock, self.switch, self.reporter),
         )
 
     def _open_approval(self) -> ApprovalModel:
