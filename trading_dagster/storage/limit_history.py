@@ -11,8 +11,8 @@ from trading_dagster.execution.limit import DAY, EquityMark
 from trading_dagster.storage.event_codec import EventDecoder
 from trading_dagster.storage.ledger_store import LedgerStore, Sample
 
-CHUNK = 512
-"""Events read at a time."""
+FIRST_CHUNK, CHUNK = 32, 512
+"""Events read at a time, the newest first: a day has few as a rule, so that the first few are enough."""
 
 
 class LedgerLimitHistory:
@@ -55,9 +55,9 @@ class LedgerLimitHistory:
             0.0,
         )
         decoder = EventDecoder()
-        end = self._store.head(self._strategy_id)
+        end, size = self._store.head(self._strategy_id), min(FIRST_CHUNK, CHUNK)
         while end > 0:
-            first = max(1, end - CHUNK + 1)
+            first = max(1, end - size + 1)
             rows = self._store.read_some(self._strategy_id, end, seqs=range(first, end + 1))
             for row in rows:
                 if row.type == TradeExecuted.__name__ and row.at_us > since_us:
@@ -65,7 +65,7 @@ class LedgerLimitHistory:
                     total += float(event.reserve) if isinstance(event, TradeExecuted) else 0.0
             if all(row.at_us <= since_us for row in rows):
                 break
-            end = first - 1
+            end, size = first - 1, min(2 * size, CHUNK)
         return total * state.portfolio.reserve.reserve_token_price
 
 
