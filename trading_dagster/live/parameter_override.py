@@ -13,8 +13,8 @@ from trading_dagster.domain.error import BadConfiguration
 from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription
 
 PERIOD = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
-ENGINE_PARAMETERS = {"slippage_tolerance": 0.02, "max_price_impact": 0.1}
-"""What the engine reads though a strategy may not have it; fractions."""
+ENGINE_PARAMETERS = {"slippage_tolerance": 0.02, "max_price_impact": 0.1, "required_history_period": timedelta(days=90)}
+"""What the engine reads though a strategy may not have it; fractions and a period."""
 PERIOD_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
