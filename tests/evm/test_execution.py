@@ -11,7 +11,7 @@ from evm.deployment import FAST, Rig
 from evm.test_transaction import kinds, send_foreign
 from evm.trader import STRATEGY, Trader
 
-from trading_dagster.domain.error import BadConfiguration, NodeUnavailable
+from trading_dagster.domain.error import BadConfiguration, IntentConflict, NodeUnavailable
 from trading_dagster.domain.money import from_units
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.transaction import Finished, InFlight, OutcomeStatus, Planned
@@ -551,6 +551,16 @@ def test_swap_without_transfers_fails_and_what_is_gone_is_booked(trader: Trader)
     assert buy.position_id in trader.state.portfolio.frozen_positions
     assert trader.resume() == []
     trader.require_books_equal_chain()
+
+
+def test_trade_of_a_ledger_that_began_anew_is_not_taken_for_the_old_one(trader: Trader):
+    trader.execute(trader.buy(trader.pairs.eth_usd, 1_000))
+    anew = Trader(trader.rig, now=trader.now + timedelta(days=1))
+    anew.fund()
+    buy = anew.buy(anew.pairs.eth_usd, 1_000)
+    with pytest.raises(IntentConflict, match="begins anew needs a new strategy id"):
+        anew.execute(buy)
+    assert len(trader.rig.journal.list_finished(trader.rig.account, 0)) == 1
 
 
 def test_least_output_follows_from_plan_and_tolerance(trader: Trader):

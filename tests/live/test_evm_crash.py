@@ -14,7 +14,7 @@ from evm.conftest import deployed, evm_packages, market, rig  # noqa: F401 - fix
 from evm.deployment import KEY, Rig
 from evm.node import Anvil
 from evm.trader import make_pairs
-from live.evm_life import MARK, Life, list_trades, live, make_universe, make_venue, open_desk
+from live.evm_life import MARK, Life, buy_numbers, list_trades, live, make_universe, make_venue, open_desk
 
 from trading_dagster.domain.money import from_units
 from trading_dagster.domain.trade import TradeStatus
@@ -49,7 +49,7 @@ class Miner:
         self.thread.join()
 
     def _run(self) -> None:
-        while not self.stop.wait(0.05):
+        while not self.stop.wait(0.03):
             self.node.mine()
 
 
@@ -78,8 +78,8 @@ def test_every_trade_is_on_chain_once_and_in_the_ledger_wherever_it_is_killed(ri
     trades = 0
     with Miner(node):
         for point in POINTS:
-            for at in (1, 2) if "save" not in point else (1, 2, 3, 4, 5, 6):
-                trades += 2
+            for at in range(1, 6 if "save" in point else 3 if "swap" in point else 2):
+                trades += 4
                 status = run(trades, point, at)
                 assert status in (0, -signal.SIGKILL), f"the life to {point} {at} ended with {status}"
                 kills[point] = kills.get(point, 0) + (status == -signal.SIGKILL)
@@ -95,7 +95,7 @@ def test_every_trade_is_on_chain_once_and_in_the_ledger_wherever_it_is_killed(ri
     swaps = {r.intent.intent_id: r.outcome.tx_hash for r in confirmed if r.intent.intent_id.count("/") == 3}
     journal.close()
     given = sent_amounts(node, market.usd, wallet, first_block)
-    assert sorted(given) == [MARK + number for number in range(1, trades, 2)], "each buy once"
+    assert sorted(given) == [MARK + number for number in buy_numbers(trades)], "each buy once"
     sold = sent_amounts(node, market.eth, wallet, first_block)
     venue = make_venue(market, tmp_path / "journal.sqlite", [])
     universe = make_universe(market)

@@ -17,6 +17,7 @@ from itertools import groupby
 from trading_dagster.domain.error import (
     BadInput,
     CallReverted,
+    IntentConflict,
     InvalidTrade,
     NodeError,
     NotEnoughMoney,
@@ -43,6 +44,7 @@ from trading_dagster.evm.swap_intent import (
     SwapLimits,
     amount_given,
     describe_outcome,
+    is_of_ledger,
     plan_swap,
     read_swap_fill,
     require_small_impact,
@@ -184,7 +186,7 @@ class EvmExecution:
         except NodeError as error:
             self._tell(AlarmKind.node_unavailable, f"{len(trades)} trades wait: {error}")
         names = {trade_intent_id(state.name, t.trade_id): t for t in trades if t.get_status() in RUNNING}
-        sent = {name: record for name in names if (record := self._journal.find(name)) is not None}
+        sent = {name: record for name in names if (record := self._find_swap(state, name)) is not None}
         for name in sent:
             if names[name].broadcasted_at is None:
                 state.record(TradeBroadcasted(self._now(), names[name].trade_id, names[name].position_id))
@@ -200,21 +202,30 @@ class EvmExecution:
 
     def _plan_swaps(self, state: State, trades: Sequence[TradeExecution], timeout_s: float) -> None:
         """Plan the swaps that are not in the journal, once their tokens are approved; drop what is too old to send."""
-        new = [t for t in trades if self._journal.find(trade_intent_id(state.name, t.trade_id)) is None]
+        new = [t for t in trades if self._find_swap(state, trade_intent_id(state.name, t.trade_id)) is None]
         fresh = [trade for trade in new if self._is_fresh(state, trade)]
         ready = self._approve(state, fresh, timeout_s)
         if not ready:
             return
         head = self._client.read_head()
         for trade in ready:
-            name = trade_intent_id(state.name, trade.trade_id)
             try:
                 route = self._routes.route_of(trade.pair, trade.is_buy())
-                intent = plan_swap(self._dex, route, trade, name, self._executor.account, head, self._setting.limits)
+                intent = plan_swap(self._dex, route, trade, state, self._executor.account, head, self._setting.limits)
             except (BadInput, InvalidTrade) as error:
                 self._fail(state, trade, f"never sent: {error}")
             else:
                 self._executor.plan(intent)
+
+    def _find_swap(self, state: State, name: str) -> IntentRecord | None:
+        """Return a swap as the journal has it; raises IntentConflict when it is of another ledger."""
+        record = self._journal.find(name)
+        if record is not None and not is_of_ledger(record.intent, state):
+            raise IntentConflict(
+                f"The journal has {name} for another ledger than the one begun at {state.created_at}: a ledger that "
+                "begins anew needs a new strategy id, or a new wallet and journal"
+            )
+        return record
 
     def _is_fresh(self, state: State, trade: TradeExecution) -> bool:
         """Tell whether a trade's decision may still be sent; drops the trade when it is too old."""

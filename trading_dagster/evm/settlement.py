@@ -21,7 +21,7 @@ from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.transaction import Account, Finished, InFlight, Intent, Outcome, OutcomeStatus
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
-from trading_dagster.evm.swap_intent import POSITION, parse_trade_id, read_swap_fill
+from trading_dagster.evm.swap_intent import POSITION, is_of_ledger, parse_trade_id, read_swap_fill
 from trading_dagster.evm.transaction_journal import TransactionJournal
 
 UNENDED = (TradeStatus.planned, TradeStatus.started, TradeStatus.broadcasted)
@@ -159,7 +159,7 @@ def _signed(trade: TradeExecution, reserve: Decimal) -> Decimal:
 
 def _find_trade(state: State, intent: Intent) -> tuple[TradingPosition, TradeExecution] | None:
     trade_id = parse_trade_id(state.name, intent.intent_id)
-    if trade_id is None:
+    if trade_id is None or not is_of_ledger(intent, state):
         return None
     position = state.portfolio.get_position_by_id(int(str(intent.arguments[POSITION])))
     return position, position.trades[trade_id]

@@ -15,8 +15,9 @@ from fractions import Fraction
 from trading_dagster.domain.error import BadConfiguration, PriceImpactToleranceExceeded
 from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.money import FLOAT_ROUNDING, from_units, to_units_down
+from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import MAX_SLIPPAGE_TOLERANCE, TradeExecution
-from trading_dagster.domain.transaction import Account, Finished, Intent, Outcome
+from trading_dagster.domain.transaction import Account, Finished, Intent, Outcome, Plain
 from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.dex import Dex, Route
 from trading_dagster.evm.erc20 import approve
@@ -26,6 +27,8 @@ NATIVE_DECIMALS = 18
 FIRST_ATTEMPT = 1
 POSITION = "position_id"
 """The argument of a swap's intent that says which position the trade is of."""
+LEDGER = "ledger_created_at"
+"""The argument of a swap's intent that says which ledger the trade is of: trades are numbered anew in each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ def plan_swap(
     dex: Dex,
     route: Route,
     trade: TradeExecution,
-    intent_id: str,
+    state: State,
     account: Account,
     head: BlockHeader,
     limits: SwapLimits,
@@ -119,8 +122,14 @@ def plan_swap(
     amount_in = amount_given(trade)
     least = least_amount_out(trade, amount_in, limits.max_slippage)
     call = dex.build_swap(route, amount_in, least, account.address, head.timestamp + limits.deadline_s)
-    call = replace(call, arguments={**call.arguments, POSITION: trade.position_id})
-    return call.to_intent(intent_id, account)
+    marks: dict[str, Plain] = {POSITION: trade.position_id, LEDGER: state.created_at.isoformat()}
+    call = replace(call, arguments={**call.arguments, **marks})
+    return call.to_intent(trade_intent_id(state.name, trade.trade_id), account)
+
+
+def is_of_ledger(intent: Intent, state: State) -> bool:
+    """Tell whether a swap was planned for a trade of this very ledger, not of another with the same name."""
+    return intent.arguments.get(LEDGER) == state.created_at.isoformat()
 
 
 def plan_approvals(token: str, spender: str, intent_id: str, account: Account, amount: int, old: int) -> list[Intent]:
