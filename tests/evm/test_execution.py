@@ -537,6 +537,36 @@ def test_reorg_that_undoes_a_fill_gives_the_cash_back(trader: Trader):
     trader.require_books_equal_chain()
 
 
+def test_reorg_that_makes_a_failed_trade_succeed_is_booked_too(trader: Trader):
+    cash = trader.state.portfolio.reserve.quantity
+    market = trader.rig.market
+    market.node.mine(10)
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+
+    def race(step: Step, intent_id: str) -> None:
+        if step is Step.persisted and buy.broadcasted_at is not None:
+            fees = {"maxFeePerGas": hex(150 * 10**9), "maxPriorityFeePerGas": hex(100 * 10**9)}
+            deadline = market.node.timestamp() + 1000
+            data = SWAP.encode(100_000 * 10**6, 0, [market.usd, market.eth], market.owner, deadline)
+            market.node.send(market.owner, market.uniswap.router, data, **fees)
+
+    trader.execute(buy, observe=race)
+    assert buy.failure.startswith("reverted: ")
+    market.node.rpc("anvil_reorg", 8, [])  # who was faster is gone, ours is sent again
+
+    assert trader.resume() == []
+
+    assert buy.get_status() is TradeStatus.failed, "what was booked stays"
+    assert AlarmKind.settlement_changed in kinds(trader.rig)
+    position = trader.state.portfolio.frozen_positions[buy.position_id]
+    assert position.quantity == pytest.approx(buy.planned_quantity)
+    assert trader.state.portfolio.reserve.quantity == cash - 1_000
+    trader.require_books_equal_chain()
+    events = len(trader.state.new_events)
+    assert trader.resume() == []
+    assert len(trader.state.new_events) == events
+
+
 def test_swap_without_transfers_fails_and_what_is_gone_is_booked(trader: Trader):
     buy = trader.buy(trader.pairs.eth_usd, 1_000)
     node, market = trader.rig.market.node, trader.rig.market
