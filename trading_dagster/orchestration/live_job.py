@@ -9,10 +9,17 @@ from typing import Any
 
 import dagster as dg
 
+from trading_dagster.domain.error import BadInput
+from trading_dagster.live.closing import DEFAULT_REASON, close_all
 from trading_dagster.live.revaluation import check_live_accounts, revalue, sync_treasury
 from trading_dagster.live.trigger_check import check_triggers
 from trading_dagster.orchestration.failure import explain_failures
-from trading_dagster.orchestration.live_metadata import describe_accounts, describe_sample, describe_triggers
+from trading_dagster.orchestration.live_metadata import (
+    describe_accounts,
+    describe_executions,
+    describe_sample,
+    describe_triggers,
+)
 from trading_dagster.orchestration.live_operator import (
     answer_approval,
     describe_switches,
@@ -44,6 +51,14 @@ class ApprovalConfig(dg.Config):
     reject: bool = False
     """Reject all trades."""
     comment: str = ""
+
+
+class CloseConfig(dg.Config):
+    """That all positions are to be closed."""
+
+    confirm: bool = False
+    """Must be set to true."""
+    reason: str = DEFAULT_REASON
 
 
 class SwitchConfig(dg.Config):
@@ -98,8 +113,30 @@ def check_tags(unit: LiveUnit, what: str) -> dict[str, str]:
     return unit.tags
 
 
+def _build_close_job(unit: LiveUnit) -> dg.JobDefinition:
+    @dg.op(name=f"{unit.name('close_all')}_op")
+    def close(context: dg.OpExecutionContext, config: CloseConfig) -> None:
+        mark_process(context)
+        with explain_failures():
+            if not config.confirm:
+                raise BadInput("confirm is false: set it to true to close every open position")
+            result = close_all(unit.open(), config.reason)
+        context.add_output_metadata({**describe_executions(result.trades), "notes": "\n".join(result.notes) or "none"})
+
+    @dg.job(
+        name=unit.name("close_all"),
+        description=f"Close every open position of {unit.id} now. Running it again does nothing more.",
+        tags=unit.tags,
+        executor_def=dg.in_process_executor,
+    )
+    def job() -> None:
+        close()
+
+    return job
+
+
 def build_operator_jobs(unit: LiveUnit) -> list[dg.JobDefinition]:
-    """Return the jobs with which an operator approves trades and turns the kill switch."""
+    """Return the jobs with which an operator approves trades, turns the kill switch and closes everything."""
     priority = {"dagster/priority": "10"}
 
     @dg.op(name=f"{unit.name('approve')}_op")
@@ -140,4 +177,4 @@ def build_operator_jobs(unit: LiveUnit) -> list[dg.JobDefinition]:
     def switch_job() -> None:
         switch()
 
-    return [approve_job, switch_job]
+    return [approve_job, switch_job, _build_close_job(unit)]
