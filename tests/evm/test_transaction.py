@@ -353,6 +353,26 @@ def test_kill_switch_is_asked_right_before_signing(rig: Rig):
     assert swaps_on_chain(rig) == {0: 1}
 
 
+def test_kill_switch_stops_replacements_but_no_cancellation(rig: Rig):
+    reasons = [""]
+    executor = rig.executor(forbid_signing=lambda intent: reasons[0])
+    executor.plan(swap_intent(rig, lives_s=20))
+    executor.advance()
+    reasons[0] = "drawdown limit"
+    for _ in range(GAS.bump_after_blocks + 3):
+        record = rig.journal.find("swap-0")
+        rig.market.node.rpc("anvil_dropTransaction", record.newest.tx_hash)
+        rig.market.node.mine()
+        executor.advance()
+    assert [attempt.purpose for attempt in record.attempts] == [AttemptPurpose.execute]
+    assert kinds(rig) == [AlarmKind.signing_forbidden]
+    rig.market.node.rpc("anvil_dropTransaction", record.newest.tx_hash)
+    rig.market.node.mine(25)
+    turn(rig, executor, 6)
+    assert outcome(rig, "swap-0").status is OutcomeStatus.cancelled
+    assert swaps_on_chain(rig) == {}
+
+
 def test_executor_with_an_old_lease_cannot_write(rig: Rig):
     old, new = rig.executor(lease=OpenLease(1)), rig.executor(lease=OpenLease(2))
     old.plan(swap_intent(rig))

@@ -1,12 +1,13 @@
 """The chains that are known without configuration.
 
-Sources of the addresses, each compared with a second one:
+Where the addresses come from. None was called on its chain yet: look one up with the exchange before trading there.
 
 - Uniswap v2 and v3: docs.uniswap.org, "V2 Deployment Addresses" and "Deployment Addresses" of each chain;
-  npm @uniswap/sdk-core 7.19 (``addresses``). QuoterV2 where the package has the first quoter.
-- PancakeSwap v2: developer.pancakeswap.finance, "PancakeSwap v2 Addresses"; v3: its SwapRouter, QuoterV2 and factory.
-- SushiSwap v2: npm @sushiswap/core (Ethereum), docs.sushi.com (elsewhere); QuickSwap v2: QuickSwap's core repository;
-  Trader Joe v1 and Pangolin: their routers and factories as used across public repositories.
+  npm @uniswap/sdk-core 7.19 (``addresses``). QuoterV2 where the package has the first quoter, as used across public
+  repositories.
+- PancakeSwap v2: developer.pancakeswap.finance, "PancakeSwap v2 Addresses"; v3: as used across public repositories.
+- SushiSwap v2: npm @sushiswap/core (Ethereum), elsewhere its router as used across public repositories; QuickSwap v2:
+  a copy of its core repository; Trader Joe v1 and Pangolin: as used across public repositories.
 - Wrapped native tokens, stablecoins and Aave v3's pools: npm @bgd-labs/aave-address-book 4.44, Circle's "USDC Contract
   Addresses", npm @uniswap/default-token-list 22.21.
 - Multicall3: github.com/mds1/multicall3, the same address everywhere.

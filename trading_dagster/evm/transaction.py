@@ -100,7 +100,7 @@ class TransactionExecutor:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the parts; ``forbid_signing`` is asked right before each signature, and says why not or nothing."""
+        """Take the parts; ``forbid_signing`` is asked before each signature but cancellations: why not, or nothing."""
         self.account = Account(client.chain_id, wallet.address)
         self._client = client
         self._wallet = wallet
@@ -284,7 +284,9 @@ class TransactionExecutor:
             purpose = AttemptPurpose.cancel if is_dead else newest.purpose
             old = Fee(newest.max_fee, newest.priority_fee)
             fee = self._gas.replace(old, head.base_fee, self._client.read_priority_fee())
-            if isinstance(fee, Fee):
+            if purpose is AttemptPurpose.execute and self._is_forbidden(record.intent):
+                pass  # what was signed may still be mined, but is not pushed; a cancellation is signed all the same
+            elif isinstance(fee, Fee):
                 self._observe(Step.replacement_decided, record.intent.intent_id)
                 limit = self._cancel_limit() if is_dead else newest.gas_limit
                 newest = self._sign(record.intent, purpose, newest.nonce, limit, fee, head)
@@ -338,11 +340,16 @@ class TransactionExecutor:
             text = f"{intent.intent_id} waits: with those in flight up to {needed} wei are needed, there are {balance}"
             self._tell(AlarmKind.gas_missing, intent.intent_id, text)
             return None
-        forbidden = self._forbid_signing(intent)
-        if forbidden:
-            self._tell(AlarmKind.signing_forbidden, intent.intent_id, f"{intent.intent_id} waits: {forbidden}")
+        if self._is_forbidden(intent):
             return None
         return self._send(self._sign(intent, AttemptPurpose.execute, nonce, gas_limit, fee, head), head)
+
+    def _is_forbidden(self, intent: Intent) -> bool:
+        """Ask the kill switch, and tell when it is on."""
+        reason = self._forbid_signing(intent)
+        if reason:
+            self._tell(AlarmKind.signing_forbidden, intent.intent_id, f"{intent.intent_id} waits: {reason}")
+        return bool(reason)
 
     def _sign(
         self, intent: Intent, purpose: AttemptPurpose, nonce: int, gas_limit: int, fee: Fee, head: BlockHeader
