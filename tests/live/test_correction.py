@@ -207,7 +207,7 @@ def test_what_is_not_confirmed_or_a_dry_run_changes_nothing(held):
 def test_refused_while_a_position_is_frozen(held):
     live, venue = held
     venue.take(load(live), "BTC-USD")
-    with open_operation(live) as step:
+    with open_operation(live, "a test") as step:
         step.state.record(PositionFrozen(live.clock.now(), 2, "reverted"))
         step.session.save()
     with pytest.raises(UncleanState, match=r"frozen(.|\n)*#2"):

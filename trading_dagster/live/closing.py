@@ -31,14 +31,14 @@ def close_all(live: LiveStrategy, reason: str = DEFAULT_REASON) -> TradingResult
         TradeError: The kill switch is on.
     """
     require_permission(live)
-    with open_operation(live) as step:
+    with open_operation(live, "closing all positions") as step:
         return _close(step, list(step.state.portfolio.open_positions.values()), list_waiting(step), reason)
 
 
 def close_position(live: LiveStrategy, position_id: int, reason: str = DEFAULT_REASON) -> TradingResult:
     """Close one open position; a closed one is left as it is. Raises BadInput for no such one, and as close_all."""
     require_permission(live)
-    with open_operation(live) as step:
+    with open_operation(live, "closing a position") as step:
         portfolio = step.state.portfolio
         if position_id in portfolio.closed_positions:
             return replace(run_trades(step, []), notes=(f"Position #{position_id} is closed already",))

@@ -108,7 +108,7 @@ def correct_accounts(
         UncleanState: Positions are frozen, the end of a trade is unknown, or trades of a cycle wait.
         ExecutorBusy: Another executor works on the strategy or its wallet.
     """
-    with open_operation(live) as step:
+    with open_operation(live, "correcting accounts") as step:
         _require_settled(step)
         before = _compare(step)
         corrections = [made for row in before.mismatches for made in _plan(step, row)]

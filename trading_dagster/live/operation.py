@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from trading_dagster.accounting.account_check import AccountTable
 from trading_dagster.domain.error import TradeError, UncleanState
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.live.message import freeze_messages
 from trading_dagster.live.step import LiveStep, find_trades, open_step
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.universe import load_universe
@@ -37,15 +38,15 @@ class TradingResult:
 
 
 @contextmanager
-def open_operation(live: LiveStrategy) -> Iterator[LiveStep]:
-    """Open a step at the present in which nothing is unfinished.
+def open_operation(live: LiveStrategy, name: str) -> Iterator[LiveStep]:
+    """Open a step at the present in which nothing is unfinished; ``name`` is what messages call it.
 
     Raises:
         ExecutorBusy: Another executor works on the strategy or its wallet.
         UncleanState: The end of an earlier trade is still unknown.
     """
     at = live.now()
-    with open_step(live, load_universe(live, at), at) as step:
+    with open_step(live, load_universe(live, at), at, name) as step:
         step.require_finished()
         yield step
 
@@ -60,9 +61,7 @@ def require_permission(live: LiveStrategy) -> None:
 def list_waiting(step: LiveStep) -> list[TradeExecution]:
     """Return the trades of the cycle in progress that are planned and did not begin."""
     decision = step.state.decision
-    decided = () if decision is None else decision.trade_ids
-    positions = list(step.state.portfolio.get_open_and_frozen_positions())
-    return [t for p in positions for t in p.trades.values() if t.is_planned() and t.trade_id in decided]
+    return [] if decision is None else find_trades(step.state, decision, TradeStatus.planned)
 
 
 def require_no_waiting(step: LiveStep) -> None:
@@ -84,6 +83,8 @@ def run_trades(step: LiveStep, planned: Sequence[TradeExecution], notes: Sequenc
         step.desk.execution.execute_trades(step.clock.timestamp, step.state, trades)
     sample = step.take_sample() if trades else None
     step.session.save([] if sample is None else [sample])
+    for message in freeze_messages(step.live.id, trades, step.live.clock.now()):
+        step.live.reporter.report(message)
     unfinished = [trade for trade in trades if trade.get_status() in RUNNING]
     told = [*notes, *refused]
     told += [f"{trade}: its end is not known yet, the next step looks it up" for trade in unfinished]

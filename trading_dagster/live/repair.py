@@ -74,7 +74,7 @@ def repair(
         ExecutorBusy: Another executor works on the strategy or its wallet.
         UncleanState: The end of an earlier trade is still unknown.
     """
-    with open_operation(live) as step:
+    with open_operation(live, "the repair") as step:
         refused: list[str] = []
         released: list[int] = []
         for position in _choose(step, position_ids):
@@ -107,7 +107,7 @@ def retry(live: LiveStrategy, position_ids: Sequence[int] = (), reason: str = "t
         ExecutorBusy, UncleanState, TradeError: As for close_all, and while trades of a cycle wait.
     """
     require_permission(live)
-    with open_operation(live) as step:
+    with open_operation(live, "the retry") as step:
         require_no_waiting(step)
         notes: list[str] = []
         trades: list[TradeExecution] = []

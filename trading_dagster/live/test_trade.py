@@ -62,7 +62,7 @@ def perform_test_trade(
     if not value > 0:
         raise BadInput(f"A test trade needs a value above 0 USD, got {value}")
     require_permission(live)
-    with open_operation(live) as step:
+    with open_operation(live, "the test trade") as step:
         require_no_waiting(step)
         pair = find_pair(step.universe, ticker)
         step.desk.treasury.sync_treasury(step.clock.timestamp, step.state)
