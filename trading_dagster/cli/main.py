@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from trading_dagster.cli.live import live_app
 from trading_dagster.domain.error import BadInput, TradingDagsterError
 
 EXIT_FAILED = 1
@@ -43,6 +44,7 @@ data_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Candles: import them into the lake, check them."
 )
 app.add_typer(data_app, name="data")
+app.add_typer(live_app, name="live")
 
 StrategyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The strategy file.", show_default=False)]
 Start = Annotated[str | None, typer.Option(help="First decision, UTC: 2018-01-01 or 2018-01-01T12:00.")]
