@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from evm.trader import Trader
 from trading_dagster.domain.error import NodeRefused, TokenUnsafe
 from trading_dagster.domain.event import Event
 from trading_dagster.domain.state import State
-from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.endpoint import HttpEndpoint
 from trading_dagster.evm.first_buy import FirstBuyCheck, FirstBuySetting
@@ -51,6 +52,23 @@ def check(trader: Trader, trade: TradeExecution, node: Counting | None = None, *
     setting = FirstBuySetting(**more)
     guard = FirstBuyCheck(client, trader.dex, trader.rig.wallet.address, aggregator=market.aggregator, setting=setting)
     return guard.check(trader.state, trade, trader.routes.route_of(trade.pair, trade.is_buy()), head)
+
+
+def test_execution_drops_the_buy_of_an_unsafe_token_and_goes_on_with_the_others(trader: Trader):
+    market = trader.rig.market
+    guard = FirstBuyCheck(
+        trader.client,
+        trader.dex,
+        trader.rig.wallet.address,
+        aggregator=market.aggregator,
+        setting=FirstBuySetting(max_tax=Fraction(0)),
+    )
+    unsafe, good = trader.buy(trader.pairs.tax_usd, 100), trader.buy(trader.pairs.eth_usd, 100)
+    unsafe.pair.other_data.clear()  # its pair does not say that the token takes a tax
+    trader.execute(unsafe, good, first_buy=guard)
+    assert (unsafe.get_status(), good.get_status()) == (TradeStatus.discarded, TradeStatus.success)
+    assert "tax" in (unsafe.failure or "")
+    assert trader.balance(unsafe.pair.base) == 0
 
 
 def test_good_token_is_probed_once_in_the_life_of_the_strategy(trader: Trader):

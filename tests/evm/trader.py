@@ -22,6 +22,7 @@ from trading_dagster.evm.amm_pricing import AmmPricing
 from trading_dagster.evm.dex import Dex
 from trading_dagster.evm.erc20 import read_balance
 from trading_dagster.evm.execution import EvmExecution, TradeExecutionSetting
+from trading_dagster.evm.first_buy import FirstBuyCheck
 from trading_dagster.evm.trade_route import RouteTable
 from trading_dagster.evm.treasury import HotWalletTreasury
 from trading_dagster.evm.uniswap_v2 import UniswapV2Dex
@@ -109,7 +110,12 @@ class Trader:
         return AmmPricing(self.client, self.dex, self.routes)
 
     def execution(
-        self, *, save: Callable[[], object] | None = None, setting: TradeExecutionSetting | None = None, **more: Any
+        self,
+        *,
+        save: Callable[[], object] | None = None,
+        setting: TradeExecutionSetting | None = None,
+        first_buy: FirstBuyCheck | None = None,
+        **more: Any,
     ) -> EvmExecution:
         executor = self.rig.executor(client=self.client, sleep=self.mine, **more)
         return EvmExecution(
@@ -122,6 +128,7 @@ class Trader:
             alarm=self.rig.alarms.append,
             now=lambda: self.now,
             setting=setting or TradeExecutionSetting(timeout_s=20, lookback_blocks=200),
+            first_buy=first_buy,
         )
 
     def execute(self, *trades: TradeExecution, **more: Any) -> None:

@@ -22,6 +22,7 @@ from trading_dagster.domain.error import (
     NodeError,
     NotEnoughMoney,
     PriceImpactToleranceExceeded,
+    TokenUnsafe,
 )
 from trading_dagster.domain.event import (
     PositionFrozen,
@@ -39,6 +40,7 @@ from trading_dagster.evm.alarm import Alarm, AlarmKind, AlarmSink
 from trading_dagster.evm.allowance import AllowanceKeeper, Spending
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import Dex
+from trading_dagster.evm.first_buy import FirstBuyCheck
 from trading_dagster.evm.settlement import correct_settlements, find_reopened
 from trading_dagster.evm.swap_intent import (
     SwapLimits,
@@ -93,8 +95,12 @@ class EvmExecution:
         alarm: AlarmSink,
         now: Callable[[], datetime],
         setting: TradeExecutionSetting = TradeExecutionSetting(),
+        first_buy: FirstBuyCheck | None = None,
     ) -> None:
-        """Take the parts; ``save`` makes the state's new events durable, ``now`` is aware UTC."""
+        """Take the parts; ``save`` makes the state's new events durable, ``now`` is aware UTC.
+
+        With ``first_buy`` a token is probed before it is bought for the first time.
+        """
         self._client = client
         self._executor = executor
         self._journal = journal
@@ -104,6 +110,7 @@ class EvmExecution:
         self._raise_alarm = alarm
         self._now = now
         self._setting = setting
+        self._first_buy = first_buy
 
     def execute_trades(
         self,
@@ -169,11 +176,13 @@ class EvmExecution:
         if position_id in state.portfolio.frozen_positions:
             return self._discard(state, trade, "its position was frozen before it began")
         try:
-            self._routes.route_of(trade.pair, trade.is_buy())
+            route = self._routes.route_of(trade.pair, trade.is_buy())
             if not triggered:
                 require_small_impact(trade, self._setting.limits.max_price_impact)
+            if self._first_buy is not None:
+                self._first_buy.check(state, trade, route, self._client.read_head())
             state.record(TradeStarted(at, trade_id, position_id))
-        except (InvalidTrade, NotEnoughMoney, PriceImpactToleranceExceeded) as error:
+        except (InvalidTrade, NotEnoughMoney, PriceImpactToleranceExceeded, TokenUnsafe) as error:
             return self._discard(state, trade, str(error))
         if not amount_given(trade):
             return self._discard(state, trade, "it is smaller than the smallest unit of the token")

@@ -27,6 +27,7 @@ from trading_dagster.evm.client import ClientSetting, EvmClient
 from trading_dagster.evm.dex import Dex
 from trading_dagster.evm.endpoint import HttpEndpoint
 from trading_dagster.evm.execution import EvmExecution, TradeExecutionSetting
+from trading_dagster.evm.first_buy import FirstBuyCheck, FirstBuySetting
 from trading_dagster.evm.gas import DEFAULT_POLICY, GasPolicy
 from trading_dagster.evm.multicall import MULTICALL3, Multicall
 from trading_dagster.evm.preflight import Preflight, check_chain
@@ -95,6 +96,7 @@ class EvmVenue:
         swap_timeout_s: How long a step waits for the end of a trade, seconds.
         max_decision_age: How old a decision may be when its swap is planned; None for no limit.
         min_gas: Native tokens the wallet should have; with less there is an alarm, and preflight fails.
+        first_buy: How a token is probed before it is bought for the first time; None does not.
         multicall: Address of Multicall3.
         forbid_signing: Asked right before each signature; returns why not, or nothing.
         clock: The time of events.
@@ -116,6 +118,7 @@ class EvmVenue:
     swap_timeout_s: float = 300.0
     max_decision_age: timedelta | None = timedelta(hours=1)
     min_gas: Decimal = Decimal("0.01")
+    first_buy: FirstBuySetting | None = field(default_factory=FirstBuySetting)
     multicall: str = MULTICALL3
     forbid_signing: Callable[[Intent], str] = allow_signing
     clock: WorldClock = field(default_factory=SystemClock)
@@ -191,6 +194,7 @@ class EvmVenue:
                 alarm=self.alarm,
                 now=self.clock.now,
                 setting=TradeExecutionSetting(self.limits, self.swap_timeout_s, self.max_decision_age, lookback),
+                first_buy=self._first_buy_check(client),
             ),
             treasury=HotWalletTreasury(
                 client,
@@ -220,6 +224,11 @@ class EvmVenue:
             observe=self.observe,
             sleep=self.sleep,
         )
+
+    def _first_buy_check(self, client: EvmClient) -> FirstBuyCheck | None:
+        if self.first_buy is None:
+            return None
+        return FirstBuyCheck(client, self.dex, self.account.address, aggregator=self.multicall, setting=self.first_buy)
 
     def _watch_gas(self, head: BlockHeader) -> None:
         balance = from_units(self.node.read_balance(self.wallet.address, head), NATIVE_DECIMALS)
