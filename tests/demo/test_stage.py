@@ -69,7 +69,7 @@ def test_pool_follows_the_clock_of_the_deployment(stage: Stage):
         assert before is not None
         if abs(float(mid) / before[1] - 1) < 1e-8:
             seen.add(before[0])
-    assert min(seen) >= datetime(2018, 3, 1)
+    assert min(seen) >= datetime(2018, 4, 6, 4)
 
 
 def test_key_is_in_no_file(stage: Stage):

@@ -62,7 +62,7 @@ class DemoSetting:
     folder: Path
     strategy: Path
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    start: datetime = datetime(2018, 3, 1, 0, 30, tzinfo=UTC)
+    start: datetime = datetime(2018, 4, 6, 4, 30, tzinfo=UTC)
     hour_s: float = 20.0
     margin_s: float = 1.0
     kind: PoolKind = PoolKind.v2
