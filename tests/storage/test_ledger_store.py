@@ -47,6 +47,9 @@ def test_what_is_stored_is_read_back(store, lease):
     assert [p.position_id for p in store.read_ended(NAME, "closed", 2)] == [0, 1]
     assert [p.position_id for p in store.read_ended(NAME, "closed", 2, newest=True)] == [1]
     assert list(store.read_ended(NAME, "closed", 2, market="other")) == []
+    assert [p.position_id for p in store.read_ended(NAME, "closed", 2, position_id=1)] == [1]
+    assert list(store.read_ended(NAME, "closed", 1, position_id=1)) == []
+    assert list(store.read_ended(NAME, "closed", 2, position_id=99)) == []
     some = store.read_some(NAME, 14, position_ids=[3], seqs=[1, 2, 15])
     assert [row.seq for row in some] == [1, 2, 3, 10]
 

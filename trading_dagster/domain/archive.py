@@ -16,6 +16,10 @@ class PositionArchive(Protocol):
         """Return the ids of all positions."""
         ...
 
+    def has(self, position_id: int) -> bool:
+        """Tell whether there is a position of that id, without listing them all."""
+        ...
+
     def list_ids_of_pair(self, pair: TradingPairIdentifier) -> Sequence[int]:
         """Return the ids of the positions on a pair, perhaps with some on similar pairs."""
         ...
@@ -56,7 +60,11 @@ class ArchivedPositions(MutableMapping[int, TradingPosition]):
 
     def __contains__(self, position_id: object) -> bool:
         """Tell whether there is such a position; loads none."""
-        return position_id in self._newer or position_id in self._loaded or position_id in self._archived_ids()
+        if position_id in self._newer or position_id in self._loaded:
+            return True
+        if self._ids is not None or not self._archived_count:
+            return position_id in self._archived_ids()
+        return isinstance(position_id, int) and self._archive.has(position_id)
 
     def __getitem__(self, position_id: int) -> TradingPosition:
         """Return a position."""

@@ -149,9 +149,16 @@ class LedgerStore(LeaseStore, Protocol):
         ...
 
     def read_ended(
-        self, strategy_id: str, kind: str, count: int, *, market: str | None = None, newest: bool = False
+        self,
+        strategy_id: str,
+        kind: str,
+        count: int,
+        *,
+        market: str | None = None,
+        position_id: int | None = None,
+        newest: bool = False,
     ) -> Sequence[EndedPosition]:
-        """Return the first ``count`` positions of a kind in order of ending: all, of one market, or the newest only.
+        """Return the first ``count`` positions of a kind in order of ending: all, of a market, of an id, or the newest.
 
         The newest is the one with the latest ``ended_us``, of several the one with the largest id.
         """
@@ -280,11 +287,18 @@ class MemoryLedgerStore(MemoryLeaseStore):
         return self._ledger(strategy_id).snapshot
 
     def read_ended(
-        self, strategy_id: str, kind: str, count: int, *, market: str | None = None, newest: bool = False
+        self,
+        strategy_id: str,
+        kind: str,
+        count: int,
+        *,
+        market: str | None = None,
+        position_id: int | None = None,
+        newest: bool = False,
     ) -> Sequence[EndedPosition]:
         """See LedgerStore."""
         found = [p for p in self._ended(strategy_id) if p.kind == kind and p.number < count]
-        found = [p for p in found if market in (None, p.market)]
+        found = [p for p in found if market in (None, p.market) and position_id in (None, p.position_id)]
         found.sort(key=lambda p: p.number)
         return [max(found, key=lambda p: (p.ended_us, p.position_id))] if newest and found else found
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import Connection, Select, insert, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from trading_dagster.domain.error import StorageFailed
@@ -150,15 +150,15 @@ class SqlLedgerStore(SqlLeaseStore):
         found: dict[int, EventRow] = {}
         with self.database.read() as connection:
             key = self._key(connection, strategy_id)
-            for column, values in (
-                (events.c.topic, topics),
-                (events.c.position_id, position_ids),
-                (events.c.seq, seqs),
+            # Numbers are cut here: asked for both, SQLite walks all events up to the number instead of finding a few.
+            wanted = [seq for seq in seqs if seq <= up_to_seq]
+            for column, values, last in (
+                (events.c.topic, topics, events.c.seq <= up_to_seq),
+                (events.c.position_id, position_ids, events.c.seq <= up_to_seq),
+                (events.c.seq, wanted, true()),
             ):
                 for start in range(0, len(values), _MAX_IN):
-                    query = _events_of(key).where(
-                        events.c.seq <= up_to_seq, column.in_(values[start : start + _MAX_IN])
-                    )
+                    query = _events_of(key).where(last, column.in_(values[start : start + _MAX_IN]))
                     found |= {row.seq: EventRow(*row) for row in connection.execute(query)}
         return [found[seq] for seq in sorted(found)]
 
@@ -172,17 +172,26 @@ class SqlLedgerStore(SqlLeaseStore):
         return None if row is None else StateSnapshot(*row)
 
     def read_ended(
-        self, strategy_id: str, kind: str, count: int, *, market: str | None = None, newest: bool = False
+        self,
+        strategy_id: str,
+        kind: str,
+        count: int,
+        *,
+        market: str | None = None,
+        position_id: int | None = None,
+        newest: bool = False,
     ) -> Sequence[EndedPosition]:
         """See LedgerStore."""
         table = ended_positions.c
         with self.database.read() as connection:
             key = self._key(connection, strategy_id)
-            # A sum keeps SQLite from walking the numbers when an index on time finds the newest at once.
-            number = table.number + 0 if newest else table.number
+            # A sum keeps SQLite from walking the numbers when an index on time or id finds the position at once.
+            number = table.number + 0 if newest or position_id is not None else table.number
             query = select(*_ENDED).where(table.strategy_key == key, table.kind == kind, number < count)
             if market is not None:
                 query = query.where(table.market == market)
+            if position_id is not None:
+                query = query.where(table.position_id == position_id)
             if newest:
                 query = query.order_by(table.ended_us.desc(), table.position_id.desc()).limit(1)
             else:

@@ -252,6 +252,9 @@ class _StoredArchive:
     def list_ids(self) -> list[int]:
         return self._ids(self._store.read_ended(self._strategy_id, self._kind, self._count))
 
+    def has(self, position_id: int) -> bool:
+        return bool(self._store.read_ended(self._strategy_id, self._kind, self._count, position_id=position_id))
+
     def list_ids_of_pair(self, pair: TradingPairIdentifier) -> list[int]:
         return self._ids(self._store.read_ended(self._strategy_id, self._kind, self._count, market=_market(pair)))
 
