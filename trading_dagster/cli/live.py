@@ -232,8 +232,20 @@ def kill(name: Name, by: By, reason: Reason, home: Home = None, for_all: ForAll 
 
 
 @live_app.command()
-def resume(name: Name, by: By, reason: Reason, home: Home = None, for_all: ForAll = False) -> None:
-    """Turn the kill switch off."""
-    from trading_dagster.cli import live_control
+def resume(
+    name: Name,
+    by: By,
+    reason: Reason,
+    home: Home = None,
+    for_all: ForAll = False,
+    wallet: Annotated[
+        bool, typer.Option("--wallet", help="Not the switch: let a wallet sign again that somebody else used.")
+    ] = False,
+) -> None:
+    """Turn the kill switch off; with --wallet let a halted wallet sign again."""
+    from trading_dagster.cli import live_action, live_control
 
-    live_control.turn_switch(name, home, is_on=False, by=by, reason=reason, is_for_all=for_all)
+    if wallet:
+        live_action.run_wallet_release(name, home, f"{by}: {reason}")
+    else:
+        live_control.turn_switch(name, home, is_on=False, by=by, reason=reason, is_for_all=for_all)

@@ -37,6 +37,7 @@ from trading_dagster.live.live_home import LiveHome
 from trading_dagster.live.opening import open_live, open_observer
 from trading_dagster.live.operation import TradingResult
 from trading_dagster.live.repair import repair, retry
+from trading_dagster.live.retry_gate import release_wallet
 from trading_dagster.live.revaluation import check_live_accounts, revalue
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.test_trade import perform_test_trade
@@ -147,6 +148,13 @@ def run_wallet_check(name: str, home: Path | None, as_json: bool) -> None:
     with trading(name, home) as live:
         report = check_wallet(live)
         _show(report, print_wallet, as_json)
+
+
+def run_wallet_release(name: str, home: Path | None, reason: str) -> None:
+    """Let a halted wallet sign again."""
+    with trading(name, home) as live:
+        release_wallet(live, reason)
+        typer.echo(f"The wallet of {live.id} may sign again")
 
 
 def run_account_check(name: str, home: Path | None) -> None:

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
 
 from trading_dagster.accounting.account_check import AccountTable
 from trading_dagster.domain.error import BadInput, DataUnavailable
 from trading_dagster.domain.event import PositionUnfrozen, TradePlanned, TradeRepaired
 from trading_dagster.domain.position import TradingPosition
-from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeExecution, TradePlan
 from trading_dagster.domain.trade_order import in_execution_order
 from trading_dagster.live.operation import (
@@ -26,21 +24,13 @@ from trading_dagster.live.operation import (
     require_permission,
     run_trades,
 )
+from trading_dagster.live.retry_gate import find_danger
 from trading_dagster.live.step import LiveStep
 from trading_dagster.live.strategy import LiveStrategy
 
 DEFAULT_REASON = "released by an operator"
 RETRY_OF = "retry_of"
 """Key of a trade's other data: which failed trade it tries again."""
-
-
-@runtime_checkable
-class RetryGate(Protocol):
-    """What a venue's execution says about trades that failed."""
-
-    def may_retry(self, state: State, trade: TradeExecution) -> str:
-        """Return why a failed trade could still take effect, nothing when it never will."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +135,8 @@ def _failed_trades(position: TradingPosition) -> list[TradeExecution]:
 
 def _find_danger(step: LiveStep, position: TradingPosition) -> str:
     """Return why a failed trade of a position could still take effect, nothing when none can."""
-    gate = step.desk.execution
-    failed = _failed_trades(position)
-    if not isinstance(gate, RetryGate):
-        return "its venue cannot say whether the failed trade may still take effect" if failed else ""
-    return "; ".join(f"{trade}: {why}" for trade in failed if (why := gate.may_retry(step.state, trade)))
+    dangers = ((trade, find_danger(step, trade)) for trade in _failed_trades(position))
+    return "; ".join(f"{trade}: {danger}" for trade, danger in dangers if danger)
 
 
 def _settle(step: LiveStep, position: TradingPosition, reason: str) -> None:

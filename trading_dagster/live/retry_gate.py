@@ -1,0 +1,87 @@
+"""Whether a failed trade could still take effect: asked before it is made again, or counts as never tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+from trading_dagster.domain.error import BadInput, NodeError
+from trading_dagster.domain.state import State
+from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.transaction import Finished, OutcomeStatus
+from trading_dagster.live.step import LiveStep, open_step
+from trading_dagster.live.strategy import LiveStrategy
+from trading_dagster.live.universe import load_universe
+
+
+@runtime_checkable
+class RetryGate(Protocol):
+    """An execution that knows the ends of its trades for good."""
+
+    def may_retry(self, state: State, trade: TradeExecution) -> str:
+        """Return why a failed trade could still take effect, nothing when it never will."""
+        ...
+
+
+@runtime_checkable
+class SigningVenue(Protocol):
+    """A venue that signs transactions and keeps a journal of them."""
+
+    @property
+    def journal(self) -> Any:
+        """Return the journal."""
+        ...
+
+    def make_executor(self, lease_token: int, check_lease: Callable[[], None]) -> Any:
+        """Return what signs under a lease."""
+        ...
+
+
+def find_danger(step: LiveStep, trade: TradeExecution) -> str:
+    """Return why a failed trade could still take effect, nothing when it never will; a venue must be able to tell."""
+    venue, execution = step.live.venue, step.desk.execution
+    if isinstance(execution, RetryGate):
+        return execution.may_retry(step.state, trade)
+    if isinstance(venue, SigningVenue):
+        return _look_into_journal(step, venue, trade)
+    return "its venue cannot tell whether it may still take effect"
+
+
+def release_wallet(live: LiveStrategy, reason: str) -> None:
+    """Let a halted wallet sign again, above every nonce used by now: only for those who know who signed.
+
+    Raises:
+        BadInput: The strategy trades on paper, or no reason is given.
+        ExecutorBusy: Another executor works on the strategy or its wallet.
+    """
+    venue = live.venue
+    if not isinstance(venue, SigningVenue):
+        raise BadInput(f"{live.id} signs nothing: it has no wallet that could be halted")
+    if not reason.strip():
+        raise BadInput(f"Say why the wallet of {live.id} may sign again")
+    at = live.now()
+    with open_step(live, load_universe(live, at), at, "letting the wallet sign again") as step:
+        _make_executor(step, venue).resume(reason.strip())
+
+
+def _look_into_journal(step: LiveStep, venue: SigningVenue, trade: TradeExecution) -> str:
+    from trading_dagster.evm.swap_intent import trade_intent_id  # only this pays for web3
+
+    intent_id = trade_intent_id(step.state.name, trade.trade_id)
+    record = venue.journal.find(intent_id)
+    if record is None:
+        return ""  # no swap of it was ever planned
+    if isinstance(record, Finished) and record.outcome.status is OutcomeStatus.confirmed:
+        return f"its transaction {record.outcome.tx_hash} took effect, in block {record.outcome.block_number}"
+    try:
+        may_replan = _make_executor(step, venue).may_replan(intent_id)
+    except NodeError as error:
+        return f"no node tells whether it may still be mined: {error}"
+    if may_replan:
+        return ""
+    return "its transaction could still be mined: wait until its deadline has passed beyond every reorg"
+
+
+def _make_executor(step: LiveStep, venue: SigningVenue) -> Any:
+    resources = step.live.venue.lease_resources
+    return venue.make_executor(step.session.lease_token(resources[0]), step.session.check_lease)
