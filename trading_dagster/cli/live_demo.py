@@ -20,7 +20,7 @@ def add_live_demo(app: typer.Typer) -> None:
     @app.command("demo")
     def demo(
         cycles: Annotated[int, typer.Option(help="How many decisions to run for.", min=1)] = DEFAULT_CYCLES,
-        hour: Annotated[float, typer.Option(help="Seconds in which an hour of the replayed candles passes.")] = 20.0,
+        hour: Annotated[float, typer.Option(help="Seconds in which an hour of the replayed candles passes.")] = 30.0,
         uniswap: Annotated[str, typer.Option(help="v2 or v3.")] = "v2",
         port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
         folder: Annotated[

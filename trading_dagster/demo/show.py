@@ -94,7 +94,7 @@ def _watch(
 ) -> State:
     """Tell cycles and trades as they come, until there are enough."""
     told_trades: set[int] = set()
-    told_at = None
+    told_at, told_cycle = None, 0
     deadline = time.monotonic() + START_S + patience_s
     while True:
         check()
@@ -110,7 +110,9 @@ def _watch(
                 for trade in fresh
                 if trade.fill is not None
             )
-            tell(f"{told_at} cycle {state.cycle - 1}: {what or 'no trade'}")
+            is_skipped = state.cycle - 1 <= told_cycle
+            told_cycle = max(told_cycle, state.cycle - 1)
+            tell(f"{told_at} skipped" if is_skipped else f"{told_at} cycle {told_cycle}: {what or 'no trade'}")
             if state.cycle > cycles:
                 return state
         if time.monotonic() > deadline:

@@ -63,7 +63,7 @@ class DemoSetting:
     strategy: Path
     parameters: Mapping[str, Any] = field(default_factory=dict)
     start: datetime = datetime(2018, 4, 6, 4, 30, tzinfo=UTC)
-    hour_s: float = 20.0
+    hour_s: float = 30.0
     margin_s: float = 1.0
     kind: PoolKind = PoolKind.v2
     fee: Fraction = Fraction(3, 1000)
