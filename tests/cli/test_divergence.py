@@ -11,7 +11,7 @@ from cli.conftest import STRATEGIES
 from typer.testing import CliRunner
 
 from trading_dagster.cli.divergence import add_divergence
-from trading_dagster.domain.error import BadConfiguration, LedgerError
+from trading_dagster.domain.error import BadInput, LedgerError
 from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.cycle import run_cycle
 from trading_dagster.live.deployment_file import read_deployment
@@ -64,8 +64,20 @@ def run() -> Callable[..., str]:
     return call
 
 
-def test_report_of_a_paper_deployment_by_its_id(traded: Path, run: Callable[..., str], tmp_path: Path) -> None:
-    said = run("rotation", "--no-progress", "--html", tmp_path / "figure.html", "--save", tmp_path / "tables")
+def test_report_of_a_paper_deployment_by_its_id(
+    traded: Path, run: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME")
+    said = run(
+        "rotation",
+        "--home",
+        tmp_path / "home",
+        "--no-progress",
+        "--html",
+        tmp_path / "figure.html",
+        "--save",
+        tmp_path / "tables",
+    )
 
     assert "rotation: live and backtest are identical, decisions from 2018-04-10 00:00:00" in said
     assert f"Decisions: {DAYS}, of which live decided {DAYS}" in said
@@ -90,5 +102,5 @@ def test_a_deployment_that_never_ran_has_nothing_to_compare(deployment: Path, ru
 
 
 def test_an_unknown_deployment_is_told_with_those_there_are(deployment: Path, run: Callable[..., str]) -> None:
-    with pytest.raises(BadConfiguration, match=r"no deployment 'other', only \['rotation'\]"):
+    with pytest.raises(BadInput, match="other is neither a file nor the id of a deployment; found are: rotation"):
         run("other")

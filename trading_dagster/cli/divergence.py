@@ -16,8 +16,12 @@ def add_divergence(app: typer.Typer) -> None:
     @app.command("divergence")
     def divergence(
         deployment: Annotated[
-            str, typer.Argument(metavar="DEPLOYMENT", help="Id, or the YAML file.", show_default=False)
+            str, typer.Argument(metavar="DEPLOYMENT", help="YAML file of a deployment, or its id.", show_default=False)
         ],
+        home: Annotated[
+            Path | None,
+            typer.Option("--home", help="Dagster home with the live files; DAGSTER_HOME or .dagster by default."),
+        ] = None,
         end: Annotated[str | None, typer.Option(help="Exclusive end of the decisions compared, UTC.")] = None,
         html: Annotated[Path | None, typer.Option(help="Draw both equity curves into this file.")] = None,
         save: Annotated[Path | None, typer.Option(help="Write the tables into this folder, as CSV.")] = None,
@@ -30,4 +34,4 @@ def add_divergence(app: typer.Typer) -> None:
         from trading_dagster.cli.divergence_run import run_divergence
 
         until = None if end is None else parse_time("--end", end)
-        run_divergence(deployment, until, html, save, ask_node=node, show_progress=not no_progress)
+        run_divergence(deployment, home, until, html, save, ask_node=node, show_progress=not no_progress)

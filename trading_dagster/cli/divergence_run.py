@@ -8,10 +8,8 @@ from pathlib import Path
 import typer
 
 from trading_dagster.backtest.plan import BacktestOptions
-from trading_dagster.domain.error import BadConfiguration
+from trading_dagster.cli.live_action import find_deployment, find_home
 from trading_dagster.live.deployment import Deployment
-from trading_dagster.live.deployment_file import SUFFIXES, find_deployment_files, read_deployment, read_deployments
-from trading_dagster.live.live_home import LiveHome
 from trading_dagster.live.opening import open_observer
 from trading_dagster.research.divergence import compare_with_backtest
 from trading_dagster.research.divergence_table import (
@@ -26,13 +24,20 @@ from trading_dagster.storage.file import write_text
 
 
 def run_divergence(
-    name: str, end: datetime | None, html: Path | None, save: Path | None, *, ask_node: bool, show_progress: bool
+    name: str,
+    home: Path | None,
+    end: datetime | None,
+    html: Path | None,
+    save: Path | None,
+    *,
+    ask_node: bool,
+    show_progress: bool,
 ) -> None:
     """Print the report, and write figure and tables where asked for; reads only, and signs nothing."""
-    deployment, home = find_deployment(name), LiveHome.from_environment()
+    deployment = find_deployment(name)
     fees = deployment.fees
     report = compare_with_backtest(
-        open_observer(deployment, home),
+        open_observer(deployment, find_home(home)),
         end=end,
         options=BacktestOptions(
             trading_fee_override=fees.override, default_fee=fees.default, allow_missing_fees=fees.allow_missing
@@ -53,21 +58,6 @@ def run_divergence(
         for table, make in tables.items():
             write_text(make(report).to_csv(index=False), save / f"{table}.csv")
         typer.echo(f"Saved to {save.absolute()}")
-
-
-def find_deployment(name: str) -> Deployment:
-    """Return the deployment of a YAML file, or of an id among the deployments; raises BadConfiguration."""
-    path = Path(name)
-    if path.suffix in SUFFIXES:
-        return read_deployment(path)
-    found = list(read_deployments(find_deployment_files()))
-    known = {each.id: each for each in found if isinstance(each, Deployment)}
-    if name not in known:
-        broken = "".join(f"\n{each}" for each in found if isinstance(each, BadConfiguration))
-        raise BadConfiguration(
-            f"There is no deployment {name!r}, only {sorted(known) or 'none'}: give one of them, or a YAML file{broken}"
-        )
-    return known[name]
 
 
 def _open_past_prices(deployment: Deployment) -> MidAtFill | None:
