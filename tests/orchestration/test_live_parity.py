@@ -1,0 +1,111 @@
+"""Live trading on paper, fed candle by candle through the sensor, does exactly what the backtest does."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+import trading_dagster as td
+from trading_dagster.live.clock import ManualClock
+from trading_dagster.live.deployment_file import read_deployment
+from trading_dagster.live.live_home import LiveHome
+from trading_dagster.live.trigger_check import check_triggers
+from trading_dagster.orchestration.live_sensor import build_cycle_sensor
+from trading_dagster.orchestration.live_step import (
+    calculate_step,
+    complete_step,
+    decide_step,
+    execute_step,
+    start_cycle,
+)
+from trading_dagster.orchestration.live_unit import DECISION_TAG, LiveUnit
+from trading_dagster.storage.strategy_ledger import StrategyLedger
+
+pytestmark = [pytest.mark.dagster, pytest.mark.slow]
+
+STRATEGIES = Path(__file__).parents[2] / "strategies"
+HISTORY = timedelta(days=90)
+HOURLY, DAILY = datetime(2018, 4, 10), datetime(2017, 9, 25)
+TWO_PAIRS = "pairs: [[-1, null, BTC, USD], [-1, null, LTC, USD]]"
+"""Those of the sample that have 500 days without a hole in which data is missing for longer than live trading bears."""
+
+RUNS = {
+    "ema_cross": (HOURLY, ""),
+    "breakout_atr": (HOURLY, ""),
+    "rsi_mean_reversion": (DAILY, TWO_PAIRS),
+    "momentum_rotation": (DAILY, f"{TWO_PAIRS}, max_assets_in_portfolio: 1, cycle_duration: 1d"),
+    "buy_and_hold": (DAILY, TWO_PAIRS),
+}
+CYCLES = 500
+
+
+def trades_of(state):
+    return [
+        (t.trade_id, t.pair, t.executed_quantity, t.executed_reserve, t.executed_price, t.trade_type, t.executed_at)
+        for t in state.portfolio.get_all_trades()
+    ]
+
+
+@pytest.fixture
+def deploy(tmp_path):
+    """Return a function that deploys an example on a replay of the sample whose clock stands at a time."""
+
+    def make(name: str, start: datetime, parameters: str) -> tuple[LiveUnit, ManualClock]:
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(
+            f"strategy: {STRATEGIES / f'{name}.py'}\nmode: paper\n"
+            f"clock: {{kind: replay, start: {start.isoformat()}Z}}\n"
+            "trigger: {kind: data_availability, poll_seconds: 5}\n"
+            f"parameters: {{required_history_period: 90d, {parameters}}}\n",
+            encoding="utf-8",
+        )
+        clock = ManualClock(start.replace(tzinfo=UTC))
+        return LiveUnit(read_deployment(file), LiveHome(tmp_path / "home"), clock), clock
+
+    return make
+
+
+def run_requested(unit: LiveUnit, request: dg.RunRequest) -> float:
+    """Do what the assets of a cycle do, one step after the other; returns the equity at its end."""
+    at = datetime.fromisoformat(request.tags[DECISION_TAG])
+    start_cycle(unit, at)
+    calculate_step(unit, at)
+    decide_step(unit, at)
+    execute_step(unit, at)
+    sample = complete_step(unit, at).sample
+    assert sample is not None
+    return sample.equity
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_what_the_sensor_begins_trades_exactly_as_the_backtest(name, deploy):
+    start, parameters = RUNS[name]
+    unit, clock = deploy(name, start, parameters)
+    sensor = build_cycle_sensor(unit, "job")
+    width = unit.open().cycle_duration.to_timedelta()
+    feed = unit.module.parameters.get("stop_loss_time_bucket")
+    step = width if feed is None else feed.to_timedelta()
+    cursor, equity = None, []
+    with dg.DagsterInstance.ephemeral() as instance:
+        for number in range(CYCLES * (width // step) + 1):
+            now = start + number * step
+            clock.moment = now.replace(tzinfo=UTC)
+            check_triggers(unit.open())
+            if now == start + CYCLES * width:
+                break
+            for _ in range(2):  # a second tick at the same time asks for nothing
+                ticked = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
+                cursor = ticked.cursor
+                for request in ticked.run_requests or ():
+                    equity.append(run_requested(unit, request))
+                    check_triggers(unit.open())
+    state = StrategyLedger(unit.open().store, unit.id).load()
+    unit.close()
+
+    end = start + CYCLES * width
+    backtest = td.run_backtest(unit.module, start=start, end=end, progress=False)
+
+    assert trades_of(state) == trades_of(backtest.state)
+    assert equity == [value for at, value in backtest.equity_curve.items() if not (at - start) % width]
+    assert len(equity) == CYCLES
