@@ -284,3 +284,26 @@ def test_start_ends_at_a_signal_and_another_goes_on(tmp_path, number):
     )
     assert again.returncode == 0, again.stderr
     assert "1 cycles ended" in again.stdout
+
+
+@pytest.mark.slow
+def test_trades_wait_for_an_approval_from_the_command_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    file = write(tmp_path, "approval: {mode: manual}")
+    command = [sys.executable, "-m", "trading_dagster.cli.main", "live", "run-cycle", str(file)]
+    waiting = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run("live", "status", file)
+    while "Nothing waits" in (shown := run("live", "approve", file)[1]):
+        assert waiting.poll() is None, waiting.communicate()[1]
+        time.sleep(0.2)
+    digest = shown.partition(":")[0]
+    assert "to be answered until" in shown
+    answer = ["--by", "Ann", "--trade", 1, "--trade", 3, "--comment", "no ETH"]
+    code, output, _ = run("live", "approve", file, digest, *answer)
+    assert (code, output.count("approved")) == (0, 3)
+    assert run("live", "approve", file, digest, "--by", "Bob", "--reject")[0] == 1
+    output, errors = waiting.communicate()
+    assert waiting.returncode == 0, errors
+    assert "Nothing waits" in run("live", "approve", file)[1]
+    rows = json.loads(run("live", "show-positions", file, "--json")[1])
+    assert [row["pair"] for row in rows] == ["BTC-USD", "LTC-USD"]

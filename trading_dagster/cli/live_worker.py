@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from trading_dagster.live.cycle import CycleReport, complete_cycle, decide_cycle, execute_cycle, skip_cycle
+from trading_dagster.live.cycle import CycleReport, CycleStatus, complete_cycle, decide_cycle, execute_cycle, skip_cycle
 from trading_dagster.live.deployment import CycleOffset, DataAvailability, Deployment
 from trading_dagster.live.message import failure_message
 from trading_dagster.live.progress import find_cycle_end, list_missed, read_progress
@@ -131,7 +131,6 @@ class LiveWorker:
         is_well = self._attempt("looking for a due cycle", lambda: due.extend(self._find_due()))
         for decision_at in due:
             is_well = self._attempt(f"the cycle of {decision_at}", partial(self._run_cycle, decision_at))
-            self.completed += is_well
         speed, trigger = self.deployment.speed, self.deployment.trigger
         poll_s = trigger.poll_seconds if isinstance(trigger, DataAvailability) else 0.0
         pause_s = max(poll_s, IDLE_S * speed) if is_well else PAUSE_S * speed
@@ -187,6 +186,9 @@ class LiveWorker:
             for note in report.notes:
                 logger.warning("%s: %s", live.id, note)
             logger.info("%s: cycle %s of %s: %s", live.id, report.cycle, decision_at, report.status.value)
+            if report.status is CycleStatus.skipped:
+                return
+        self.completed += 1
 
     def _skip_what_passed(self, decision_at: datetime, universe: TradingStrategyUniverse) -> bool:
         """Record the decision times that were missed; tells whether this one is too late, too."""

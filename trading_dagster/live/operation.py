@@ -88,6 +88,7 @@ def run_trades(step: LiveStep, planned: Sequence[TradeExecution], notes: Sequenc
     unfinished = [trade for trade in trades if trade.get_status() in RUNNING]
     told = [*notes, *refused]
     told += [f"{trade}: its end is not known yet, the next step looks it up" for trade in unfinished]
+    told += [f"{trade}: it did not begin; run this again" for trade in trades if trade.is_planned()]
     told += [f"{trade}: {trade.failure}" for trade in trades if trade.failure]
     accounts = None if unfinished else step.read_accounts()
     return TradingResult(tuple(trades), tuple(told), accounts, sample)
