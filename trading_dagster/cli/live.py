@@ -10,6 +10,9 @@ from typing import Annotated
 
 import typer
 
+from trading_dagster.cli.divergence import add_divergence
+from trading_dagster.cli.live_demo import add_live_demo
+
 live_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Trade live, on paper or on a chain; look at it, steer it."
 )
@@ -249,3 +252,7 @@ def resume(
         live_action.run_wallet_release(name, home, f"{by}: {reason}")
     else:
         live_control.turn_switch(name, home, is_on=False, by=by, reason=reason, is_for_all=for_all)
+
+
+add_divergence(live_app)
+add_live_demo(live_app)
