@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trading_dagster.domain.error import CallReverted, ContractMissing
-from trading_dagster.domain.transaction import Account, Finished, Intent, IntentRecord, OutcomeStatus
+from trading_dagster.domain.transaction import Finished, Intent, IntentRecord, OutcomeStatus
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.erc20 import read_allowance
 from trading_dagster.evm.swap_intent import describe_outcome, plan_approvals
+from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.transaction_journal import TransactionJournal
 
 
@@ -29,7 +30,7 @@ class AllowanceKeeper:
     Attributes:
         client: Where allowances are read.
         journal: Where approvals that were planned before are found.
-        account: The wallet.
+        trader: Whose tokens the spender may take.
         spender: Who may take.
         multiple: How many times what is needed now is approved.
         wait: Plans intents and returns them as they stand when they are finished, or time is up.
@@ -37,7 +38,7 @@ class AllowanceKeeper:
 
     client: EvmClient
     journal: TransactionJournal
-    account: Account
+    trader: TradingAccount
     spender: str
     multiple: int
     wait: Callable[[Sequence[Intent]], Sequence[IntentRecord]]
@@ -76,14 +77,14 @@ class AllowanceKeeper:
     def _list_intents(self, token: str, group: Sequence[Spending]) -> list[Intent]:
         """Return the intents that allow a group: the approval last, none when enough is allowed."""
         needed = sum(spending.amount for spending in group)
-        old = read_allowance(self.client, token, self.account.address, self.spender, self.client.read_head())
+        old = read_allowance(self.client, token, self.trader.address, self.spender, self.client.read_head())
         if old >= needed:
             return []
         for spending in group:
             known = self.journal.find(f"{spending.name}/approve")
             if known is None:
                 amount = needed * self.multiple
-                planned = plan_approvals(token, self.spender, spending.name, self.account, amount, old)
+                planned = plan_approvals(token, self.spender, spending.name, self.trader, amount, old)
                 before = self.journal.find(f"{spending.name}/revoke")
                 return planned if before is None else [before.intent, planned[-1]]
             if not isinstance(known, Finished):

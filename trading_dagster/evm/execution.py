@@ -55,6 +55,7 @@ from trading_dagster.evm.swap_intent import (
     trade_intent_id,
 )
 from trading_dagster.evm.trade_route import RouteTable
+from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.transaction import TransactionExecutor
 from trading_dagster.evm.transaction_journal import TransactionJournal
 
@@ -81,7 +82,7 @@ class TradeExecutionSetting:
 
 
 class EvmExecution:
-    """The execution of one strategy's trades from one wallet, for as long as a step has its state and lease."""
+    """The execution of one strategy's trades with one wallet's key, for as long as a step has its state and lease."""
 
     def __init__(
         self,
@@ -96,10 +97,12 @@ class EvmExecution:
         now: Callable[[], datetime],
         setting: TradeExecutionSetting = TradeExecutionSetting(),
         first_buy: FirstBuyCheck | None = None,
+        trader: TradingAccount | None = None,
     ) -> None:
         """Take the parts; ``save`` makes the state's new events durable, ``now`` is aware UTC.
 
-        With ``first_buy`` a token is probed before it is bought for the first time.
+        With ``first_buy`` a token is probed before it is bought for the first time. ``trader`` is whose tokens are
+        traded, by default those of the executor's wallet.
         """
         self._client = client
         self._executor = executor
@@ -111,6 +114,7 @@ class EvmExecution:
         self._now = now
         self._setting = setting
         self._first_buy = first_buy
+        self._trader = trader or TradingAccount.of_wallet(executor.account)
 
     def execute_trades(
         self,
@@ -159,7 +163,7 @@ class EvmExecution:
         except NodeError as error:
             self._tell(AlarmKind.node_unavailable, str(error))
         else:
-            for change in correct_settlements(state, self._journal, account, max(1, since), self._now()):
+            for change in correct_settlements(state, self._journal, self._trader, max(1, since), self._now()):
                 self._tell(AlarmKind.settlement_changed, str(change))
         self._save()
         return unfinished
@@ -220,7 +224,7 @@ class EvmExecution:
         for trade in ready:
             try:
                 route = self._routes.route_of(trade.pair, trade.is_buy())
-                intent = plan_swap(self._dex, route, trade, state, self._executor.account, head, self._setting.limits)
+                intent = plan_swap(self._dex, route, trade, state, self._trader, head, self._setting.limits)
             except (BadInput, InvalidTrade) as error:
                 self._fail(state, trade, f"never sent: {error}")
             else:
@@ -249,7 +253,7 @@ class EvmExecution:
         keeper = AllowanceKeeper(
             self._client,
             self._journal,
-            self._executor.account,
+            self._trader,
             self._dex.spender,
             self._setting.limits.allowance_multiple,
             lambda intents: self._wait(intents, timeout_s),
@@ -276,7 +280,7 @@ class EvmExecution:
         outcome = end.outcome
         if outcome.status is not OutcomeStatus.confirmed:
             return self._fail(state, trade, describe_outcome(outcome))
-        fill = read_swap_fill(trade, outcome, self._executor.account.address)
+        fill = read_swap_fill(trade, outcome, self._trader.address)
         if not fill.is_complete:
             text = f"it moved {fill.quantity} {trade.pair.base.token_symbol} for {fill.reserve} reserve"
             return self._fail(state, trade, f"{describe_outcome(outcome)}, but {text}: check the accounts")

@@ -22,6 +22,7 @@ from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.transaction import Account, Finished, InFlight, Intent, Outcome, OutcomeStatus
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
 from trading_dagster.evm.swap_intent import POSITION, is_of_ledger, parse_trade_id, read_swap_fill
+from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.transaction_journal import TransactionJournal
 
 UNENDED = (TradeStatus.planned, TradeStatus.started, TradeStatus.broadcasted)
@@ -59,15 +60,15 @@ def find_reopened(state: State, journal: TransactionJournal, account: Account) -
 
 
 def find_changes(
-    state: State, journal: TransactionJournal, account: Account, since_block: int
+    state: State, journal: TransactionJournal, trader: TradingAccount, since_block: int
 ) -> Iterator[SettlementChange]:
     """Yield the differences of ledger and journal among what ended in a block of that number or later."""
-    for record in journal.list_finished(account, since_block):
+    for record in journal.list_finished(trader.account, since_block):
         found = _find_trade(state, record.intent)
         if found is None or found[1].get_status() in UNENDED:
             continue
         position, trade = found
-        quantity, cash = _final(trade, record, account.address)
+        quantity, cash = _final(trade, record, trader.address)
         if trade.fill is not None:
             quantity -= trade.fill.quantity
             cash -= _signed(trade, trade.fill.reserve)
@@ -80,21 +81,21 @@ def find_changes(
 
 
 def correct_settlements(
-    state: State, journal: TransactionJournal, account: Account, since_block: int, at: datetime
+    state: State, journal: TransactionJournal, trader: TradingAccount, since_block: int, at: datetime
 ) -> list[SettlementChange]:
     """Book the differences as corrections and return them; running it again books nothing.
 
     Args:
         state: The ledger's state.
         journal: Where the final ends are.
-        account: The wallet.
+        trader: Whose fills they are.
         since_block: The first block to look at.
         at: When it is booked, aware UTC.
 
     Raises:
         UnexpectedAccountingCorrectionIssue: There is less cash in the ledger than a correction takes.
     """
-    changes = list(find_changes(state, journal, account, since_block))
+    changes = list(find_changes(state, journal, trader, since_block))
     for change in changes:
         cash = state.portfolio.reserve.quantity
         if cash + change.cash < 0:
@@ -145,11 +146,11 @@ def _booked(state: State, position: TradingPosition, intent_id: str) -> Iterator
                 yield update
 
 
-def _final(trade: TradeExecution, record: Finished, wallet: str) -> tuple[Decimal, Decimal]:
+def _final(trade: TradeExecution, record: Finished, trader: str) -> tuple[Decimal, Decimal]:
     """Return what a finished swap moved: base tokens and cash, signed."""
     if record.outcome.status is not OutcomeStatus.confirmed:
         return ZERO, ZERO
-    fill = read_swap_fill(trade, record.outcome, wallet)
+    fill = read_swap_fill(trade, record.outcome, trader)
     return fill.quantity, _signed(trade, fill.reserve)
 
 

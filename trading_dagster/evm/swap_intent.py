@@ -17,11 +17,12 @@ from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.money import FLOAT_ROUNDING, from_units, to_units_down
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import MAX_SLIPPAGE_TOLERANCE, TradeExecution
-from trading_dagster.domain.transaction import Account, Finished, Intent, Outcome, Plain
+from trading_dagster.domain.transaction import Finished, Intent, Outcome, Plain
 from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.dex import Dex, Route
 from trading_dagster.evm.erc20 import approve
 from trading_dagster.evm.token_flow import read_fill
+from trading_dagster.evm.trading_account import TradingAccount
 
 NATIVE_DECIMALS = 18
 FIRST_ATTEMPT = 1
@@ -114,17 +115,17 @@ def plan_swap(
     route: Route,
     trade: TradeExecution,
     state: State,
-    account: Account,
+    trader: TradingAccount,
     head: BlockHeader,
     limits: SwapLimits,
 ) -> Intent:
     """Return the intent of a started trade's swap; its deadline counts from the head."""
     amount_in = amount_given(trade)
     least = least_amount_out(trade, amount_in, limits.max_slippage)
-    call = dex.build_swap(route, amount_in, least, account.address, head.timestamp + limits.deadline_s)
+    call = dex.build_swap(route, amount_in, least, trader.address, head.timestamp + limits.deadline_s)
     marks: dict[str, Plain] = {POSITION: trade.position_id, LEDGER: state.created_at.isoformat()}
     call = replace(call, arguments={**call.arguments, **marks})
-    return call.to_intent(trade_intent_id(state.name, trade.trade_id), account)
+    return trader.wrap(call).to_intent(trade_intent_id(state.name, trade.trade_id), trader.account)
 
 
 def is_of_ledger(intent: Intent, state: State) -> bool:
@@ -132,20 +133,23 @@ def is_of_ledger(intent: Intent, state: State) -> bool:
     return intent.arguments.get(LEDGER) == state.created_at.isoformat()
 
 
-def plan_approvals(token: str, spender: str, intent_id: str, account: Account, amount: int, old: int) -> list[Intent]:
+def plan_approvals(
+    token: str, spender: str, intent_id: str, trader: TradingAccount, amount: int, old: int
+) -> list[Intent]:
     """Return the intents that approve an amount; what is left of an old allowance is taken back first.
 
     Some tokens refuse to change an allowance that is not zero. An approval is harmless when it happens twice.
     """
-    intents = [approve(token, spender, amount).to_intent(f"{intent_id}/approve", account)]
-    if old:
-        intents.insert(0, approve(token, spender, 0).to_intent(f"{intent_id}/revoke", account))
-    return intents
+    steps = (("revoke", 0), ("approve", amount)) if old else (("approve", amount),)
+    return [
+        trader.wrap(approve(token, spender, allowed)).to_intent(f"{intent_id}/{step}", trader.account)
+        for step, allowed in steps
+    ]
 
 
 @dataclass(frozen=True, slots=True)
 class SwapFill:
-    """What a swap did to the wallet, in tokens; the quantity of base tokens is signed as in the trade."""
+    """What a swap did to the trader, in tokens; the quantity of base tokens is signed as in the trade."""
 
     quantity: Decimal
     reserve: Decimal
@@ -161,11 +165,11 @@ class SwapFill:
         return float(abs(self.reserve / self.quantity))
 
 
-def read_swap_fill(trade: TradeExecution, outcome: Outcome, wallet: str) -> SwapFill:
-    """Return the fill of a confirmed swap: the wallet's flows in its receipt."""
+def read_swap_fill(trade: TradeExecution, outcome: Outcome, trader: str) -> SwapFill:
+    """Return the fill of a confirmed swap: the flows of the trader's address in its receipt."""
     base, reserve = trade.pair.base, trade.reserve_currency
     given, got = (reserve, base) if trade.is_buy() else (base, reserve)
-    fill = read_fill(outcome.logs, wallet, given.address, got.address)
+    fill = read_fill(outcome.logs, trader, given.address, got.address)
     amount_in, amount_out = from_units(fill.amount_in, given.decimals), from_units(fill.amount_out, got.decimals)
     return SwapFill(amount_out, amount_in) if trade.is_buy() else SwapFill(-amount_in, amount_out)
 

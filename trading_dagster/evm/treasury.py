@@ -24,6 +24,7 @@ from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.erc20 import read_balance
 from trading_dagster.evm.execution import list_running
 from trading_dagster.evm.settlement import find_changes
+from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.transaction_journal import TransactionJournal
 
 
@@ -75,7 +76,7 @@ class HotWalletTreasury:
         if self._journal.list_finished(self._account, block.number + 1):
             return []
         since = max(1, block.number - self._lookback_blocks)
-        if any(find_changes(state, self._journal, self._account, since)):
+        if any(find_changes(state, self._journal, TradingAccount.of_wallet(self._account), since)):
             return []
         reserve = state.portfolio.reserve
         balance = read_balance(self._client, reserve.asset.address, self._account.address, block)
