@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy, deepcopy
 from dataclasses import replace
 from datetime import timedelta
@@ -374,6 +375,33 @@ def test_second_trade_of_a_position_that_froze_is_dropped():
     (frozen,) = load(live).portfolio.frozen_positions.values()
     statuses = [trade.get_status() for trade in frozen.trades.values()]
     assert sorted(s.value for s in statuses) == ["discarded", "failed", "success"]
+
+
+def test_trade_whose_stop_nothing_can_check_is_dropped_and_the_others_go_on():
+    def decide(input):
+        return [*hold(("BTC-USD",), stop_loss_pct=0.9)(input), *hold(("ETH-USD",))(input)]
+
+    live = make_live(decide, parameters={"stop_loss_time_bucket": None})
+    assert run_cycle(live).status is CycleStatus.done
+    portfolio = load(live).portfolio
+    assert [p.pair.get_ticker() for p in portfolio.open_positions.values()] == ["ETH-USD"]
+    (dropped,) = portfolio.expired_positions.values()
+    assert "has no stop-loss candles" in dropped.get_last_trade().failure
+    assert portfolio.get_cash() == 9000
+
+
+def test_two_executors_at_once_trade_once(tmp_path, expected):
+    with SqlLedgerStore(tmp_path / "ledger.db") as store:
+
+        def run_all(_):
+            live = make_live(store=store, wait_s=60.0)
+            return [report.status for report in run_days(live, DAYS)]
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(run_all, range(2)))
+        live = make_live(store=store)
+        assert fills(live) == expected[0]
+        assert events(live).count("CycleDecided") == events(live).count("CycleCompleted") == DAYS
 
 
 def test_position_whose_pair_left_the_universe_is_refused():

@@ -18,6 +18,7 @@ from live.world import (
 
 from trading_dagster.domain.error import BadInput, TradeError, UncleanState
 from trading_dagster.domain.trade import TradeStatus
+from trading_dagster.live.correction import correct_accounts
 from trading_dagster.live.cycle import CycleStatus, run_cycle
 from trading_dagster.live.repair import RETRY_OF, repair, retry
 
@@ -92,6 +93,19 @@ def test_released_buy_gives_its_capital_back_once_and_leaves_no_position(unbough
     set_time(live, START + DAY)
     run_cycle(live)
     assert len(load(live).portfolio.open_positions) == 1
+
+
+def test_tokens_that_are_gone_are_released_then_corrected(unsold):
+    live, venue, number = unsold
+    asset = load(live).portfolio.frozen_positions[number].pair.base
+    venue.wallet.add(asset, -venue.wallet.get_balance(asset))
+    report = repair(live)
+    assert report.opened == (number,)
+    assert [row.asset for row in report.accounts.mismatches] == [asset]
+    assert correct_accounts(live, lambda _: True).after.is_clean
+    assert load(live).portfolio.closed_positions[number].get_quantity() == 0
+    set_time(live, START + 2 * DAY)
+    assert run_cycle(live).status is CycleStatus.done
 
 
 def test_release_run_again_does_nothing(unsold):
