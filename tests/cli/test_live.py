@@ -2,17 +2,24 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from cli.conftest import Run
+from live.world import WalletVenue
+from typer.testing import CliRunner
 
+from trading_dagster.cli import live_action
 from trading_dagster.cli.live_worker import LiveWorker
+from trading_dagster.cli.main import app
 from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.deployment_file import read_deployment
 from trading_dagster.live.live_home import LiveHome
@@ -149,6 +156,54 @@ def test_mistake_in_a_deployment_is_one_message(run: Run, tmp_path: Path):
     assert code == 2
     assert errors.startswith("Error: ")
     assert "Traceback" not in errors
+
+
+@pytest.fixture
+def wallet(monkeypatch: pytest.MonkeyPatch) -> WalletVenue:
+    """A wallet of its own behind the deployment, from which tokens can be taken."""
+    venue = WalletVenue()
+    monkeypatch.setattr(live_action, "open_live", lambda *given: replace(open_live(*given), venue=venue))
+    return venue
+
+
+def take(venue: WalletVenue, symbol: str) -> Decimal:
+    asset = next(asset for asset in venue.wallet.balances if asset.token_symbol == symbol)
+    taken = venue.wallet.get_balance(asset)
+    venue.wallet.add(asset, -taken)
+    return taken
+
+
+def test_accounts_are_corrected_after_a_question(deployment: Path, run: Run, wallet: WalletVenue):
+    run("live", "run-cycle", deployment)
+    take(wallet, "ETH")
+    code, output, _ = run("live", "check-accounts", deployment)
+    assert (code, output.count("MISMATCH")) == (1, 1)
+    assert "close position #2" in run("live", "correct-accounts", deployment, "--dry-run")[1]
+    arguments = ["live", "correct-accounts", str(deployment)]
+    refused = CliRunner().invoke(app, arguments, input="n\n")
+    assert (refused.exit_code, "Nothing was recorded." in refused.stdout) == (0, True)
+    assert run("live", "check-accounts", deployment)[0] == 1
+    accepted = CliRunner().invoke(app, arguments, input="y\n")
+    assert (accepted.exit_code, "Recorded" in accepted.stdout) == (0, True)
+    assert run("live", "check-accounts", deployment)[0] == 0
+
+
+def test_what_froze_is_retried_or_released(deployment: Path, run: Run, wallet: WalletVenue):
+    run("live", "run-cycle", deployment)
+    taken = {symbol: take(wallet, symbol) for symbol in ("ETH", "LTC")}
+    code, output, _ = run("live", "close-all", deployment, "--yes")
+    statuses = [line[6] for line in words(output) if line and re.fullmatch(r"#\d+", line[0])]
+    assert (code, sorted(statuses)) == (1, ["failed", "failed", "success"])
+    code, _, errors = run("live", "correct-accounts", deployment, "--yes")
+    assert (code, "Release them first" in errors) == (1, True)
+    for asset in list(wallet.wallet.balances):
+        wallet.wallet.add(asset, taken.get(asset.token_symbol, Decimal(0)))
+    assert run("live", "status", deployment)[1].count("Frozen          position") == 2
+    code, output, _ = run("live", "retry", deployment, 2)
+    assert (code, "success" in output) == (0, True)
+    assert run("live", "repair", deployment)[:2] == (0, "Position #3 is released: open\n")
+    assert "already done" in run("live", "run-cycle", deployment)[1]
+    assert run("live", "close-position", deployment, 3)[0] == 0
 
 
 # -- the process that goes on ------------------------------------------------------------------------------------------

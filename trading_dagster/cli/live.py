@@ -45,7 +45,10 @@ def start(
     home: Home = None,
     max_cycles: Annotated[int | None, typer.Option(help="Stop after so many cycles.", min=1)] = None,
 ) -> None:
-    """Trade in one long-running process, without Dagster: cycles, trigger checks, revaluation on their times."""
+    """Trade in one long-running process, without Dagster: cycles, trigger checks, revaluation on their times.
+
+    It begins with the newest decision time, unless that is older than the deployment allows.
+    """
     from trading_dagster.cli import live_action
 
     live_action.start(name, home, max_cycles)

@@ -72,7 +72,8 @@ def _look_into_journal(step: LiveStep, venue: SigningVenue, trade: TradeExecutio
     if record is None:
         return ""  # no swap of it was ever planned
     if isinstance(record, Finished) and record.outcome.status is OutcomeStatus.confirmed:
-        return f"its transaction {record.outcome.tx_hash} took effect, in block {record.outcome.block_number}"
+        where = f"its transaction {record.outcome.tx_hash} took effect, in block {record.outcome.block_number}"
+        return f"{where}: release it all the same (force), then correct the accounts"
     try:
         may_replan = _make_executor(step, venue).may_replan(intent_id)
     except NodeError as error:
