@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from eth_abi.abi import encode
 from evm.deployment import KEY, KEY_VARIABLE, Market, Rig, deploy_market
-from evm.node import Anvil, install_packages, run_anvil
+from evm.fund import ALLOW, Fund
+from evm.node import Anvil, compile_own, install_packages, run_anvil
+from evm.vault_contract import VAULT_SOURCE
 
+from trading_dagster.evm.erc4626 import VaultDeployment
 from trading_dagster.evm.wallet import HotWallet
 
 
@@ -42,3 +46,18 @@ def rig(market: Market, monkeypatch: pytest.MonkeyPatch) -> Rig:
     rig = Rig(market, HotWallet.from_environment(KEY_VARIABLE))
     market.fund(rig.wallet.address)
     return rig
+
+
+@pytest.fixture(scope="session")
+def vault_code(evm_packages: Path) -> str:
+    return compile_own(evm_packages, VAULT_SOURCE)["Vault"]
+
+
+@pytest.fixture
+def fund(rig: Rig, vault_code: str) -> Fund:
+    market = rig.market
+    node, owner = market.node, market.owner
+    start = node.head()
+    vault = node.deploy(owner, vault_code, encode(["address", "address"], [market.usd, rig.wallet.address]))
+    node.do(owner, vault, ALLOW.encode(market.uniswap.router))
+    return Fund(rig, VaultDeployment(vault, start), node.accounts[1], node.accounts[2])

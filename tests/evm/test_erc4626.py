@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_abi.abi import encode
-from evm.deployment import FAST, PATIENT, Market, Rig
-from evm.node import CHAIN_ID, compile_own
-from evm.vault_contract import VAULT_SOURCE
+from evm.deployment import FAST, PATIENT
+from evm.fund import DEPOSIT, NOW, REDEEM, SHARE, TAKE_FEE, USD, Fund
+from evm.node import CHAIN_ID
 
 from trading_dagster.domain.error import BadConfiguration, BadInput, ContractMissing, NodeRefused
 from trading_dagster.domain.event import Event, StateCreated
@@ -20,86 +17,18 @@ from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.money import to_units
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
-from trading_dagster.domain.transaction import Finished, OutcomeStatus
-from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause
+from trading_dagster.domain.transaction import OutcomeStatus
+from trading_dagster.domain.treasury import BalanceUpdateCause
 from trading_dagster.evm.abi import ContractCall, Function
 from trading_dagster.evm.balance import WalletBalances
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import Hop, Route
 from trading_dagster.evm.endpoint import HttpEndpoint
 from trading_dagster.evm.erc20 import approve, read_balance, transfer
-from trading_dagster.evm.erc4626 import VaultDeployment, VaultTreasury, read_flows, read_vault
+from trading_dagster.evm.erc4626 import VaultDeployment, read_flows, read_vault
 from trading_dagster.evm.multicall import AGGREGATE3, Multicall
 from trading_dagster.evm.token_flow import read_fill
 from trading_dagster.evm.uniswap_v2 import UniswapV2Dex
-
-DEPOSIT = Function("deposit", ("uint256", "address"), ("uint256",))
-REDEEM = Function("redeem", ("uint256", "address", "address"), ("uint256",))
-ALLOW = Function("allow", ("address",))
-TAKE_FEE = Function("takeFee", ("uint256",))
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-USD = 10**6
-SHARE = 10**18
-
-
-@dataclass
-class Fund:
-    """A vault with two investors, managed by the rig's wallet."""
-
-    rig: Rig
-    deployment: VaultDeployment
-    alice: str
-    bob: str
-
-    @property
-    def market(self) -> Market:
-        return self.rig.market
-
-    def deposit(self, investor: str, amount: int) -> str:
-        vault, usd, node = self.deployment.vault, self.market.usd, self.market.node
-        node.do(self.market.owner, usd, transfer(usd, investor, amount).data)
-        node.do(investor, usd, approve(usd, vault, amount).data)
-        return str(node.do(investor, vault, DEPOSIT.encode(amount, investor))["transactionHash"])
-
-    def redeem(self, investor: str, shares: int) -> str:
-        call = REDEEM.encode(shares, investor, investor)
-        return str(self.market.node.do(investor, self.deployment.vault, call)["transactionHash"])
-
-    def sync(self, state: State, client: EvmClient | None = None, **more: Any) -> list[BalanceUpdate]:
-        """Let what happened get deep enough, then sync."""
-        self.market.node.mine(FAST.confirmations)
-        return list(self.treasury(client, **more).sync_treasury(to_naive(NOW), state))
-
-    def treasury(self, client: EvmClient | None = None, **more: Any) -> VaultTreasury:
-        deployment = more.pop("deployment", self.deployment)
-        return VaultTreasury(
-            client or self.market.client(), deployment, confirmations=FAST.confirmations, now=lambda: NOW, **more
-        )
-
-    def state(self) -> State:
-        return State(StateCreated(NOW, "fund", AssetIdentifier(CHAIN_ID, self.market.usd, "USD", 6)))
-
-    def run(self, name: str, call: ContractCall) -> Finished:
-        """Execute a call as the manager."""
-        executor = self.rig.executor(sleep=lambda seconds: self.market.node.mine())
-        (record,) = executor.execute([call.to_intent(name, self.rig.account)], timeout_s=20)
-        assert isinstance(record, Finished)
-        return record
-
-
-@pytest.fixture(scope="session")
-def vault_code(evm_packages: Path) -> str:
-    return compile_own(evm_packages, VAULT_SOURCE)["Vault"]
-
-
-@pytest.fixture
-def fund(rig: Rig, vault_code: str) -> Fund:
-    market = rig.market
-    node, owner = market.node, market.owner
-    start = node.head()
-    vault = node.deploy(owner, vault_code, encode(["address", "address"], [market.usd, rig.wallet.address]))
-    node.do(owner, vault, ALLOW.encode(market.uniswap.router))
-    return Fund(rig, VaultDeployment(vault, start), node.accounts[1], node.accounts[2])
 
 
 def test_deposits_and_redemptions_become_updates_with_their_logs(fund: Fund):
@@ -191,7 +120,7 @@ def test_unconfirmed_deposit_waits_and_a_reorged_one_never_counts(fund: Fund):
 def test_share_count_is_the_vaults_even_when_fees_are_taken_in_shares(fund: Fund):
     state, client = fund.state(), fund.market.client()
     fund.deposit(fund.alice, 1_000 * USD)
-    assert fund.run("report-1", fund.deployment.report_assets(2_000 * USD)).outcome.status is OutcomeStatus.confirmed
+    assert fund.report("report-1", 2_000 * USD).outcome.status is OutcomeStatus.confirmed
     fund.deposit(fund.bob, 1_000 * USD)
     fund.market.node.rpc("anvil_impersonateAccount", fund.rig.wallet.address)
     fund.market.node.do(fund.rig.wallet.address, fund.deployment.vault, TAKE_FEE.encode(15 * SHARE))
@@ -209,7 +138,7 @@ def test_redemption_of_cash_the_ledger_has_not_booked_yet_waits_with_what_follow
     fund.deposit(fund.alice, 1_000 * USD)
     fund.sync(state)
     market.node.do(market.owner, market.usd, transfer(market.usd, fund.deployment.vault, 500 * USD).data)
-    fund.run("report-1", fund.deployment.report_assets(1_500 * USD))
+    fund.report("report-1", 1_500 * USD)
     fund.redeem(fund.alice, 1_000 * SHARE)
     fund.deposit(fund.bob, 100 * USD)
 
@@ -226,7 +155,7 @@ def test_block_of_which_a_part_waits_is_read_again_and_its_other_part_counts_onc
     fund.deposit(fund.alice, 1_000 * USD)
     fund.sync(state)
     node.do(market.owner, market.usd, transfer(market.usd, vault, 500 * USD).data)
-    fund.run("report-1", fund.deployment.report_assets(1_500 * USD))
+    fund.report("report-1", 1_500 * USD)
     node.do(market.owner, market.usd, transfer(market.usd, fund.bob, 100 * USD).data)
     node.do(fund.bob, market.usd, approve(market.usd, vault, 100 * USD).data)
     tip = {"maxPriorityFeePerGas": hex(5 * 10**9), "maxFeePerGas": hex(20 * 10**9)}  # so that it comes first
@@ -354,4 +283,21 @@ def test_calls_that_no_manager_may_make_are_refused(fund: Fund):
     with pytest.raises(BadInput, match="tokens only"):
         fund.deployment.wrap_call(paid)
     with pytest.raises(BadInput, match="negative"):
-        fund.deployment.report_assets(-1)
+        fund.deployment.report_assets(-1, 1, 1)
+
+
+def test_report_for_another_number_of_shares_or_too_late_is_refused(fund: Fund):
+    """Who redeems before a report is mined would leave what was counted for him to the others."""
+    fund.deposit(fund.alice, 1_000 * USD)
+    counted = int(fund.status().shares * SHARE)
+    fund.redeem(fund.alice, 500 * SHARE)
+    record = fund.report("report-1", 1_000 * USD, counted)
+    assert record.outcome.status is OutcomeStatus.refused
+    assert "shares were made or redeemed since" in record.outcome.reason
+    late = fund.deployment.report_assets(1_000 * USD, 500 * SHARE, fund.status().block.timestamp - 1)
+    assert "expired" in fund.run("report-2", late).outcome.reason
+    assert fund.status().total_assets == 500 * USD
+
+
+def test_manager_of_the_vault_is_told(fund: Fund):
+    assert fund.status().manager == fund.rig.wallet.address

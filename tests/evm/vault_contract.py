@@ -64,7 +64,15 @@ contract Vault {
     // The manager's fee, taken in new shares: no Deposit is emitted.
     function takeFee(uint256 shares) external onlyManager { _mint(manager, shares); }
 
-    function reportAssets(uint256 value) external onlyManager {
+    function setManager(address manager_) external {
+        require(msg.sender == governor, "not the governor");
+        manager = manager_;
+    }
+
+    // What is reported was counted for a number of shares, and soon gets old.
+    function reportAssets(uint256 value, uint256 supply, uint256 deadline) external onlyManager {
+        require(supply == totalSupply, "shares were made or redeemed since");
+        require(block.timestamp <= deadline, "the report is too old");
         totalAssets = value;
         emit AssetsReported(value);
     }

@@ -34,9 +34,12 @@ class WalletBalances:
 
         Raises WrongChain for an asset of another chain, ContractMissing for one without code, NodeError.
         """
+        return self.read_at(assets, read_confirmed_block(self._client, self._confirmations))
+
+    def read_at(self, assets: Sequence[AssetIdentifier], block: BlockHeader) -> Mapping[AssetIdentifier, Decimal]:
+        """Return the balances of all assets at a block, in tokens; raises the same."""
         for asset in assets:
             if asset.chain_id != self._client.chain_id:
                 raise WrongChain(f"{asset} is on chain {asset.chain_id}, the wallet is on {self._client.chain_id}")
-        block = read_confirmed_block(self._client, self._confirmations)
         units = self._multicall.read_balances([asset.address for asset in assets], self._address, block)
         return {asset: from_units(units[asset.address], asset.decimals) for asset in assets}

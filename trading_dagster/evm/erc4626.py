@@ -14,6 +14,7 @@ from fractions import Fraction
 
 from trading_dagster.domain.error import BadConfiguration, BadInput, NodeAnswerInvalid
 from trading_dagster.domain.event import BalanceUpdated
+from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.money import from_units
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
@@ -29,7 +30,8 @@ TOTAL_ASSETS = Function("totalAssets", (), ("uint256",))
 TOTAL_SUPPLY = Function("totalSupply", (), ("uint256",))
 SHARE_DECIMALS = Function("decimals", (), ("uint8",))
 EXECUTE = Function("execute", ("address", "bytes"), ("bytes",), ("target", "data"))
-REPORT = Function("reportAssets", ("uint256",), (), ("totalAssets",))
+MANAGER = Function("manager", (), ("address",))
+REPORT = Function("reportAssets", ("uint256", "uint256", "uint256"), (), ("total_assets", "total_supply", "deadline"))
 DEPOSIT_TOPIC = event_topic("Deposit(address,address,uint256,uint256)")
 WITHDRAW_TOPIC = event_topic("Withdraw(address,address,address,uint256,uint256)")
 AMOUNTS = ("uint256", "uint256")
@@ -45,13 +47,17 @@ class VaultDeployment:
         first_block: A block before the first deposit; the vault's events are read from there once.
         execute: The guarded call (target, data) that only the asset manager may make. The guard is the vault's: what
             it does not allow reverts.
-        report: The call by which the manager says what everything is worth, in the asset's smallest unit.
+        report: The call by which the manager says what everything is worth, in the asset's smallest unit. It says for
+            how many shares that is, and until which chain time: the vault must refuse it when another number of shares
+            is out, as whoever comes or goes before it is mined would be paid by a number that does not count him.
+        manager: The view that says who the asset manager is.
     """
 
     vault: str
     first_block: int
     execute: Function = EXECUTE
     report: Function = REPORT
+    manager: Function = MANAGER
 
     def __post_init__(self) -> None:
         """Check and normalise."""
@@ -60,7 +66,8 @@ class VaultDeployment:
             raise BadConfiguration(
                 f"The first block of vault {self.vault} is {self.first_block}: it may not be negative"
             )
-        for function, inputs in ((self.execute, ("address", "bytes")), (self.report, ("uint256",))):
+        needed = ((self.execute, EXECUTE.inputs), (self.report, REPORT.inputs), (self.manager, MANAGER.inputs))
+        for function, inputs in needed:
             if function.inputs != inputs:
                 raise BadConfiguration(f"Vault {self.vault} needs a function of {inputs}, not {function.signature}")
 
@@ -79,11 +86,15 @@ class VaultDeployment:
             expires_at=call.expires_at,
         )
 
-    def report_assets(self, total_assets: int) -> ContractCall:
-        """Return the call that says what everything the vault has is worth, in the asset's smallest unit."""
+    def report_assets(self, total_assets: int, total_supply: int, deadline: int) -> ContractCall:
+        """Return the call that says what everything the vault has is worth, in the asset's smallest unit.
+
+        ``total_supply`` is the number of shares, in their smallest unit, that the total was counted for; ``deadline``
+        is unix seconds of the chain.
+        """
         if total_assets < 0:
             raise BadInput(f"The total assets are {total_assets}: they may not be negative")
-        return self.report.call(self.vault, (total_assets,))
+        return self.report.call(self.vault, (total_assets, total_supply, deadline), expires_at=deadline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,7 @@ class VaultStatus:
 
     block: BlockHeader
     asset: str
+    manager: str
     total_assets: int
     """In the asset's smallest unit, as the manager reported it last."""
     shares: Decimal
@@ -117,7 +129,26 @@ def read_vault(client: EvmClient, deployment: VaultDeployment, block: BlockHeade
     (total_assets,) = client.call(vault, TOTAL_ASSETS, (), block)
     (supply,) = client.call(vault, TOTAL_SUPPLY, (), block)
     (decimals,) = client.call(vault, SHARE_DECIMALS, (), block)
-    return VaultStatus(block, asset.lower(), total_assets, from_units(supply, decimals), decimals)
+    (manager,) = client.call(vault, deployment.manager, (), block)
+    return VaultStatus(block, asset.lower(), manager.lower(), total_assets, from_units(supply, decimals), decimals)
+
+
+def require_managed(
+    client: EvmClient, deployment: VaultDeployment, reserve: AssetIdentifier, wallet: str, block: BlockHeader
+) -> VaultStatus:
+    """Return a vault that a wallet may trade for a strategy; raises BadConfiguration, ContractMissing, NodeError."""
+    vault = read_vault(client, deployment, block)
+    if vault.asset != reserve.address:
+        raise BadConfiguration(
+            f"Vault {deployment.vault} holds {vault.asset}, the strategy's reserve is {reserve}: trade pairs that are "
+            "quoted in the vault's asset, or name another vault"
+        )
+    if vault.manager != wallet.lower():
+        raise BadConfiguration(
+            f"Wallet {wallet} may not trade for vault {deployment.vault}, whose asset manager is {vault.manager}: give "
+            "the manager's key, or have the wallet made the manager"
+        )
+    return vault
 
 
 def read_flows(
@@ -177,6 +208,12 @@ class VaultTreasury:
             state.sync.treasury.share_count = vault.shares  # fees may be taken in shares, without an event
         self._keep_place(state, scanned, first, is_worth_it=bool(updates))
         return updates
+
+    def read_unbooked(self, state: State, block: BlockHeader) -> Decimal:
+        """Return what deposits less redemptions moved up to a block and the ledger does not have yet, in tokens."""
+        flows = read_flows(self._client, self._deployment, self._next_block(state), block.number, span=self._span)
+        units = sum(flow.assets for flow in flows if not self._is_known(state, flow))
+        return from_units(units, state.portfolio.reserve.asset.decimals)
 
     @property
     def _place(self) -> str:

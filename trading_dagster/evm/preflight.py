@@ -13,17 +13,19 @@ from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import Dex
 from trading_dagster.evm.erc20 import DECIMALS
+from trading_dagster.evm.erc4626 import VaultDeployment, require_managed
 from trading_dagster.evm.multicall import Multicall, Read
 from trading_dagster.evm.swap_intent import NATIVE_DECIMALS
 
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What was found: the head, the wallet and its gas in native tokens."""
+    """What was found: the head, the wallet and its gas in native tokens; the vault it trades for, if it does."""
 
     head: BlockHeader
     address: str
     gas_balance: Decimal
+    vault: str | None = None
 
 
 def check_chain(
@@ -33,13 +35,17 @@ def check_chain(
     address: str,
     assets: Sequence[AssetIdentifier],
     min_gas: Decimal,
+    vault: VaultDeployment | None = None,
 ) -> Preflight:
-    """Check a chain, its contracts and a wallet.
+    """Check a chain, its contracts, a wallet and the vault that it trades for, if it does.
+
+    The first of ``assets`` is the reserve.
 
     Raises:
         WrongChain: A node or a token is of another chain.
         ContractMissing: The exchange or a token has no code.
-        BadConfiguration: A token has other decimals than the universe says.
+        BadConfiguration: A token has other decimals than the universe says; the vault's asset is not the reserve, or
+            its asset manager is not the wallet.
         GasMissing: The wallet has less than ``min_gas`` native tokens.
         NodeError: No node answers.
     """
@@ -68,4 +74,6 @@ def check_chain(
             f"Wallet {address} has {gas_balance.normalize():f} native tokens for gas on chain {client.chain_id}, "
             f"at least {min_gas} are needed: send it some"
         )
-    return Preflight(head, address, gas_balance)
+    if vault is not None:
+        require_managed(client, vault, assets[0], address, head)
+    return Preflight(head, address, gas_balance, None if vault is None else vault.vault)
