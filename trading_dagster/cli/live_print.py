@@ -93,6 +93,8 @@ def print_wallet(report: WalletReport) -> None:
     """Write what a wallet has."""
     if report.address is not None:
         typer.echo(f"Wallet {report.address}, block {report.block}, {report.gas:f} native tokens for gas")
+    if report.vault is not None:
+        typer.echo(f"It trades for vault {report.vault}, which has")
     rows = [(balance.token, f"{balance.quantity:f}", balance.address) for balance in report.balances]
     typer.echo(format_table(("token", "balance", "address"), rows))
 

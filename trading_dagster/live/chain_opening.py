@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
-from trading_dagster.domain.error import BadConfiguration
+from trading_dagster.domain.error import BadConfiguration, BadInput
 from trading_dagster.domain.identifier import (
     AssetIdentifier,
     HumanReadableTradingPairDescription,
@@ -17,8 +18,10 @@ from trading_dagster.domain.transaction import Intent
 from trading_dagster.evm.alarm import Alarm
 from trading_dagster.evm.chain import Chain, KnownExchange, require_checksum, uniswap_v2, uniswap_v3
 from trading_dagster.evm.chain_data import KNOWN_CHAINS
+from trading_dagster.evm.erc4626 import VaultDeployment
 from trading_dagster.evm.multicall import MULTICALL3
 from trading_dagster.evm.swap_intent import SwapLimits
+from trading_dagster.evm.uniswap_v3 import RouterKind, to_fee_units
 from trading_dagster.live import deployment as setting
 from trading_dagster.live.clock import WorldClock
 from trading_dagster.live.evm_venue import EvmVenue, WalletKey
@@ -43,7 +46,7 @@ class ChainParts:
 
 
 def open_chain_venue(deployment: setting.Deployment, parts: ChainParts) -> EvmVenue:
-    """Return the hot wallet of a deployment at its exchange; nothing is asked of a node yet.
+    """Return the hot wallet, or vault, of a deployment at its exchange; nothing is asked of a node yet.
 
     Raises:
         BadConfiguration: The chain or exchange is not known, or a number does not fit.
@@ -77,6 +80,7 @@ def open_chain_venue(deployment: setting.Deployment, parts: ChainParts) -> EvmVe
         limits=_swap_limits(deployment, parts.parameters),
         max_decision_age=deployment.max_decision_delay(cycle),
         min_gas=Decimal(str(asked.min_gas)),
+        vault=_find_vault(deployment, wallet),
         multicall=asked.multicall or chain.multicall or MULTICALL3,
         forbid_signing=forbid_signing,
         clock=clock,
@@ -132,9 +136,21 @@ def find_exchange(deployment: setting.Deployment) -> KnownExchange:
         if asked.kind == "uniswap_v2":
             fee = Fraction(3, 1000) if asked.fee is None else Fraction(str(asked.fee))
             return uniswap_v2(slug, slug, factory, router, fee)
-        return uniswap_v3(slug, slug, factory, router, asked.quoter or "")
-    except BadConfiguration as error:
+        more: dict[str, Any] = {}
+        if asked.router_kind is not None:
+            more["router_kind"] = RouterKind(asked.router_kind)
+        if asked.fee_tiers is not None:
+            more["tiers"] = tuple(to_fee_units(Fraction(str(fee))) for fee in asked.fee_tiers)
+        return uniswap_v3(slug, slug, factory, router, asked.quoter or "", **more)
+    except BadInput as error:
         raise BadConfiguration(f"{deployment.file}: exchange: {error}") from None
+
+
+def _find_vault(deployment: setting.Deployment, wallet: setting.Wallet) -> VaultDeployment | None:
+    if wallet.vault is None:
+        return None
+    vault = require_checksum(wallet.vault, f"vault of {deployment.file}: wallet.vault")
+    return VaultDeployment(vault, wallet.vault_first_block or 0)
 
 
 def _swap_limits(deployment: setting.Deployment, parameters: StrategyParameters) -> SwapLimits:

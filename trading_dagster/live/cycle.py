@@ -168,7 +168,7 @@ def complete_cycle(
     indicators: IndicatorResults,
     decision_at: datetime,
 ) -> CycleReport:
-    """End a cycle: check that nothing is unfinished and that accounts agree, and take an equity sample.
+    """End a cycle: check that nothing is unfinished and that accounts agree, take an equity sample, tell a vault.
 
     Raises:
         UncleanState: The end of a trade is still unknown; run the step again later, or let the next cycle do it.
@@ -185,6 +185,8 @@ def complete_cycle(
         if hook is not None:
             call_tick_hook(_make_input(step, indicators), "after_strategy_tick", hook)
         sample = step.take_sample()
+        if step.desk.reporter is not None:  # before the cycle is over: a step that is run again goes on with it
+            step.desk.reporter.report(decision_at, state)
         cycle, trades = state.cycle, _decided_trades(state, *TradeStatus)
         state.record(CycleCompleted(live.clock.now(), cycle))
         state.perform_integrity_check()

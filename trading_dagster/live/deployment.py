@@ -156,7 +156,16 @@ class Chain:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Exchange:
-    """A decentralised exchange: its slug in the registry, or its contracts."""
+    """A decentralised exchange: its slug in the registry, or its contracts.
+
+    Attributes:
+        slug: Its name in the registry of its chain.
+        kind: Which exchange it is a fork of, when it is given by its contracts.
+        fee: What pools take where a pair does not say it, a fraction.
+        router_kind: The routers of Uniswap v3: ``swap_router`` has a deadline in each swap, ``swap_router_02`` (the
+            default, also PancakeSwap's) has none there.
+        fee_tiers: The fees that pools of Uniswap v3 can have, fractions; by default 0.0001, 0.0005, 0.003 and 0.01.
+    """
 
     slug: str | None = None
     kind: Literal["uniswap_v2", "uniswap_v3"] | None = None
@@ -164,28 +173,42 @@ class Exchange:
     router: Address | None = None
     quoter: Address | None = None
     fee: Fraction | None = None
+    router_kind: Literal["swap_router", "swap_router_02"] | None = None
+    fee_tiers: tuple[Fraction, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check."""
         contracts = (self.kind, self.factory, self.router)
-        if self.slug is not None and any(part is not None for part in (*contracts, self.quoter)):
+        own = (*contracts, self.quoter, self.router_kind, self.fee_tiers)
+        if self.slug is not None and any(part is not None for part in own):
             raise ValueError("slug and contracts are given: keep the slug, or kind, factory and router")
         if self.slug is None and any(part is None for part in contracts):
             raise ValueError("give a slug of the chain's registry, or kind, factory and router")
         if self.kind == "uniswap_v3" and self.quoter is None:
             raise ValueError("uniswap_v3 needs a quoter as well")
+        if self.kind == "uniswap_v2" and (self.router_kind is not None or self.fee_tiers is not None):
+            raise ValueError("router_kind and fee_tiers are for kind uniswap_v3: remove them")
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Wallet:
-    """Where the private key is: an environment variable, or a keystore file and a variable with its password."""
+    """Where the private key is: an environment variable, or a keystore file and a variable with its password.
+
+    Attributes:
+        vault: The vault whose asset manager the wallet is: its tokens are traded, the wallet pays gas.
+        vault_first_block: A block before the vault's first deposit, such as the one that it was made in.
+    """
 
     key_env: VariableName | None = None
     keystore: Path | None = None
     password_env: VariableName | None = None
+    vault: Address | None = None
+    vault_first_block: Annotated[int, Field(ge=0)] | None = None
 
     def __post_init__(self) -> None:
         """Check."""
+        if self.vault is None and self.vault_first_block is not None:
+            raise ValueError("vault_first_block is given without a vault: add vault, or remove it")
         if (self.key_env is None) == (self.keystore is None):
             raise ValueError("give key_env, or keystore and password_env, and not both")
         if (self.keystore is None) != (self.password_env is None):
@@ -301,6 +324,12 @@ class Deployment:
         is_public = is_live and self.chain is not None and not self.chain.is_local
         if is_public and isinstance(self.clock, ReplayClock):
             raise ValueError("clock replay is for mode paper and the local chain: remove it")
+        wallet = self.wallet
+        if is_public and wallet is not None and wallet.vault is not None and wallet.vault_first_block is None:
+            raise ValueError(
+                "wallet.vault_first_block is missing: give the block in which the vault was made (explorers show "
+                "it); its deposits are read from there"
+            )
         if is_public and self.autostart:
             raise ValueError("autostart is for mode paper and the local chain: turn a live deployment on in the UI")
 

@@ -53,15 +53,24 @@ class BalanceReader(Protocol):
         ...
 
 
+class CycleReporter(Protocol):
+    """Who must be told what everything is worth when a cycle is over: a vault whose investors come and go by it."""
+
+    def report(self, decision_at: datetime, state: State) -> None:
+        """Report after the cycle of a decision time, naive UTC, once; running it again reports nothing else."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """A venue as one step sees it."""
+    """A venue as one step sees it; ``reporter`` None has nobody to tell."""
 
     pricing: PricingModel
     marks: Marks
     execution: LiveExecution
     treasury: LiveTreasury
     balances: BalanceReader
+    reporter: CycleReporter | None = None
 
 
 @dataclass(frozen=True, slots=True)

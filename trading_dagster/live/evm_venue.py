@@ -1,7 +1,7 @@
-"""Trading for real from a hot wallet on an exchange of an EVM chain.
+"""Trading for real on an exchange of an EVM chain: from a hot wallet, or for a vault whose asset manager it is.
 
-One wallet serves one strategy: its deposits are told by its balance. Secrets are named by the environment variables
-that hold them, and stay in the wallet's and the endpoints' memory.
+One wallet serves one strategy: its deposits are told by its balance, those of a vault by the vault's events. Secrets
+are named by the environment variables that hold them, and stay in the wallet's and the endpoints' memory.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from trading_dagster.domain.error import BadConfiguration, WrongChain
 from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.money import from_units
+from trading_dagster.domain.state import State
 from trading_dagster.domain.transaction import Account, Intent
 from trading_dagster.evm.alarm import Alarm, AlarmKind, AlarmSink, Observer, ignore_step
 from trading_dagster.evm.amm_pricing import AmmMarks, AmmPricing
@@ -26,6 +27,7 @@ from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.client import ClientSetting, EvmClient
 from trading_dagster.evm.dex import Dex
 from trading_dagster.evm.endpoint import HttpEndpoint
+from trading_dagster.evm.erc4626 import VaultDeployment, VaultTreasury, require_managed
 from trading_dagster.evm.execution import EvmExecution, TradeExecutionSetting
 from trading_dagster.evm.first_buy import FirstBuyCheck, FirstBuySetting
 from trading_dagster.evm.gas import DEFAULT_POLICY, GasPolicy
@@ -33,12 +35,14 @@ from trading_dagster.evm.multicall import MULTICALL3, Multicall
 from trading_dagster.evm.preflight import Preflight, check_chain
 from trading_dagster.evm.swap_intent import NATIVE_DECIMALS, SwapLimits
 from trading_dagster.evm.trade_route import RouteTable
+from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.transaction import ExecutionSetting, TransactionExecutor, allow_signing
 from trading_dagster.evm.transaction_journal import TransactionJournal
 from trading_dagster.evm.treasury import HotWalletTreasury
+from trading_dagster.evm.vault_report import VaultBalances, VaultReporter
 from trading_dagster.evm.wallet import HotWallet
 from trading_dagster.live.clock import SystemClock, WorldClock
-from trading_dagster.live.desk import Desk, DeskRequest
+from trading_dagster.live.desk import BalanceReader, CycleReporter, Desk, DeskRequest, LiveTreasury
 from trading_dagster.storage.lease import wallet_resource
 
 LOOKBACK_AUDITS = 10
@@ -78,7 +82,7 @@ class DeskLease:
 
 @dataclass(frozen=True, eq=False)
 class EvmVenue:
-    """A hot wallet on an exchange.
+    """A hot wallet, or the vault it manages, on an exchange.
 
     Attributes:
         chain_id: The chain; every node must serve it.
@@ -97,6 +101,7 @@ class EvmVenue:
         max_decision_age: How old a decision may be when its swap is planned; None for no limit.
         min_gas: Native tokens the wallet should have; with less there is an alarm, and preflight fails.
         first_buy: How a token is probed before it is bought for the first time; None does not.
+        vault: The vault whose tokens are traded; None trades those of the wallet.
         multicall: Address of Multicall3.
         forbid_signing: Asked right before each signature; returns why not, or nothing.
         clock: The time of events.
@@ -119,6 +124,7 @@ class EvmVenue:
     max_decision_age: timedelta | None = timedelta(hours=1)
     min_gas: Decimal = Decimal("0.01")
     first_buy: FirstBuySetting | None = field(default_factory=FirstBuySetting)
+    vault: VaultDeployment | None = None
     multicall: str = MULTICALL3
     forbid_signing: Callable[[Intent], str] = allow_signing
     clock: WorldClock = field(default_factory=SystemClock)
@@ -143,6 +149,13 @@ class EvmVenue:
         return Account(self.chain_id, self.wallet.address)
 
     @property
+    def trader(self) -> TradingAccount:
+        """Return who signs for whose tokens."""
+        if self.vault is None:
+            return TradingAccount.of_wallet(self.account)
+        return TradingAccount(self.account, self.vault.vault, self.vault.wrap_call)
+
+    @property
     def lease_resources(self) -> Sequence[str]:
         """Return the wallet."""
         return (wallet_resource(self.wallet.address),)
@@ -156,16 +169,19 @@ class EvmVenue:
         return journal
 
     def preflight(self, assets: Sequence[AssetIdentifier]) -> Preflight:
-        """Check nodes, exchange, tokens and gas before trading begins; ``assets`` are those of the universe.
+        """Check nodes, exchange, tokens, gas and vault before trading begins.
+
+        ``assets`` are those of the universe, the reserve first.
 
         Raises WrongChain, ContractMissing, BadConfiguration, GasMissing, SigningKeyUnusable, NodeError.
         """
-        return check_chain(
-            self.node, self.dex, Multicall(self.node, self.multicall), self.wallet.address, assets, self.min_gas
-        )
+        multicall = Multicall(self.node, self.multicall)
+        return check_chain(self.node, self.dex, multicall, self.wallet.address, assets, self.min_gas, self.vault)
 
     def open_desk(self, request: DeskRequest) -> Desk:
-        """Return prices, execution, treasury and balances; raises WrongChain, SigningKeyUnusable, NodeError.
+        """Return prices, execution, treasury and balances.
+
+        Raises WrongChain, SigningKeyUnusable, NodeError, BadConfiguration when the vault may not be traded for.
 
         Prices are of the block that is the head when the first one is asked for.
         """
@@ -175,12 +191,16 @@ class EvmVenue:
             raise WrongChain(
                 f"The universe's reserve {reserve} is on chain {reserve.chain_id}, the venue trades on {self.chain_id}"
             )
-        client, journal, account = self.node, self.journal, self.account
-        self._watch_gas(client.connect())
+        client, journal = self.node, self.journal
+        head = client.connect()
+        self._watch_gas(head)
+        if self.vault is not None:
+            require_managed(client, self.vault, reserve, self.wallet.address, head)
         executor = self.make_executor(request.lease_token, request.check_lease)
         routes = RouteTable(self.dex, reserve, universe.pairs)
         pricing = AmmPricing(client, self.dex, routes)
-        lookback = LOOKBACK_AUDITS * self.transaction.audit_blocks
+        setting = TradeExecutionSetting(self.limits, self.swap_timeout_s, self.max_decision_age, self._lookback)
+        treasury, balances, reporter = self._open_books(executor, state)
         return Desk(
             pricing=pricing,
             marks=AmmMarks(pricing, state, request.clock.timestamp),
@@ -193,21 +213,13 @@ class EvmVenue:
                 save=request.save,
                 alarm=self.alarm,
                 now=self.clock.now,
-                setting=TradeExecutionSetting(self.limits, self.swap_timeout_s, self.max_decision_age, lookback),
+                setting=setting,
                 first_buy=self._first_buy_check(client),
+                trader=self.trader,
             ),
-            treasury=HotWalletTreasury(
-                client,
-                journal,
-                account,
-                audit=executor.audit,
-                confirmations=self.transaction.confirmations,
-                lookback_blocks=lookback,
-                now=self.clock.now,
-            ),
-            balances=WalletBalances(
-                client, Multicall(client, self.multicall), account.address, self.transaction.confirmations
-            ),
+            treasury=treasury,
+            balances=balances,
+            reporter=reporter,
         )
 
     def make_executor(self, lease_token: int, check_lease: Callable[[], None]) -> TransactionExecutor:
@@ -225,10 +237,45 @@ class EvmVenue:
             sleep=self.sleep,
         )
 
+    @property
+    def _lookback(self) -> int:
+        return LOOKBACK_AUDITS * self.transaction.audit_blocks
+
+    def _open_books(
+        self, executor: TransactionExecutor, state: State
+    ) -> tuple[LiveTreasury, BalanceReader, CycleReporter | None]:
+        """Return what came in and went out, what is there, and who is told what it is worth."""
+        client, journal, depth, now = self.node, self.journal, self.transaction.confirmations, self.clock.now
+        held = WalletBalances(client, Multicall(client, self.multicall), self.trader.address, depth)
+        if self.vault is None:
+            wallet = HotWalletTreasury(
+                client,
+                journal,
+                self.account,
+                audit=executor.audit,
+                confirmations=depth,
+                lookback_blocks=self._lookback,
+                now=now,
+            )
+            return wallet, held, None
+        treasury = VaultTreasury(client, self.vault, confirmations=depth, now=now)
+        reporter = VaultReporter(
+            client=client,
+            executor=executor,
+            journal=journal,
+            deployment=self.vault,
+            treasury=treasury,
+            alarm=self.alarm,
+            forbid_signing=self.forbid_signing,
+            deadline_s=self.limits.deadline_s,
+            timeout_s=self.swap_timeout_s,
+        )
+        return treasury, VaultBalances(client, held, treasury, state, depth), reporter
+
     def _first_buy_check(self, client: EvmClient) -> FirstBuyCheck | None:
         if self.first_buy is None:
             return None
-        return FirstBuyCheck(client, self.dex, self.account.address, aggregator=self.multicall, setting=self.first_buy)
+        return FirstBuyCheck(client, self.dex, self.trader.address, aggregator=self.multicall, setting=self.first_buy)
 
     def _watch_gas(self, head: BlockHeader) -> None:
         balance = from_units(self.node.read_balance(self.wallet.address, head), NATIVE_DECIMALS)

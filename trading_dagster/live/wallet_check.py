@@ -19,7 +19,7 @@ class CheckedVenue(Protocol):
     """A venue that can be checked before it is traded on."""
 
     def preflight(self, assets: Sequence[AssetIdentifier]) -> Any:
-        """Check nodes, contracts, tokens and gas; returns head, address and gas balance."""
+        """Check nodes, contracts, tokens and gas, the reserve first; returns head, address, gas balance and vault."""
         ...
 
 
@@ -34,13 +34,17 @@ class WalletBalance:
 
 @dataclass(frozen=True, slots=True)
 class WalletReport:
-    """A wallet as it is now. ``gas`` is native tokens; address, block and gas are None on paper."""
+    """A wallet as it is now. ``gas`` is native tokens; address, block and gas are None on paper.
+
+    Balances are those of ``vault`` when the wallet trades for one.
+    """
 
     strategy_id: str
     address: str | None
     block: int | None
     gas: Decimal | None
     balances: tuple[WalletBalance, ...]
+    vault: str | None = None
 
 
 def check_wallet(live: LiveStrategy) -> WalletReport:
@@ -76,4 +80,5 @@ def _report(step: LiveStep) -> WalletReport:
         None if found is None else found.head.number,
         None if found is None else found.gas_balance,
         tuple(WalletBalance(asset.token_symbol, asset.address, balances.get(asset, Decimal(0))) for asset in tokens),
+        None if found is None else found.vault,
     )
