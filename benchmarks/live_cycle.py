@@ -80,7 +80,7 @@ def database_size(folder: Path) -> int:
 
 
 def compare(histories: Mapping[int, Sequence[Costs]]) -> tuple[list[str], bool]:
-    """Return a table of times, bytes and their ratios, and whether the target is met; keys are numbers of past cycles."""
+    """Return a table of times, bytes and ratios, and whether the target is met; keys are numbers of past cycles."""
     shortest, longest = min(histories), max(histories)
     lines = [f"| {'':>15} | {shortest:>6} cycles | {longest:>6} cycles | ratio |"]
     is_met = True
