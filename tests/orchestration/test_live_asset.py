@@ -1,5 +1,6 @@
 """A live cycle as Dagster runs: whatever is run again, at whatever step, trades once."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,27 @@ def test_running_a_decided_time_again_changes_nothing(live: Any, run: Any) -> No
     assert run(tags={DECISION_TAG: at(0).isoformat()}).success
 
     assert unit.open().store.head("flip") == before
+
+
+def test_two_runs_at_once_decide_and_trade_once(live: Any, tmp_path: Path) -> None:
+    unit, _ = live
+    results: list[Any] = []
+
+    def execute() -> None:
+        with dg.DagsterInstance.ephemeral() as own:
+            results.append(make_live_job(str(tmp_path)).execute_in_process(instance=own, raise_on_error=False))
+
+    threads = [threading.Thread(target=execute) for _ in range(2)]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [result.success for result in results] == [True, True]
+    assert len(events(unit, CycleDecided)) == 1
+    assert len(events(unit, TradeExecuted)) == 1
+    assert len(events(unit, CycleCompleted)) == 1
 
 
 @pytest.mark.parametrize("step", ASSETS)

@@ -18,7 +18,7 @@ from trading_dagster.live.deployment_file import FOLDERS_VARIABLE, read_deployme
 from trading_dagster.live.live_home import LiveHome
 from trading_dagster.live.progress import read_progress
 from trading_dagster.orchestration.home import prepare_home
-from trading_dagster.orchestration.live_process import PROCESS_TAG, ProcessMark
+from trading_dagster.orchestration.live_process import find_process
 from trading_dagster.orchestration.live_unit import DECISION_TAG, LiveUnit
 from trading_dagster.storage.event_codec import EventDecoder
 
@@ -163,7 +163,7 @@ def test_cycles_run_by_themselves_and_survive_kills_and_deleted_runs(
     # a run killed in the middle is finished by the next one
     (tmp_path / "deploy" / "hang").touch()
     hanging = wait_for("a run that hangs", lambda: find_hanging(instance, tmp_path), home)
-    mark = ProcessMark.parse(hanging.tags[PROCESS_TAG])
+    mark = find_process(hanging)
     assert mark is not None
     before = len(events(unit, CycleCompleted))
     os.kill(mark.number, signal.SIGKILL)
@@ -191,4 +191,4 @@ def find_hanging(instance: dg.DagsterInstance, tmp_path: Path) -> dg.DagsterRun 
     if (tmp_path / "deploy" / "hang").exists():
         return None
     wanted = dg.RunsFilter(job_name="live_flip", statuses=[dg.DagsterRunStatus.STARTED])
-    return next((run for run in instance.get_runs(wanted) if PROCESS_TAG in run.tags), None)
+    return next((run for run in instance.get_runs(wanted) if find_process(run) is not None), None)

@@ -192,10 +192,10 @@ def test_late_candles_alarm_and_ask_for_a_run_that_skips(
     assert request.run_key == "flip:2018-03-01T00:00:00:skip"
     assert "No candles after 0:10:00" in request.tags[SKIP_TAG]
     assert json.loads(waiting.cursor)["alarmed"] is True
-    assert "flip: candles are late" in caplog.text
+    assert "flip: candles for 2018-03-01 00:00:00 are late" in caplog.text
     caplog.clear()
     tick(unit, waiting.cursor)
-    assert "candles are late" not in caplog.text
+    assert "are late" not in caplog.text
     unit.close()
 
 

@@ -58,9 +58,9 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def add_run(
-    instance: dg.DagsterInstance, run_id: str, *, process: str = "", tag: str = "flip", job: str = "live_flip"
+    instance: dg.DagsterInstance, run_id: str, *, process: str = "", owner: str = "", job: str = "live_flip"
 ) -> dg.DagsterRun:
-    tags = {STRATEGY_TAG: tag, **({PROCESS_TAG: process} if process else {})}
+    tags = {STRATEGY_TAG: "flip", **({PROCESS_TAG: f"{owner or run_id} {process}"} if process else {})}
     run = dg.DagsterRun(job_name=job, run_id=run_id, tags=tags, status=dg.DagsterRunStatus.NOT_STARTED)
     instance.add_run(run)
     instance.report_dagster_event(
@@ -166,6 +166,18 @@ def test_a_run_whose_process_is_gone_is_closed(
     assert "its process" in notes[0]
     assert "is gone" in notes[0]
     assert cursor.ending == {}
+
+
+def test_a_repeated_run_is_not_taken_for_the_dead_one_whose_tags_it_has(
+    live: tuple[LiveUnit, ManualClock], instance: dg.DagsterInstance, sleeper: subprocess.Popen[bytes]
+) -> None:
+    unit, _ = live
+    add_run(instance, "r2", process=mark_of(sleeper), owner="r1")
+    sleeper.kill()
+    sleeper.wait()
+
+    assert watch(unit, instance, WatchCursor(), datetime.now(UTC) + timedelta(minutes=1)) == (WatchCursor(), [])
+    assert status_of(instance, "r2") is dg.DagsterRunStatus.STARTED
 
 
 def test_a_stuck_run_is_told_to_end_and_then_its_process_is_killed(

@@ -59,7 +59,14 @@ class ProcessMark:
 
 def mark_process(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> None:
     """Note in a run's tags which process runs it."""
-    context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: str(ProcessMark.current())})
+    run_id = context.run.run_id
+    context.instance.add_run_tags(run_id, {PROCESS_TAG: f"{run_id} {ProcessMark.current()}"})
+
+
+def find_process(run: dg.DagsterRun) -> ProcessMark | None:
+    """Return which process runs a run; None before its first step, when the tag is that of the run it repeats."""
+    run_id, _, mark = run.tags.get(PROCESS_TAG, "").partition(" ")
+    return ProcessMark.parse(mark) if run_id == run.run_id else None
 
 
 def _began(number: int) -> str:

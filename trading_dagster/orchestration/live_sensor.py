@@ -60,7 +60,7 @@ def build_availability_sensor(unit: LiveUnit, job_name: str, trigger: DataAvaila
             poll = look(unit)
             outcome = judge_poll(PollCursor.parse(context.cursor), poll)
         if outcome.alarm:
-            send_alarm(unit, MessageKind.data_lag, "candles are late", outcome.reason)
+            send_alarm(unit, MessageKind.data_lag, f"candles for {outcome.skip_at} are late", outcome.reason)
         runs = []
         if outcome.run_at is not None:
             runs.append(cycle_request(unit, outcome.run_at))

@@ -14,7 +14,7 @@ from trading_dagster.domain.error import TradingDagsterError
 from trading_dagster.domain.message import MessageKind
 from trading_dagster.live.progress import Progress, read_progress
 from trading_dagster.orchestration.live_alarm import send_alarm
-from trading_dagster.orchestration.live_process import PROCESS_TAG, ProcessMark
+from trading_dagster.orchestration.live_process import find_process
 from trading_dagster.orchestration.live_unit import STRATEGY_TAG, LiveUnit
 
 logger = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ def _end_run(
     now: datetime,
 ) -> str | None:
     """Do what is next about a run: nothing, close it, tell it to end, kill it; returns what was done."""
-    process = ProcessMark.parse(run.tags.get(PROCESS_TAG, ""))
+    process = find_process(run)
     label = f"run {run.run_id} of {run.job_name}"
     if process is not None and process.is_alive() is False and age > PATIENCE:
         instance.report_run_failed(run, f"The process {process} that ran it is gone.")
