@@ -43,6 +43,13 @@ def run(unit: LiveUnit, instance: dg.DagsterInstance, what: str = "", **config: 
     return job.execute_in_process(instance=instance, raise_on_error=False, run_config=run_config)
 
 
+@pytest.fixture
+def elsewhere() -> Iterator[dg.DagsterInstance]:
+    """Return a second Dagster home: one in memory is not fit for two threads."""
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
 def metadata(result: Any) -> dict[str, Any]:
     (event,) = [event for event in result.all_events if event.event_type is dg.DagsterEventType.STEP_OUTPUT]
     return {name: value.value for name, value in event.event_specific_data.metadata.items()}
@@ -139,11 +146,13 @@ def test_the_kill_switch_stops_decisions_until_it_is_off(
     assert read_progress(unit.observe()).last_decision_at == at(2)
 
 
-def test_a_cycle_waits_for_an_approval_that_is_launched_meanwhile(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_a_cycle_waits_for_an_approval_that_is_launched_meanwhile(
+    tmp_path: Path, instance: dg.DagsterInstance, elsewhere: dg.DagsterInstance
+) -> None:
     unit, _ = make_unit(tmp_path, extra="approval: {mode: manual, deadline_minutes: 20}\n")
     assert metadata(run(unit, instance, "approve", digest=""))["waiting"] == 0
-    results = []
-    cycle = threading.Thread(target=lambda: results.append(run(unit, instance)))
+    results: list[Any] = []
+    cycle = threading.Thread(daemon=True, target=lambda: results.append(run(unit, elsewhere)))
     cycle.start()
     store = SqlApprovalStore(unit.observe().store.database)  # type: ignore[attr-defined]
     waiting: Any = ()
@@ -164,10 +173,12 @@ def test_a_cycle_waits_for_an_approval_that_is_launched_meanwhile(tmp_path: Path
     unit.close()
 
 
-def test_rejected_trades_are_dropped(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+def test_rejected_trades_are_dropped(
+    tmp_path: Path, instance: dg.DagsterInstance, elsewhere: dg.DagsterInstance
+) -> None:
     unit, _ = make_unit(tmp_path, extra="approval: {mode: manual, deadline_minutes: 20}\n")
-    results = []
-    cycle = threading.Thread(target=lambda: results.append(run(unit, instance)))
+    results: list[Any] = []
+    cycle = threading.Thread(daemon=True, target=lambda: results.append(run(unit, elsewhere)))
     cycle.start()
     store = SqlApprovalStore(unit.observe().store.database)  # type: ignore[attr-defined]
     waiting: Any = ()
