@@ -1,13 +1,16 @@
 """The Dagster code location: everything in assets/ and sensors/ as one Definitions."""
 
-import dagster as dg
+from trading_dagster.orchestration.quick_import import quick_import
 
-from assets.backtest import backtest_assets
-from assets.live import live_assets, live_jobs
-from sensors.live import live_schedules, live_sensors
-from trading_dagster.orchestration.live_definition import find_units
-from trading_dagster.orchestration.progress import SilentProgress
-from trading_dagster.orchestration.resource import BacktestStore, CandleData
+with quick_import():  # every run's process waits for these
+    import dagster as dg
+
+    from assets.backtest import backtest_assets
+    from assets.live import live_assets, live_jobs
+    from sensors.live import live_schedules, live_sensors
+    from trading_dagster.orchestration.live_definition import find_units
+    from trading_dagster.orchestration.progress import SilentProgress
+    from trading_dagster.orchestration.resource import BacktestStore, CandleData
 
 _units = find_units()
 

@@ -19,7 +19,9 @@ from trading_dagster.orchestration.metadata import (
     describe_report,
     describe_result,
     describe_universe,
+    picture_coverage,
     picture_equity,
+    picture_indicators,
 )
 from trading_dagster.orchestration.partition import Grain, choose_grain, define_partitions
 from trading_dagster.orchestration.progress import Progress
@@ -113,7 +115,9 @@ def _universe_asset(strategy: StrategyModule, owners: Sequence[str]) -> dg.Asset
         with explain_failures():
             built = build_universe(strategy, store.folder(strategy), data)
         yield dg.MaterializeResult(
-            spec.key, metadata=describe_universe(built), data_version=dg.DataVersion(built.get_cache_key())
+            spec.key,
+            metadata={**describe_universe(built), **picture_coverage(built)},
+            data_version=dg.DataVersion(built.get_cache_key()),
         )
         yield from check_candles(built, spec.key)
 
@@ -138,7 +142,13 @@ def _indicators_asset(strategy: StrategyModule, owners: Sequence[str]) -> dg.Ass
         if findings:
             raise dg.Failure(description="\n".join(map(str, findings)), allow_retries=False)
         accept_indicators(plan, folder)
-        yield dg.MaterializeResult(spec.key, metadata=describe_indicators(plan.indicators, plan.universe))
+        yield dg.MaterializeResult(
+            spec.key,
+            metadata={
+                **describe_indicators(plan.indicators, plan.universe),
+                **picture_indicators(plan.indicators, plan.universe),
+            },
+        )
 
     return indicators
 

@@ -27,7 +27,12 @@ from trading_dagster.orchestration.live_step import (
     start_cycle,
 )
 from trading_dagster.orchestration.live_unit import DECISION_TAG, SKIP_TAG, LiveUnit
-from trading_dagster.orchestration.metadata import describe_indicators, describe_universe
+from trading_dagster.orchestration.metadata import (
+    describe_indicators,
+    describe_universe,
+    picture_coverage,
+    picture_indicators,
+)
 
 Result: TypeAlias = "dg.MaterializeResult[Any]"
 ASSETS = ("universe", "indicators", "decisions", "trades", "statistics")
@@ -167,7 +172,9 @@ def _statistics_asset(unit: LiveUnit, owners: Sequence[str]) -> dg.AssetsDefinit
         with explain_failures():
             decision_at = _decision_time(context, unit)
             report = complete_step(unit, decision_at)
-            metadata = describe_statistics(unit.open(), report)
+            universe, results = calculate_step(unit, decision_at)
+            pictures = {**picture_coverage(universe), **picture_indicators(results, universe)}
+            metadata = {**describe_statistics(unit.open(), report), **pictures}  # painted when all is traded
         yield dg.MaterializeResult(spec.key, metadata={**describe_time(decision_at, unit.open().now()), **metadata})
 
     return statistics

@@ -1,8 +1,11 @@
-"""What the Dagster UI shows of a materialization: rows, span, key figures, small tables and pictures."""
+"""What the Dagster UI shows of a materialization: rows, span, key figures, small tables and pictures.
+
+Painting is imported where it is done: a live run trades before it paints.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,14 +16,6 @@ import pandas as pd
 
 from trading_dagster.backtest.partition import PartitionedBacktest, PartitionOutcome
 from trading_dagster.backtest.result import BacktestResult
-from trading_dagster.charts.picture import (
-    EXISTING,
-    FILLED,
-    paint_coverage,
-    paint_indicators,
-    paint_monthly_returns,
-    to_markdown_image,
-)
 from trading_dagster.charts.sketch import sketch_equity
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.orchestration.key_figure import (
@@ -29,7 +24,7 @@ from trading_dagster.orchestration.key_figure import (
     key_figure_rows,
     to_markdown,
 )
-from trading_dagster.strategy.indicator_result import IndicatorResults
+from trading_dagster.strategy.indicator_result import IndicatorResult, IndicatorResults
 
 Metadata = Mapping[str, Any]
 MAX_ROWS = 50
@@ -37,15 +32,37 @@ MAX_ROWS = 50
 
 def picture(image: bytes, alt: str) -> dg.MarkdownMetadataValue:
     """Return a picture (PNG or SVG) to be shown inline."""
+    from trading_dagster.charts.picture import to_markdown_image
+
     return dg.MetadataValue.md(to_markdown_image(image, alt))
 
 
-def describe_universe(universe: TradingStrategyUniverse) -> Metadata:
-    """Return pairs, rows, span and a picture of which candles there are."""
+def picture_coverage(universe: TradingStrategyUniverse) -> Metadata:
+    """Return a picture of which candles there are."""
+    from trading_dagster.charts.picture import EXISTING, FILLED, paint_coverage
+
     candles = universe.candles
-    rows = candles.exists.sum(axis=1)
     states = np.where(candles.exists, np.where(candles.forward_filled, FILLED, EXISTING), 0).T
     coverage = pd.DataFrame(states, index=candles.index, columns=[pair.get_ticker() for pair in universe.pairs])
+    return {"coverage": picture(paint_coverage(coverage), "Which candles exist")}
+
+
+def picture_indicators(results: IndicatorResults, universe: TradingStrategyUniverse) -> Metadata:
+    """Return an overview of indicators over time; nothing when there are none."""
+    from trading_dagster.charts.picture import paint_indicators
+
+    columns = dict(_columns(results, universe))
+    if not columns:
+        return {}
+    numeric = {name: each for name, (_, each) in columns.items() if len(each) and pd.api.types.is_numeric_dtype(each)}
+    curves = {name: series.astype("float64") for name, series in numeric.items()}
+    return {"overview": picture(paint_indicators(curves), "Indicators over time")}
+
+
+def describe_universe(universe: TradingStrategyUniverse) -> Metadata:
+    """Return pairs, rows and span."""
+    candles = universe.candles
+    rows = candles.exists.sum(axis=1)
     pairs = pd.DataFrame(
         [
             {
@@ -67,28 +84,20 @@ def describe_universe(universe: TradingStrategyUniverse) -> Metadata:
         "reserve": universe.get_reserve_asset().token_symbol,
         "content_hash": universe.get_cache_key(),
         "pairs_table": dg.MetadataValue.md(frame_to_markdown(pairs.head(MAX_ROWS))),
-        "coverage": picture(paint_coverage(coverage), "Which candles exist"),
     }
 
 
 def describe_indicators(results: IndicatorResults, universe: TradingStrategyUniverse) -> Metadata:
-    """Return rows, missing values and span of each indicator, and an overview."""
-    tickers = {pair.internal_id: pair.get_ticker() for pair in universe.pairs}
-    rows, curves, cells = [], {}, 0
-    for (label, pair_id), result in results.items():
-        for column in result.columns if result.is_frame else (None,):
-            series = result.series(column, label)
-            name = " ".join(filter(None, (label, column, tickers.get(pair_id))))
-            cells += len(series)
-            missing = int(series.isna().sum())
-            span = f"{series.index[0]} to {series.index[-1]}" if len(series) else result.empty_reason or ""
-            rows.append({"indicator": name, "rows": f"{len(series):,}", "NaN": f"{missing:,}", "span": span})
-            if len(series) and pd.api.types.is_numeric_dtype(series):
-                curves[name] = series.astype("float64")
+    """Return rows, missing values and span of each indicator."""
+    rows, cells = [], 0
+    for name, (result, series) in _columns(results, universe):
+        cells += len(series)
+        missing = int(series.isna().sum())
+        span = f"{series.index[0]} to {series.index[-1]}" if len(series) else result.empty_reason or ""
+        rows.append({"indicator": name, "rows": f"{len(series):,}", "NaN": f"{missing:,}", "span": span})
     metadata: dict[str, Any] = {"dagster/row_count": cells, "indicators": len(results.indicators)}
     if rows:
         metadata["indicators_table"] = dg.MetadataValue.md(frame_to_markdown(pd.DataFrame(rows).head(MAX_ROWS)))
-        metadata["overview"] = picture(paint_indicators(curves), "Indicators over time")
     return metadata
 
 
@@ -139,6 +148,8 @@ def picture_equity(partitions: PartitionedBacktest, last_key: str, name: str) ->
 
 def describe_result(result: BacktestResult) -> Metadata:
     """Return the key figures as numbers and as a table, with pictures of equity and monthly returns."""
+    from trading_dagster.charts.picture import paint_monthly_returns
+
     figures = calculate_key_figures(result)
     hold = {f"Hold {result.universe.pairs[0].get_ticker()}": result.buy_and_hold}
     numbers = {figure.name.lower().replace(", ", "_").replace(" ", "_"): figure.strategy for figure in figures}
@@ -159,6 +170,17 @@ def describe_report(result: BacktestResult, path: Path) -> Metadata:
         "size_bytes": path.stat().st_size,
         "equity_curve": picture(sketch_equity(result.equity_curve, hold), "Equity and drawdown"),
     }
+
+
+def _columns(
+    results: IndicatorResults, universe: TradingStrategyUniverse
+) -> Iterator[tuple[str, tuple[IndicatorResult, pd.Series[Any]]]]:
+    """Yield each column of each indicator by a name that says which pair it is of."""
+    tickers = {pair.internal_id: pair.get_ticker() for pair in universe.pairs}
+    for (label, pair_id), result in results.items():
+        for column in result.columns if result.is_frame else (None,):
+            name = " ".join(filter(None, (label, column, tickers.get(pair_id))))
+            yield name, (result, result.series(column, label))
 
 
 def _time(moment: datetime) -> dg.TimestampMetadataValue:
