@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -222,6 +222,10 @@ class EvmVenue:
             reporter=reporter,
         )
 
+    def read_held(self, assets: Sequence[AssetIdentifier]) -> Mapping[AssetIdentifier, Decimal]:
+        """Return what the wallet, or its vault, has, in tokens; raises WrongChain, ContractMissing, NodeError."""
+        return self._open_balances().read_balances(assets)
+
     def make_executor(self, lease_token: int, check_lease: Callable[[], None]) -> TransactionExecutor:
         """Return what signs for the wallet under a lease; an operator lets a halted wallet sign again with it."""
         return TransactionExecutor(
@@ -237,6 +241,10 @@ class EvmVenue:
             sleep=self.sleep,
         )
 
+    def _open_balances(self) -> WalletBalances:
+        depth = self.transaction.confirmations
+        return WalletBalances(self.node, Multicall(self.node, self.multicall), self.trader.address, depth)
+
     @property
     def _lookback(self) -> int:
         return LOOKBACK_AUDITS * self.transaction.audit_blocks
@@ -246,7 +254,7 @@ class EvmVenue:
     ) -> tuple[LiveTreasury, BalanceReader, CycleReporter | None]:
         """Return what came in and went out, what is there, and who is told what it is worth."""
         client, journal, depth, now = self.node, self.journal, self.transaction.confirmations, self.clock.now
-        held = WalletBalances(client, Multicall(client, self.multicall), self.trader.address, depth)
+        held = self._open_balances()
         if self.vault is None:
             wallet = HotWalletTreasury(
                 client,

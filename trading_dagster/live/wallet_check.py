@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
@@ -20,6 +20,10 @@ class CheckedVenue(Protocol):
 
     def preflight(self, assets: Sequence[AssetIdentifier]) -> Any:
         """Check nodes, contracts, tokens and gas, the reserve first; returns head, address, gas balance and vault."""
+        ...
+
+    def read_held(self, assets: Sequence[AssetIdentifier]) -> Mapping[AssetIdentifier, Decimal]:
+        """Return what the wallet, or its vault, has, in tokens; also what the ledger does not know yet."""
         ...
 
 
@@ -72,8 +76,10 @@ def _report(step: LiveStep) -> WalletReport:
     venue = step.live.venue
     tokens = dict.fromkeys([step.universe.get_reserve_asset(), *expected_balances(step.state)])
     tokens |= dict.fromkeys(pair.base for pair in step.universe.pairs if pair.is_spot())
-    found = venue.preflight(list(tokens)) if isinstance(venue, CheckedVenue) else None
-    balances = step.desk.balances.read_balances(list(tokens))
+    if isinstance(venue, CheckedVenue):
+        found, balances = venue.preflight(list(tokens)), venue.read_held(list(tokens))
+    else:
+        found, balances = None, step.desk.balances.read_balances(list(tokens))
     return WalletReport(
         step.live.id,
         None if found is None else found.address,
