@@ -49,13 +49,14 @@ def as_wallet(trader: Trader, to: str, data: str) -> None:
 
 def allow(trader: Trader, amount: int) -> None:
     market = trader.rig.market
-    as_wallet(trader, market.usd, approve(market.usd, market.uniswap.router, amount).data)
+    call = trader.account.wrap(approve(market.usd, market.uniswap.router, amount))
+    as_wallet(trader, call.to, call.data)
 
 
 def allowance(trader: Trader) -> int:
     market = trader.rig.market
     head = trader.client.read_head()
-    return read_allowance(trader.client, market.usd, trader.rig.wallet.address, market.uniswap.router, head)
+    return read_allowance(trader.client, market.usd, trader.account.address, market.uniswap.router, head)
 
 
 def move_price(trader: Trader, *, usd: int) -> None:

@@ -24,6 +24,7 @@ from trading_dagster.evm.erc20 import read_balance
 from trading_dagster.evm.execution import EvmExecution, TradeExecutionSetting
 from trading_dagster.evm.first_buy import FirstBuyCheck
 from trading_dagster.evm.trade_route import RouteTable
+from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.treasury import HotWalletTreasury
 from trading_dagster.evm.uniswap_v2 import UniswapV2Dex
 
@@ -90,7 +91,12 @@ class Trader:
     def mine(self, seconds: float) -> None:
         self.rig.market.node.mine()
 
-    def treasury(self) -> HotWalletTreasury:
+    @property
+    def account(self) -> TradingAccount:
+        """Return whose tokens are traded."""
+        return TradingAccount.of_wallet(self.rig.account)
+
+    def treasury(self) -> Any:
         return HotWalletTreasury(
             self.client,
             self.rig.journal,
@@ -129,6 +135,7 @@ class Trader:
             now=lambda: self.now,
             setting=setting or TradeExecutionSetting(timeout_s=20, lookback_blocks=200),
             first_buy=first_buy,
+            trader=self.account,
         )
 
     def execute(self, *trades: TradeExecution, **more: Any) -> None:
@@ -182,12 +189,12 @@ class Trader:
         return portfolio.get_position_by_id(position_id).trades[plan.trade_id]
 
     def balance(self, asset: AssetIdentifier) -> Decimal:
-        """Return what the wallet has at the head, in tokens."""
-        units = read_balance(self.client, asset.address, self.rig.wallet.address, self.client.read_head())
+        """Return what the trading account has at the head, in tokens."""
+        units = read_balance(self.client, asset.address, self.account.address, self.client.read_head())
         return from_units(units, asset.decimals)
 
     def require_books_equal_chain(self) -> None:
-        """Fail unless cash and positions are what the wallet has, to the unit."""
+        """Fail unless cash and positions are what the trading account has, to the unit."""
         portfolio = self.state.portfolio
         assert portfolio.reserve.quantity == self.balance(self.pairs.usd)
         held: dict[AssetIdentifier, Decimal] = {pair.base: Decimal(0) for pair in self.pairs.all}
