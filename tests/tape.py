@@ -17,7 +17,7 @@ from trading_dagster.domain.identifier import AssetIdentifier, ChainId, TradingP
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import CycleDuration, TimeBucket, to_aware, to_unix_us
 from trading_dagster.domain.trade import TradeExecution
-from trading_dagster.execution.order import in_execution_order
+from trading_dagster.domain.trade_order import in_execution_order
 from trading_dagster.execution.simulated import SimulatedExecution
 from trading_dagster.execution.wallet import SimulatedWallet
 from trading_dagster.market.dataset import Dataset
