@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,14 @@ def test_several_processes_may_open_a_new_database_at_once(ledger_url):
     )
     processes = [subprocess.Popen([sys.executable, "-W", "error", "-c", code], cwd=ROOT) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
+
+
+def test_several_threads_may_open_new_databases_at_once(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(lambda number: SqlLedgerStore(tmp_path / f"{number % 4}.db"), range(16)))
+    assert {store.head(NAME) for store in opened} == {0}
+    for store in opened:
+        store.close()
 
 
 def test_sqlite_is_opened_durably(tmp_path):

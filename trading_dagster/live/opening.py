@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -40,7 +39,6 @@ from trading_dagster.strategy.module import StrategyModule, load_strategy_file
 
 logger = logging.getLogger(__name__)
 
-_MIGRATING = threading.Lock()  # alembic migrates one database at a time in a process; sensors run in threads
 
 WAIT_S = 120.0
 """How long a step waits for another executor to finish, seconds: longer than a killed one's lease lasts."""
@@ -95,12 +93,11 @@ def open_source(deployment: Deployment, clock: WorldClock) -> ReplaySource:
 def open_store(deployment: Deployment, home: LiveHome) -> SqlLedgerStore:
     """Open the deployment's ledger; raises BadConfiguration, StorageFailed."""
     ledger = deployment.ledger
-    with _MIGRATING:
-        if ledger.url_env is not None:
-            return SqlLedgerStore(read_variable(deployment, ledger.url_env))
-        file = ledger.file or home.ledger
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return SqlLedgerStore(file)
+    if ledger.url_env is not None:
+        return SqlLedgerStore(read_variable(deployment, ledger.url_env))
+    file = ledger.file or home.ledger
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return SqlLedgerStore(file)
 
 
 def read_variable(deployment: Deployment, name: str, environ: Mapping[str, str] = os.environ) -> str:

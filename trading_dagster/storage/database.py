@@ -8,6 +8,7 @@ URL: synchronous commit, a lock timeout; a write transaction locks the rows it d
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ DEFAULT_BUSY_TIMEOUT_S = 15.0
 WRITE = "ledger_write"
 MIGRATION_LOCK = 7_303_014_400_516_611_431
 """Key of the advisory lock under which a PostgreSQL database is migrated: any constant of our own."""
+
+_UPGRADING = threading.Lock()
+"""Alembic upgrades one database at a time in a process: its context is global."""
 
 _BUSY_STATES = {"55P03", "40P01", "40001"}  # lock not available, deadlock, serialisation failure
 _FULL_STATES = {"53100", "53200", "53300"}  # disk full, out of memory, too many connections
@@ -135,7 +139,8 @@ class Database:
             schema = _schema_of(connection)
             if schema == SCHEMA_HEAD:
                 return
-            self._upgrade(connection, schema)
+            with _UPGRADING:
+                self._upgrade(connection, schema)
 
     def _upgrade(self, connection: Connection, schema: str | None) -> None:
         from alembic import command  # only a new or outdated database pays for the import
