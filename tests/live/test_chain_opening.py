@@ -1,0 +1,126 @@
+"""What a deployment's file says about vault and exchange is what its venue trades with."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from trading_dagster.domain.error import BadConfiguration
+from trading_dagster.evm.uniswap_v3 import RouterKind, UniswapV3Dex
+from trading_dagster.live.chain_opening import find_exchange
+from trading_dagster.live.deployment_file import read_deployment
+from trading_dagster.live.evm_venue import EvmVenue
+from trading_dagster.live.live_home import LiveHome
+from trading_dagster.live.opening import open_live
+from trading_dagster.live.strategy import LiveStrategy
+
+STRATEGIES = Path(__file__).parents[2] / "strategies"
+VAULT = "0x" + "ab" * 20
+KEY = "0x" + "1f" * 32
+LIVE = """
+strategy: {folder}/ema_cross.py
+mode: live
+chain: {{name: {chain}, rpc_envs: [TEST_RPC]}}
+exchange: {exchange}
+wallet: {{key_env: TEST_KEY{wallet}}}
+pairs:
+  - data: BTC/USD@coinbase
+    base: {{symbol: WBTC, address: "0x1111111111111111111111111111111111111111", decimals: 8}}
+    quote: {{symbol: USDC, address: "0x2222222222222222222222222222222222222222", decimals: 6}}
+    pool: "0x3333333333333333333333333333333333333333"
+    fee: 0.0025
+"""
+CONTRACTS = (
+    'factory: "0x4444444444444444444444444444444444444444", router: "0x5555555555555555555555555555555555555555"'
+)
+V3 = f'kind: uniswap_v3, {CONTRACTS}, quoter: "0x6666666666666666666666666666666666666666"'
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Return a function that writes a deployment file."""
+    monkeypatch.setenv("TEST_RPC", "http://localhost:1")
+    monkeypatch.setenv("TEST_KEY", KEY)
+
+    def make(*, chain: str = "base", exchange: str = "slug: uniswap-v3", wallet: str = "") -> Path:
+        path = tmp_path / "vaulted.yaml"
+        text = LIVE.format(folder=STRATEGIES, chain=chain, exchange="{" + exchange + "}", wallet=wallet)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return make
+
+
+def open_venue(path: Path) -> EvmVenue:
+    live: LiveStrategy = open_live(read_deployment(path), LiveHome(path.parent / "home"))
+    live.store.close()
+    assert isinstance(live.venue, EvmVenue)
+    return live.venue
+
+
+def test_vault_is_who_has_the_money_and_the_wallet_signs(write):
+    venue = open_venue(write(wallet=f', vault: "{VAULT}", vault_first_block: 1234'))
+    assert venue.vault is not None
+    assert (venue.vault.vault, venue.vault.first_block) == (VAULT, 1234)
+    assert venue.trader.address == VAULT
+    assert venue.trader.account == venue.account
+    assert venue.lease_resources == (f"wallet:{venue.wallet.address}",)
+    assert open_venue(write()).trader.address == venue.wallet.address
+
+
+def test_vault_of_a_local_chain_is_read_from_its_beginning(write):
+    venue = open_venue(write(chain="local", exchange=f"kind: uniswap_v2, {CONTRACTS}", wallet=f', vault: "{VAULT}"'))
+    assert venue.vault is not None
+    assert venue.vault.first_block == 0
+
+
+@pytest.mark.parametrize(
+    ("wallet", "expected"),
+    [
+        (f', vault: "{VAULT}"', "wallet.vault_first_block is missing: give the block in which the vault was made"),
+        (", vault_first_block: 5", "vault_first_block is given without a vault"),
+        (f", vault: {VAULT}, vault_first_block: 5", "wallet.vault: .* put quotes around it"),
+        (', vault: "0xabc", vault_first_block: 5', "wallet.vault: '0xabc' cannot be used"),
+        (f', vault: "{VAULT}", vault_first_block: -5', "wallet.vault_first_block: -5 cannot be used"),
+    ],
+)
+def test_vaults_that_cannot_be_read_are_refused(write, wallet, expected):
+    with pytest.raises(BadConfiguration, match=expected):
+        read_deployment(write(wallet=wallet))
+
+
+def test_vault_with_a_typo_breaks_its_checksum(write):
+    path = write(wallet=', vault: "0xcBB7C0000aB88B473b1f5aFd9ef808440eed33Bf", vault_first_block: 5')
+    with pytest.raises(BadConfiguration, match=r"wallet\.vault 0xcBB7.* breaks its own checksum"):
+        open_venue(path)
+
+
+def test_own_v3_exchange_says_its_router_and_fees(write):
+    dex = find_exchange(read_deployment(write(exchange=f"{V3}, router_kind: swap_router, fee_tiers: [0.0001, 0.0025]")))
+    assert isinstance(dex.dex, UniswapV3Dex)
+    assert dex.dex.router_kind is RouterKind.swap_router
+    assert dex.dex.fee_tiers == dex.fees == (Fraction(1, 10_000), Fraction(25, 10_000))
+    default = find_exchange(read_deployment(write(exchange=V3))).dex
+    assert isinstance(default, UniswapV3Dex)
+    assert default.router_kind is RouterKind.swap_router_02
+    assert len(default.fee_tiers) == 4
+
+
+@pytest.mark.parametrize(
+    ("exchange", "expected"),
+    [
+        (f"{V3}, router_kind: swap_router_03", "exchange.router_kind: 'swap_router_03' cannot be used"),
+        (f"{V3}, fee_tiers: [0.00000001]", "exchange: The fee .* is none of a v3 pool"),
+        (f"{V3}, fee_tiers: []", "exchange: uniswap-v3 has no fee tiers"),
+        ("slug: uniswap-v3, fee_tiers: [0.003]", "slug and contracts are given"),
+        (
+            f"kind: uniswap_v2, {CONTRACTS}, router_kind: swap_router",
+            "router_kind and fee_tiers are for kind uniswap_v3",
+        ),
+    ],
+)
+def test_exchanges_that_cannot_be_are_refused(write, exchange, expected):
+    with pytest.raises(BadConfiguration, match=expected):
+        find_exchange(read_deployment(write(exchange=exchange)))
