@@ -25,7 +25,7 @@ from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import Hop, Route
 from trading_dagster.evm.endpoint import HttpEndpoint
 from trading_dagster.evm.erc20 import approve, read_balance, transfer
-from trading_dagster.evm.erc4626 import VaultDeployment, read_flows, read_vault
+from trading_dagster.evm.erc4626 import VaultDeployment, read_flows, read_vault, require_managed
 from trading_dagster.evm.multicall import AGGREGATE3, Multicall
 from trading_dagster.evm.token_flow import read_fill
 from trading_dagster.evm.uniswap_v2 import UniswapV2Dex
@@ -299,5 +299,16 @@ def test_report_for_another_number_of_shares_or_too_late_is_refused(fund: Fund):
     assert fund.status().total_assets == 500 * USD
 
 
-def test_manager_of_the_vault_is_told(fund: Fund):
-    assert fund.status().manager == fund.rig.wallet.address
+def test_vault_is_traded_for_by_its_manager_in_its_asset_only(fund: Fund):
+    client, market, wallet = fund.market.client(), fund.market, fund.rig.wallet.address
+    usd, eth = (AssetIdentifier(CHAIN_ID, *token) for token in ((market.usd, "USD", 6), (market.eth, "ETH", 18)))
+    head = client.read_head()
+    assert require_managed(client, fund.deployment, usd, wallet, head).manager == wallet
+    with pytest.raises(BadConfiguration, match=f"whose asset manager is {wallet}: give the manager's key"):
+        require_managed(client, fund.deployment, usd, fund.bob, head)
+    with pytest.raises(BadConfiguration, match="the strategy's reserve is ETH"):
+        require_managed(client, fund.deployment, eth, wallet, head)
+    with pytest.raises(
+        BadConfiguration, match=r"is no ERC-4626 vault that tells its manager\(\) .*correct the vault's"
+    ):
+        require_managed(client, VaultDeployment(market.usd, 0), usd, wallet, head)

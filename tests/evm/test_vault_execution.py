@@ -13,9 +13,9 @@ from evm.deployment import FAST
 from evm.fund import SHARE, USD, Fund
 from evm.test_execution import SHORT, trade_id_of
 from evm.test_transaction import kinds
-from evm.trader import AT, Trader
+from evm.trader import AT, STRATEGY, Trader
 
-from trading_dagster.domain.error import CallReverted
+from trading_dagster.domain.error import CallReverted, NodeUnavailable
 from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.domain.treasury import BalanceUpdateCause
@@ -27,7 +27,7 @@ from trading_dagster.evm.first_buy import FirstBuyCheck
 from trading_dagster.evm.multicall import Multicall
 from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.uniswap_v2 import UniswapV2Deployment, UniswapV2Dex
-from trading_dagster.evm.vault_report import VaultBalances, VaultReporter
+from trading_dagster.evm.vault_report import VaultBalances, VaultReporter, report_intent_id
 
 CASH = 1_000_000
 
@@ -261,6 +261,30 @@ def test_kill_switch_stops_reports_at_once(trader: VaultTrader):
     trader.reporter(forbid_signing=lambda intent: "stop").report(to_naive(trader.now), trader.state)
     assert _reports(trader) == []
     assert trader.rig.alarms[0].text.endswith("what it is worth: stop")
+
+
+def test_halted_wallet_and_dead_node_report_nothing_and_say_why(trader: VaultTrader):
+    at, journal = to_naive(trader.now), trader.rig.journal
+    reporter = trader.reporter()
+
+    def fail(*_: object) -> None:
+        raise NodeUnavailable("no node")
+
+    trader.client.read_head, alive = fail, trader.client.read_head
+    reporter.report(at, trader.state)
+    trader.client.read_head = alive
+    journal.open_wallet(trader.rig.account, 0, 1)
+    journal.halt(trader.rig.account, "somebody else signs", 1)
+    reporter.report(at, trader.state)
+    assert [a.text.split(": ")[-1] for a in trader.rig.alarms] == ["no node", "somebody else signs"]
+    assert journal.find(report_intent_id(STRATEGY, at)) is None
+
+
+def test_nothing_is_reported_while_nobody_has_a_share(trader: VaultTrader):
+    trader.vault.redeem(trader.vault.alice, CASH * SHARE)
+    trader.reporter().report(to_naive(trader.now), trader.state)
+    assert trader.rig.journal.find(report_intent_id(STRATEGY, to_naive(trader.now))) is None
+    assert trader.rig.alarms == []
 
 
 @dataclass

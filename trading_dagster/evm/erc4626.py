@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 
-from trading_dagster.domain.error import BadConfiguration, BadInput, NodeAnswerInvalid
+from trading_dagster.domain.error import BadConfiguration, BadInput, CallReverted, NodeAnswerInvalid
 from trading_dagster.domain.event import BalanceUpdated
 from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.money import from_units
@@ -137,7 +137,13 @@ def require_managed(
     client: EvmClient, deployment: VaultDeployment, reserve: AssetIdentifier, wallet: str, block: BlockHeader
 ) -> VaultStatus:
     """Return a vault that a wallet may trade for a strategy; raises BadConfiguration, ContractMissing, NodeError."""
-    vault = read_vault(client, deployment, block)
+    try:
+        vault = read_vault(client, deployment, block)
+    except CallReverted as error:
+        raise BadConfiguration(
+            f"{deployment.vault} is no ERC-4626 vault that tells its {deployment.manager.signature} ({error}): correct "
+            "the vault's address"
+        ) from error
     if vault.asset != reserve.address:
         raise BadConfiguration(
             f"Vault {deployment.vault} holds {vault.asset}, the strategy's reserve is {reserve}: trade pairs that are "
