@@ -16,6 +16,8 @@ from trading_dagster.domain.error import BlockUnavailable as BlockUnavailable
 from trading_dagster.domain.error import CallReverted as CallReverted
 from trading_dagster.domain.error import CandleContractBroken as CandleContractBroken
 from trading_dagster.domain.error import CandleSampleUnavailable as CandleSampleUnavailable
+from trading_dagster.domain.error import ChainHalted as ChainHalted
+from trading_dagster.domain.error import ClockSkewed as ClockSkewed
 from trading_dagster.domain.error import ContractMissing as ContractMissing
 from trading_dagster.domain.error import DataTooOld as DataTooOld
 from trading_dagster.domain.error import DataUnavailable as DataUnavailable

@@ -28,7 +28,8 @@
         UncleanState                 a trade's end is not known yet
         UnexpectedAccountingCorrectionIssue  real balances differ from the ledger
       EvmError                       a chain, a node, a wallet or a transaction is not as it must be
-        NodeError                    (NodeUnavailable, NodeAnswerInvalid, NodeRefused, BlockUnavailable)
+        NodeError                    (NodeUnavailable, NodeAnswerInvalid, NodeRefused, BlockUnavailable, ChainHalted)
+        ClockSkewed                  this machine's clock is behind the chain's time
         WrongChain                   a node serves another chain than the one traded on
         CallReverted                 a contract refused a call
         ContractMissing              an address without the code it must have
@@ -346,6 +347,14 @@ class NodeRefused(NodeError):
 
 class BlockUnavailable(NodeError):
     """A block is not known to the node: not yet, not any more, or its state is pruned."""
+
+
+class ChainHalted(NodeError):
+    """The newest block is too old: the chain stands still, or every node is far behind."""
+
+
+class ClockSkewed(EvmError):
+    """The newest block is of the future: this machine's clock is behind."""
 
 
 class WrongChain(EvmError):
