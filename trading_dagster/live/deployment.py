@@ -116,7 +116,7 @@ class DataAvailability:
     """Decide as soon as all pairs have their candles; ``max_data_delay_minutes`` None is one cycle."""
 
     kind: Literal["data_availability"]
-    poll_seconds: Annotated[float, Field(ge=5, le=3600)] = 15.0
+    poll_seconds: Annotated[float, Field(ge=5, le=3600)] = 5.0
     max_data_delay_minutes: PositiveMinutes | None = None
 
 

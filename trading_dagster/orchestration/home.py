@@ -29,6 +29,9 @@ run_queue:
       value:
         applyLimitPerUniqueValue: true
       limit: 1
+sensors:
+  use_threads: true
+  num_workers: 8
 run_monitoring:
   enabled: true
   max_runtime_seconds: 86400

@@ -18,6 +18,7 @@ from trading_dagster.market.availability import AvailabilitySource, CandleAvaila
 from trading_dagster.orchestration.failure import explain_failures
 from trading_dagster.orchestration.live_alarm import send_alarm
 from trading_dagster.orchestration.live_availability import Poll, PollCursor, judge_poll
+from trading_dagster.orchestration.live_lookout import look_out
 from trading_dagster.orchestration.live_run import cycle_request, find_unfinished
 from trading_dagster.orchestration.live_timing import Due, NotDue, judge_offset, judge_since_end
 from trading_dagster.orchestration.live_unit import LiveUnit
@@ -50,15 +51,18 @@ def build_availability_sensor(unit: LiveUnit, job_name: str, trigger: DataAvaila
     @dg.sensor(
         name=unit.name("data"),
         job_name=job_name,
-        minimum_interval_seconds=max(SHORTEST_INTERVAL_S, round(trigger.poll_seconds)),
+        minimum_interval_seconds=round(trigger.poll_seconds) - 1,  # a tick due a moment later would be left out
         default_status=initial_status(unit),
         description=f"Begins a cycle of {unit.id} when all its pairs have their closed candles.",
         tags=unit.tags,
     )
     def availability(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         with explain_failures():
-            poll = look(unit)
-            outcome = judge_poll(PollCursor.parse(context.cursor), poll)
+            cursor = PollCursor.parse(context.cursor)
+            if unit.has_own_clock:
+                outcome = look_out(lambda: look(unit), cursor, poll_s=trigger.poll_seconds, speed=unit.deployment.speed)
+            else:
+                outcome = judge_poll(cursor, look(unit))
         if outcome.alarm:
             send_alarm(unit, MessageKind.data_lag, f"candles for {outcome.skip_at} are late", outcome.reason)
         runs = []

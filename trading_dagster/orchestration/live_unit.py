@@ -52,6 +52,11 @@ class LiveUnit:
         return self._home or LiveHome.from_environment()
 
     @property
+    def has_own_clock(self) -> bool:
+        """Tell whether it goes by the deployment's clock: another one may be set by hand, and not go on by waiting."""
+        return self._clock is None
+
+    @property
     def group(self) -> str:
         """Return the name of the asset group; names of jobs, schedules and sensors begin with it."""
         return f"{PREFIX}_{self.id}"
