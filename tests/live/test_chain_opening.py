@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 
@@ -124,3 +125,10 @@ def test_own_v3_exchange_says_its_router_and_fees(write):
 def test_exchanges_that_cannot_be_are_refused(write, exchange, expected):
     with pytest.raises(BadConfiguration, match=expected):
         find_exchange(read_deployment(write(exchange=exchange)))
+
+
+def test_public_chain_must_be_at_the_present_and_a_local_one_need_not(write):
+    public = open_venue(write(chain="ethereum"))
+    assert (public.max_head_age, public.max_clock_skew) == (timedelta(minutes=4), timedelta(minutes=1))
+    local = open_venue(write(chain="local", exchange=f"kind: uniswap_v2, {CONTRACTS}"))
+    assert (local.max_head_age, local.max_clock_skew) == (None, None)

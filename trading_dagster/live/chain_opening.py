@@ -18,6 +18,7 @@ from trading_dagster.domain.transaction import Intent
 from trading_dagster.evm.alarm import Alarm
 from trading_dagster.evm.chain import Chain, KnownExchange, require_checksum, uniswap_v2, uniswap_v3
 from trading_dagster.evm.chain_data import KNOWN_CHAINS
+from trading_dagster.evm.chain_time import TimeLimits
 from trading_dagster.evm.erc4626 import VaultDeployment
 from trading_dagster.evm.multicall import MULTICALL3
 from trading_dagster.evm.swap_intent import SwapLimits
@@ -67,6 +68,8 @@ def open_chain_venue(deployment: setting.Deployment, parts: ChainParts) -> EvmVe
     if asked.confirmations is not None:
         execution = replace(execution, confirmations=asked.confirmations)
     cycle = parts.parameters.cycle_duration.to_timedelta()
+    # a node of one's own mines when it is told to, or replays the past: its blocks are of any time
+    time_limits = TimeLimits() if asked.is_local else TimeLimits.of_pace(chain.block_time_s)
     return EvmVenue(
         chain_id=chain.chain_id,
         key=WalletKey(wallet.key_env or "", wallet.keystore, wallet.password_env or ""),
@@ -79,6 +82,8 @@ def open_chain_venue(deployment: setting.Deployment, parts: ChainParts) -> EvmVe
         transaction=execution,
         limits=_swap_limits(deployment, parts.parameters),
         max_decision_age=deployment.max_decision_delay(cycle),
+        max_head_age=time_limits.max_head_age,
+        max_clock_skew=time_limits.max_clock_skew,
         min_gas=Decimal(str(asked.min_gas)),
         vault=_find_vault(deployment, wallet),
         multicall=asked.multicall or chain.multicall or MULTICALL3,

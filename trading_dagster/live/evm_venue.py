@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 
-from trading_dagster.domain.error import BadConfiguration, WrongChain
+from trading_dagster.domain.error import BadConfiguration, ChainHalted, ClockSkewed, EvmError, WrongChain
 from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.money import from_units
 from trading_dagster.domain.state import State
@@ -24,11 +24,12 @@ from trading_dagster.evm.alarm import Alarm, AlarmKind, AlarmSink, Observer, ign
 from trading_dagster.evm.amm_pricing import AmmMarks, AmmPricing
 from trading_dagster.evm.balance import WalletBalances
 from trading_dagster.evm.block import BlockHeader
+from trading_dagster.evm.chain_time import TimeLimits, check_chain_time
 from trading_dagster.evm.client import ClientSetting, EvmClient
 from trading_dagster.evm.dex import Dex
 from trading_dagster.evm.endpoint import HttpEndpoint
 from trading_dagster.evm.erc4626 import VaultDeployment, VaultTreasury, require_managed
-from trading_dagster.evm.execution import EvmExecution, TradeExecutionSetting
+from trading_dagster.evm.execution import EvmExecution, TradeExecutionSetting, list_running
 from trading_dagster.evm.first_buy import FirstBuyCheck, FirstBuySetting
 from trading_dagster.evm.gas import DEFAULT_POLICY, GasPolicy
 from trading_dagster.evm.multicall import MULTICALL3, Multicall
@@ -43,6 +44,7 @@ from trading_dagster.evm.vault_report import VaultBalances, VaultReporter
 from trading_dagster.evm.wallet import HotWallet
 from trading_dagster.live.clock import SystemClock, WorldClock
 from trading_dagster.live.desk import BalanceReader, CycleReporter, Desk, DeskRequest, LiveTreasury
+from trading_dagster.live.lookup_desk import only_look_up
 from trading_dagster.storage.lease import wallet_resource
 
 LOOKBACK_AUDITS = 10
@@ -99,12 +101,15 @@ class EvmVenue:
         limits: What a swap may accept.
         swap_timeout_s: How long a step waits for the end of a trade, seconds.
         max_decision_age: How old a decision may be when its swap is planned; None for no limit.
+        max_head_age: How old the newest block may be by the wall clock; None does not look.
+        max_clock_skew: How far the newest block may be in the future of the wall clock; None does not look.
         min_gas: Native tokens the wallet should have; with less there is an alarm, and preflight fails.
         first_buy: How a token is probed before it is bought for the first time; None does not.
         vault: The vault whose tokens are traded; None trades those of the wallet.
         multicall: Address of Multicall3.
         forbid_signing: Asked right before each signature; returns why not, or nothing.
         clock: The time of events.
+        wall_clock: The time that blocks are compared with, also where events go by that of a replay.
         observe: Told each step of the transaction protocol.
         sleep: Waits some seconds between two looks at the chain.
     """
@@ -122,12 +127,15 @@ class EvmVenue:
     limits: SwapLimits = field(default_factory=SwapLimits)
     swap_timeout_s: float = 300.0
     max_decision_age: timedelta | None = timedelta(hours=1)
+    max_head_age: timedelta | None = None
+    max_clock_skew: timedelta | None = None
     min_gas: Decimal = Decimal("0.01")
     first_buy: FirstBuySetting | None = field(default_factory=FirstBuySetting)
     vault: VaultDeployment | None = None
     multicall: str = MULTICALL3
     forbid_signing: Callable[[Intent], str] = allow_signing
     clock: WorldClock = field(default_factory=SystemClock)
+    wall_clock: WorldClock = field(default_factory=SystemClock)
     observe: Observer = ignore_step
     sleep: Callable[[float], None] = time.sleep
     _local: threading.local = field(init=False, repr=False, default_factory=threading.local)
@@ -173,15 +181,19 @@ class EvmVenue:
 
         ``assets`` are those of the universe, the reserve first.
 
-        Raises WrongChain, ContractMissing, BadConfiguration, GasMissing, SigningKeyUnusable, NodeError.
+        Raises WrongChain, ContractMissing, BadConfiguration, GasMissing, SigningKeyUnusable, NodeError, ClockSkewed.
         """
         multicall = Multicall(self.node, self.multicall)
-        return check_chain(self.node, self.dex, multicall, self.wallet.address, assets, self.min_gas, self.vault)
+        found = check_chain(self.node, self.dex, multicall, self.wallet.address, assets, self.min_gas, self.vault)
+        self._require_present(found.head)
+        return found
 
     def open_desk(self, request: DeskRequest) -> Desk:
         """Return prices, execution, treasury and balances.
 
-        Raises WrongChain, SigningKeyUnusable, NodeError, BadConfiguration when the vault may not be traded for.
+        Raises WrongChain, SigningKeyUnusable, NodeError, BadConfiguration when the vault may not be traded for,
+        ChainHalted and ClockSkewed when the newest block is not of now. While trades are under way the latter two are
+        only told, and the desk looks up what became of them: nothing new is signed, traded or booked.
 
         Prices are of the block that is the head when the first one is asked for.
         """
@@ -193,15 +205,17 @@ class EvmVenue:
             )
         client, journal = self.node, self.journal
         head = client.connect()
+        halt = self._watch_time(head, state)
         self._watch_gas(head)
         if self.vault is not None:
             require_managed(client, self.vault, reserve, self.wallet.address, head)
-        executor = self.make_executor(request.lease_token, request.check_lease)
+        forbid = self.forbid_signing if halt is None else lambda _: str(halt)
+        executor = self.make_executor(request.lease_token, request.check_lease, forbid)
         routes = RouteTable(self.dex, reserve, universe.pairs)
         pricing = AmmPricing(client, self.dex, routes)
         setting = TradeExecutionSetting(self.limits, self.swap_timeout_s, self.max_decision_age, self._lookback)
         treasury, balances, reporter = self._open_books(executor, state)
-        return Desk(
+        desk = Desk(
             pricing=pricing,
             marks=AmmMarks(pricing, state, request.clock.timestamp),
             execution=EvmExecution(
@@ -221,13 +235,22 @@ class EvmVenue:
             balances=balances,
             reporter=reporter,
         )
+        return desk if halt is None else only_look_up(desk, halt)
 
     def read_held(self, assets: Sequence[AssetIdentifier]) -> Mapping[AssetIdentifier, Decimal]:
         """Return what the wallet, or its vault, has, in tokens; raises WrongChain, ContractMissing, NodeError."""
         return self._open_balances().read_balances(assets)
 
-    def make_executor(self, lease_token: int, check_lease: Callable[[], None]) -> TransactionExecutor:
-        """Return what signs for the wallet under a lease; an operator lets a halted wallet sign again with it."""
+    def make_executor(
+        self,
+        lease_token: int,
+        check_lease: Callable[[], None],
+        forbid_signing: Callable[[Intent], str] | None = None,
+    ) -> TransactionExecutor:
+        """Return what signs for the wallet under a lease; an operator lets a halted wallet sign again with it.
+
+        ``forbid_signing`` is asked instead of the venue's.
+        """
         return TransactionExecutor(
             self.node,
             self.wallet,
@@ -236,7 +259,7 @@ class EvmVenue:
             alarm=self.alarm,
             gas=self.gas,
             setting=self.transaction,
-            forbid_signing=self.forbid_signing,
+            forbid_signing=forbid_signing or self.forbid_signing,
             observe=self.observe,
             sleep=self.sleep,
         )
@@ -284,6 +307,21 @@ class EvmVenue:
         if self.first_buy is None:
             return None
         return FirstBuyCheck(client, self.dex, self.trader.address, aggregator=self.multicall, setting=self.first_buy)
+
+    def _require_present(self, head: BlockHeader) -> None:
+        limits = TimeLimits(self.max_head_age, self.max_clock_skew)
+        check_chain_time(head, self.wall_clock.now(), limits, self.chain_id)
+
+    def _watch_time(self, head: BlockHeader, state: State) -> EvmError | None:
+        """Refuse a chain that is not at the present; with trades under way tell it, and return why."""
+        try:
+            self._require_present(head)
+        except (ChainHalted, ClockSkewed) as error:
+            if not list_running(state):
+                raise
+            self.alarm(Alarm(AlarmKind.node_unavailable, self.account, str(error)))
+            return error
+        return None
 
     def _watch_gas(self, head: BlockHeader) -> None:
         balance = from_units(self.node.read_balance(self.wallet.address, head), NATIVE_DECIMALS)
