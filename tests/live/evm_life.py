@@ -22,6 +22,7 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.time import TimeBucket, to_naive
 from trading_dagster.domain.trade import TradeExecution, TradePlan, TradeStatus, TradeType
 from trading_dagster.evm.alarm import Alarm, Step
+from trading_dagster.evm.erc4626 import VaultDeployment
 from trading_dagster.evm.uniswap_v2 import UniswapV2Deployment, UniswapV2Dex
 from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.desk import Desk, DeskRequest
@@ -100,7 +101,7 @@ def open_desk(
 
 @dataclass(frozen=True)
 class Life:
-    """One life of the strategy: how many trades there must be at its end, and where it is killed."""
+    """One life of the strategy: how many trades there must be at its end, where it is killed, whose money it trades."""
 
     folder: Path
     url: str
@@ -109,6 +110,7 @@ class Life:
     trades: int
     kill_point: str = ""
     kill_at: int = 1
+    vault: str = ""
 
 
 @dataclass
@@ -143,7 +145,9 @@ def live(life: Life) -> None:
     market = Market(node=None, uniswap=uniswap, **life.market)  # type: ignore[arg-type]
     universe = make_universe(market)
     alarms: list[Alarm] = []
-    venue = make_venue(market, life.folder / "journal.sqlite", alarms, [life.url], observe=executioner.observe)
+    vault = VaultDeployment(life.vault, 0) if life.vault else None
+    journal = life.folder / "journal.sqlite"
+    venue = make_venue(market, journal, alarms, [life.url], observe=executioner.observe, vault=vault)
     with (
         SqlLedgerStore(life.folder / "ledger.sqlite") as store,
         open_desk(venue, universe, store, save=executioner.save, lease_s=0.8, wait_s=30.0) as (session, desk),

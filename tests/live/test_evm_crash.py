@@ -10,8 +10,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from evm.conftest import deployed, evm_packages, market, rig  # noqa: F401 - fixtures
+from evm.conftest import deployed, evm_packages, fund, market, rig, vault_code  # noqa: F401 - fixtures
 from evm.deployment import KEY, Rig
+from evm.fund import USD, Fund
 from evm.node import Anvil
 from evm.trader import make_pairs
 from live.evm_life import MARK, Life, buy_numbers, list_trades, live, make_universe, make_venue, open_desk
@@ -20,6 +21,7 @@ from trading_dagster.domain.money import from_units
 from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.domain.transaction import Finished, OutcomeStatus
 from trading_dagster.evm.erc20 import approve, read_balance
+from trading_dagster.evm.erc4626 import VaultDeployment
 from trading_dagster.evm.token_flow import TRANSFER_TOPIC
 from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
 from trading_dagster.storage.transaction_journal import SqliteTransactionJournal
@@ -60,16 +62,37 @@ def test_every_trade_is_on_chain_once_and_in_the_ledger_wherever_it_is_killed(ri
     node.rpc("anvil_impersonateAccount", wallet)
     node.do(wallet, market.usd, approve(market.usd, market.uniswap.router, 0).data)
     node.rpc("anvil_stopImpersonatingAccount", wallet)
+    require_once_wherever_killed(rig, tmp_path, wallet, lives=5)
+
+
+@pytest.mark.slow
+def test_every_trade_of_a_vault_is_on_chain_once_and_in_the_ledger_wherever_it_is_killed(fund: Fund, tmp_path: Path):  # noqa: F811
+    fund.deposit(fund.alice, 1_000_000 * USD)
+    require_once_wherever_killed(fund.rig, tmp_path, fund.deployment.vault, lives=2, vault=fund.deployment)
+
+
+def require_once_wherever_killed(
+    rig: Rig,  # noqa: F811
+    folder: Path,
+    holder: str,
+    *,
+    lives: int,
+    vault: VaultDeployment | None = None,
+) -> None:
+    """Kill a life at the first times, at most ``lives``, that it passes each point; then look at what is there."""
+    market = rig.market  # noqa: F811
+    node = market.node
     node.mine(5)
     first_block = node.head()
     contracts = {name: getattr(market, name) for name in ("owner", "usd", "eth", "btc", "tax", "aggregator")}
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["trading_dagster.live.evm_venue", "trading_dagster.storage.sql_ledger_store"])
     kills: dict[str, int] = {}
+    vaulted = "" if vault is None else vault.vault
 
     def run(trades: int, point: str = "", at: int = 1) -> int:
         told = {**contracts, "uniswap": asdict(market.uniswap)}
-        child = processes.Process(target=live, args=(Life(tmp_path, node.url, KEY, told, trades, point, at),))
+        child = processes.Process(target=live, args=(Life(folder, node.url, KEY, told, trades, point, at, vaulted),))
         child.start()
         child.join(LIFE_S)
         assert child.exitcode is not None, f"life to {point} does not end"
@@ -78,7 +101,7 @@ def test_every_trade_is_on_chain_once_and_in_the_ledger_wherever_it_is_killed(ri
     trades = 0
     with Miner(node):
         for point in POINTS:
-            for at in range(1, 6 if "save" in point else 3 if "swap" in point else 2):
+            for at in range(1, min(lives, 5 if "save" in point else 2 if "swap" in point else 1) + 1):
                 trades += 4
                 status = run(trades, point, at)
                 assert status in (0, -signal.SIGKILL), f"the life to {point} {at} ended with {status}"
@@ -88,18 +111,18 @@ def test_every_trade_is_on_chain_once_and_in_the_ledger_wherever_it_is_killed(ri
 
     print(kills)  # noqa: T201
     assert all(kills.values()), kills
-    journal = SqliteTransactionJournal(tmp_path / "journal.sqlite")
+    journal = SqliteTransactionJournal(folder / "journal.sqlite")
     assert journal.list_unfinished(rig.account) == []
     confirmed = [r for r in journal.list_finished(rig.account, 0) if r.outcome.status is OutcomeStatus.confirmed]
     assert all(isinstance(r, Finished) for r in confirmed)
     swaps = {r.intent.intent_id: r.outcome.tx_hash for r in confirmed if r.intent.intent_id.count("/") == 3}
     journal.close()
-    given = sent_amounts(node, market.usd, wallet, first_block)
+    given = sent_amounts(node, market.usd, holder, first_block)
     assert sorted(given) == [MARK + number for number in buy_numbers(trades)], "each buy once"
-    sold = sent_amounts(node, market.eth, wallet, first_block)
-    venue = make_venue(market, tmp_path / "journal.sqlite", [])
+    sold = sent_amounts(node, market.eth, holder, first_block)
+    venue = make_venue(market, folder / "journal.sqlite", [], vault=vault)
     universe = make_universe(market)
-    with SqlLedgerStore(tmp_path / "ledger.sqlite") as store, open_desk(venue, universe, store, wait_s=5) as (step, _):
+    with SqlLedgerStore(folder / "ledger.sqlite") as store, open_desk(venue, universe, store, wait_s=5) as (step, _):
         booked = list_trades(step.state)
         assert [t.get_status() for t in booked] == [TradeStatus.success] * trades
         assert sorted(t.fill.tx_hash for t in booked) == sorted(swaps.values())
@@ -109,13 +132,13 @@ def test_every_trade_is_on_chain_once_and_in_the_ledger_wherever_it_is_killed(ri
         head = market.client().connect()
         client, eth = market.client(), make_pairs(market).eth_usd.base
         cash = step.state.portfolio.reserve.quantity
-        assert from_units(read_balance(client, market.usd, wallet, head), 6) == cash
-        assert from_units(read_balance(client, market.eth, wallet, head), 18) == step.state.portfolio.dust.get(
+        assert from_units(read_balance(client, market.usd, holder, head), 6) == cash
+        assert from_units(read_balance(client, market.eth, holder, head), 18) == step.state.portfolio.dust.get(
             eth, Decimal(0)
         )
         step.state.perform_integrity_check()
     venue.journal.close()
-    kept = b"".join(file.read_bytes() for file in sorted(tmp_path.iterdir()))
+    kept = b"".join(file.read_bytes() for file in sorted(folder.iterdir()))
     assert KEY.removeprefix("0x").encode() not in kept
 
 
