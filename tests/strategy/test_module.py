@@ -179,8 +179,9 @@ def test_missing_version_says_what_to_add():
 
 
 @pytest.mark.parametrize("version", ["0.1", "0.2", "0.3", "0.4"])
-def test_old_version_says_which_ones_run(version):
-    refused(lambda: load_strategy_module(names(trading_strategy_engine_version=version)), version, "0.5, 0.6")
+def test_old_version_with_new_arguments_says_which_ones_it_gives(version):
+    changes = {"trading_strategy_engine_version": version, "decide_trades": lambda input: []}
+    refused(lambda: load_strategy_module(names(**changes)), version, "needs input", "pricing_model")
 
 
 @pytest.mark.parametrize("version", ["0.7", "1.0", "latest", 5, 0.5, [], ("0.5",)])

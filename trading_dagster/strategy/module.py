@@ -19,10 +19,10 @@ from trading_dagster.strategy.execution_context import ExecutionContext
 from trading_dagster.strategy.indicator_definition import IndicatorSet
 from trading_dagster.strategy.indicator_registry import IndicatorRegistry
 from trading_dagster.strategy.input import CreateTradingUniverseInput
+from trading_dagster.strategy.older_version import OLDER_VERSIONS, adapt_decide_trades
 from trading_dagster.strategy.parameters import StrategyParameters
 
 SUPPORTED_VERSIONS = ("0.5", "0.6")
-OLDER_VERSIONS = ("0.1", "0.2", "0.3", "0.4")
 
 DecideTrades = Callable[..., Any]
 
@@ -143,13 +143,18 @@ def load_strategy_module(module: ModuleType | Mapping[str, Any], source: str | N
     for function in ("decide_trades", "create_trading_universe"):
         if not callable(names.get(function)):
             raise StrategyModuleNotValid(f"Strategy {where} has no function {function}: engine {version} requires it")
+    is_older = version in OLDER_VERSIONS
     parameters = names.get("parameters")
+    if is_older and version != "0.4" and not isinstance(parameters, type):
+        parameters = _NoParameters  # these versions know names of the module only
     if not isinstance(parameters, type):
         raise StrategyModuleNotValid(f"Strategy {where} has no class Parameters: engine {version} requires it")
     indicators = names.get("create_indicators") or next(
         (v for v in names.values() if isinstance(v, IndicatorRegistry)), None
     )
-    if not callable(indicators) and not isinstance(indicators, IndicatorRegistry):
+    if is_older:
+        indicators = None
+    elif not callable(indicators) and not isinstance(indicators, IndicatorRegistry):
         raise StrategyModuleNotValid(
             f"Strategy {where} has no function create_indicators and no IndicatorRegistry: "
             f"engine {version} requires one, it may return an empty IndicatorSet()"
@@ -159,7 +164,9 @@ def load_strategy_module(module: ModuleType | Mapping[str, Any], source: str | N
     docstring = (namespace.get("__doc__") or "").strip().split("\n", 1)[0]
     return StrategyModule(
         name=str(names.get("name") or (path.stem if path else "strategy")),
-        decide_trades=names["decide_trades"],
+        decide_trades=(
+            adapt_decide_trades(names["decide_trades"], version, where) if is_older else names["decide_trades"]
+        ),
         parameters=_with_module_names(StrategyParameters.from_class(parameters), names),
         engine_version=version,
         path=path,
@@ -201,6 +208,10 @@ FILLED_BY_MODULE = {
 """Parameters that a name of the module gives when the class has none."""
 
 
+class _NoParameters:
+    """What a file without class Parameters says."""
+
+
 def _names_without_case(namespace: Mapping[str, Any]) -> dict[str, Any]:
     """Return the names in lower case; of names that differ in case only, the one the protocol writes wins."""
     found = {name: value for name, value in namespace.items() if not name.startswith("__")}
@@ -235,6 +246,7 @@ def _universe_arguments(
         "client": input.client,
         "execution_context": input.execution_context,
         "universe_options": input.universe_options,
+        "candle_time_frame_override": input.universe_options.candle_time_bucket_override,
     }
     gathers = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     needed = {n for n, p in accepted.items() if p.default is p.empty and p.kind not in gathers}
@@ -247,15 +259,11 @@ def _universe_arguments(
 
 
 def _checked_version(version: Any, where: str) -> str:
-    if version in SUPPORTED_VERSIONS:
+    if version in SUPPORTED_VERSIONS or version in OLDER_VERSIONS:
         return str(version)
     if version is None:
         raise StrategyModuleNotValid(
             f'Strategy {where} does not say its engine version: add trading_strategy_engine_version = "0.5"'
-        )
-    if version in OLDER_VERSIONS:
-        raise StrategyModuleNotValid(
-            f"Strategy {where} is written for engine {version}: this engine runs {', '.join(SUPPORTED_VERSIONS)}"
         )
     raise StrategyModuleNotValid(
         f"Strategy {where} asks for engine {version!r}: use one of {', '.join(SUPPORTED_VERSIONS)}"
