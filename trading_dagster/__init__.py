@@ -61,7 +61,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-_SUBMODULES = {"synthetic": "market.synthetic", "technical": "strategy.technical"}
+_SUBMODULES = {"inclusion": "strategy.inclusion", "synthetic": "market.synthetic", "technical": "strategy.technical"}
 
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

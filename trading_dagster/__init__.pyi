@@ -118,6 +118,7 @@ from trading_dagster.market.loader import load_partial_data as load_partial_data
 from trading_dagster.market.panel import CandlePanel as CandlePanel
 from trading_dagster.market.universe import TradingStrategyUniverse as TradingStrategyUniverse
 from trading_dagster.pricing.candle_pricing import CandlePricing as CandlePricing
+from trading_dagster.strategy import inclusion as inclusion
 from trading_dagster.strategy import technical as technical
 from trading_dagster.strategy.execution_context import ExecutionContext as ExecutionContext
 from trading_dagster.strategy.execution_context import ExecutionMode as ExecutionMode
