@@ -10,7 +10,11 @@ from trading_dagster.demo.stage import Stage
 from trading_dagster.domain.money import ZERO, from_units
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.evm.client import EvmClient
+from trading_dagster.evm.endpoint import HttpEndpoint
 from trading_dagster.evm.erc20 import BALANCE_OF
+from trading_dagster.evm.past_price import PastPrices
+from trading_dagster.live.chain_opening import find_chain, find_exchange
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.research.divergence import compare_with_backtest
 from trading_dagster.research.divergence_table import describe_report
@@ -36,7 +40,7 @@ def describe_demo(stage: Stage, live: LiveStrategy, state: State) -> str:
         f"Account check, the ledger against the balances on the chain: {_verdict(stage, state)}",
         str(read_accounts(stage, state)),
         "",
-        describe_report(compare_with_backtest(live)),
+        describe_report(compare_with_backtest(live, mid_at_fill=_open_past_prices(stage).mid_before_fill)),
     ]
     return "\n".join(parts)
 
@@ -57,6 +61,11 @@ def read_accounts(stage: Stage, state: State) -> AccountTable:
         for token in (pair.quote, pair.base)
     }
     return check_accounts(state, actual)
+
+
+def _open_past_prices(stage: Stage) -> PastPrices:
+    chain, exchange = find_chain(stage.deployment), find_exchange(stage.deployment)
+    return PastPrices(EvmClient([HttpEndpoint(stage.node.url)], chain.chain_id, chain.client), exchange.dex)
 
 
 def _verdict(stage: Stage, state: State) -> str:
