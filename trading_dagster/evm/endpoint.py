@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -39,6 +40,13 @@ BLOCK_WORDS = (
     "hash not found",
     "pruned",
 )
+TELLTALES = (
+    "web3.providers.HTTPProvider",
+    "web3._utils.http_session_manager.HTTPSessionManager",
+    "urllib3.connectionpool",
+    "urllib3.util.retry",
+)
+"""Loggers of other libraries that write URLs, which may have a key in them, at level DEBUG."""
 
 
 class Endpoint(Protocol):
@@ -65,6 +73,7 @@ class HttpEndpoint:
                 "A JSON-RPC endpoint is no http or https URL: give one such as http://localhost:8545"
             )
         self.name = parts.hostname + (f":{parts.port}" if parts.port else "")
+        _silence()
         self._provider = HTTPProvider(url, request_kwargs={"timeout": timeout_s}, exception_retry_configuration=None)
 
     @classmethod
@@ -98,6 +107,17 @@ class HttpEndpoint:
         if answer.get("error") is not None:
             raise map_error(answer["error"], f"{self.name} to {method}")
         return answer["result"]
+
+
+def _silence() -> None:
+    for name in TELLTALES:
+        logger = logging.getLogger(name)
+        if _is_no_debug not in logger.filters:
+            logger.addFilter(_is_no_debug)
+
+
+def _is_no_debug(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
 
 
 def map_error(body: Any, where: str) -> NodeError | CallReverted:
