@@ -35,7 +35,7 @@ from trading_dagster.storage.strategy_ledger import StrategyLedger
 from trading_dagster.storage.transaction_journal import SqliteTransactionJournal
 
 pytestmark = [pytest.mark.dagster, pytest.mark.slow]
-HOUR_S = 50.0
+HOUR_S = 60.0
 JOB = "live_live_demo"
 FIRST = "persisted approve"
 BOUNDARIES = ("before universe", *(f"after {step}" for step in crash_location.STEPS))
@@ -209,8 +209,10 @@ def test_trades_of_killed_runs_and_daemons_are_on_chain_once(theatre: Theatre) -
     theatre.start_daemon()
     theatre.die_at(FIRST)
     for _ in range(ROUNDS):
-        points = [*BOUNDARIES, *FAILURES, *draw.sample(PROTOCOL, PROTOCOL_SHARE if ROUNDS == 1 else len(PROTOCOL))]
+        points = [*BOUNDARIES, *FAILURES]
         draw.shuffle(points)
+        share = PROTOCOL_SHARE if ROUNDS == 1 else len(PROTOCOL)
+        points += sorted(draw.sample(PROTOCOL, share), key=PROTOCOL.index)  # in order, so that one trade passes many
         for number, point in enumerate(points):
             theatre.die_at(point)
             if number % 6 == 5:
@@ -242,7 +244,7 @@ def require_once(theatre: Theatre) -> None:
     state = StrategyLedger(theatre.live.store, theatre.live.id).load()
     assert state is not None
     booked = [trade for trade in state.portfolio.get_all_trades() if trade.is_success()]
-    assert len(booked) == len(executed) >= 3
+    assert len(booked) == len(executed) >= 1
     in_ledger = sorted(str(trade.fill.tx_hash) for trade in booked if trade.fill is not None)
     assert sorted(find_swaps(theatre.stage)) == in_ledger
     assert sorted(finished_swaps(theatre.stage)) == in_ledger
