@@ -260,6 +260,44 @@ def test_a_carried_position_keeps_its_value_and_does_not_compete(holding):
     assert [(t.pair, float(t.planned_reserve)) for t in trades] == [(AAVE, pytest.approx(500))]
 
 
+@pytest.mark.parametrize("path", [{}, {"waterfall": True}, {"max_positions": 3}, {"size_risk_model": True}])
+def test_a_position_without_a_signal_is_closed_even_when_old_weights_come_first(holding, path):
+    if "size_risk_model" in path:
+        path = {"size_risk_model": FixedSizeRiskModel(None, 1e9, 1e9)}
+    manager = desk(holding)
+    model = AlphaModel(NOW)
+    model.set_signal(AAVE, 1)
+    model.select_top_signals(5)
+    model.update_old_weights(manager.get_current_portfolio())
+    model.assign_weights(weight_equal)
+    model.normalise_weights(investable_equity=100.0, **path)
+    model.calculate_target_positions(manager)
+    sell, buy = model.generate_rebalance_trades_and_triggers(manager)
+    assert (sell.pair, sell.closing) == (WETH, True)
+    assert (buy.pair, float(buy.planned_reserve)) == (AAVE, pytest.approx(100))
+
+
+def test_a_change_that_is_only_rounding_is_left_out(holding):
+    (position,) = holding.state.portfolio.open_positions.values()
+    model = AlphaModel(NOW)
+    model.set_signal(WETH, position.get_value() * (1 + 1e-13))
+    model.set_signal(AAVE, 100.0)
+    model.select_top_signals(5)
+    model.assign_weights(weight_passthrough)
+    model.normalise_weights()
+    trades = rebalance(model, desk(holding), position.get_value() * (1 + 1e-13) + 100)
+    assert [trade.pair for trade in trades] == [AAVE]
+    assert model.get_signal_by_pair(WETH).flags == {Flag.individual_trade_quantity_too_small}
+
+
+def test_a_buy_of_which_hardly_anything_is_left_is_left_out():
+    ledger = Ledger(cash=1000)
+    ledger.buy(1, Decimal("999.99999999999"), 1670, pair=WETH)
+    model = model_of({WETH: 0.5, AAVE: 0.5})
+    assert rebalance(model, desk(ledger), 1000, sell_rebalance_min_threshold=600) == []
+    assert Flag.individual_trade_quantity_too_small in model.get_signal_by_pair(AAVE).flags
+
+
 # -- properties -------------------------------------------------------------------------------------------------------
 
 alphas = st.lists(st.floats(0.001, 1000), min_size=1, max_size=len(OTHERS))

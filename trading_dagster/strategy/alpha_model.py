@@ -341,7 +341,8 @@ class AlphaModel:
         }
 
     def _competing(self) -> list[tuple[int, TradingPairSignal]]:
-        return [(key, signal) for key, signal in self.signals.items() if not signal.carried_forward]
+        """Return the signals that share the equity: not what keeps its value, nor what is only there to be closed."""
+        return [(key, s) for key, s in self.signals.items() if s.signal and not s.carried_forward]
 
     def _signal_of(self, position: TradingPosition) -> TradingPairSignal:
         pair_id = position.pair.internal_id or 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from trading_dagster.domain.error import InvalidTrade
+from trading_dagster.domain.error import InvalidTrade, TooSmallTrade
 from trading_dagster.domain.money import DUST
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import TradeExecution
@@ -115,16 +115,20 @@ def _plan(action: _Action, manager: PositionManager, rules: RebalanceRules) -> l
     quantity = Decimal(0) if action.adjust_usd > 0 else _at_most_available(signal, position)
     if not action.adjust_usd:
         return []
-    trades = manager.adjust_position(
-        signal.pair,
-        action.adjust_usd,
-        quantity,
-        min(max(signal.normalised_weight, 0.0), 1.0),
-        stop_loss=signal.stop_loss,
-        take_profit=signal.take_profit,
-        trailing_stop_loss=signal.trailing_stop_loss,
-        override_stop_loss=rules.override_stop_loss,
-    )
+    try:
+        trades = manager.adjust_position(
+            signal.pair,
+            action.adjust_usd,
+            quantity,
+            min(max(signal.normalised_weight, 0.0), 1.0),
+            stop_loss=signal.stop_loss,
+            take_profit=signal.take_profit,
+            trailing_stop_loss=signal.trailing_stop_loss,
+            override_stop_loss=rules.override_stop_loss,
+        )
+    except TooSmallTrade:  # rounding, or what is left of a buy that was scaled
+        signal.flags.add(TradingPairSignalFlags.individual_trade_quantity_too_small)
+        return []
     signal.position_id = trades[0].position_id
     return trades
 
