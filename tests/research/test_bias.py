@@ -254,7 +254,16 @@ def test_cuts_can_be_named() -> None:
     assert report.cuts == (datetime(2018, 3, 1), datetime(2018, 6, 1))
 
 
-NAMES = ("ema_cross", "buy_and_hold", "rsi_mean_reversion", "breakout_atr", "momentum_rotation")
+NAMES = (
+    "ema_cross",
+    "buy_and_hold",
+    "rsi_mean_reversion",
+    "breakout_atr",
+    "momentum_rotation",
+    "index_by_volume",
+    "rsi_regime_rotation",
+    "momentum_alpha",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -265,7 +274,9 @@ def test_example_strategy_is_clean_on_the_sample(name: str) -> None:
     assert report.decisions >= 3
 
 
-@pytest.mark.parametrize("name", ["momentum_rotation", "rsi_mean_reversion", "breakout_atr"])
+@pytest.mark.parametrize(
+    "name", ["momentum_rotation", "rsi_mean_reversion", "breakout_atr", "index_by_volume", "momentum_alpha"]
+)
 def test_example_strategy_is_clean_on_many_pairs(name: str, shared_data: Path) -> None:
     source = FileSource(shared_data / "binance_12pairs_1h.parquet", exchange="binance")
 

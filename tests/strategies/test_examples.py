@@ -1,24 +1,31 @@
 """The example strategies: on the embedded sample against plain loops, on other real data by what must always hold."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from plain_alpha import plain_index_by_volume, plain_momentum_alpha, plain_rsi_regime_rotation
+from plain_loop import ALLOCATION, DAY, PlainBook, ema, read_candles, read_daily, rsi, smooth_like_wilder, value_at
 
 import trading_dagster as td
 from trading_dagster.domain.error import BadInput, IndicatorDataNotFoundWithinDataTolerance
-from trading_dagster.market.file_source import SAMPLE_FOLDER, FileSource
+from trading_dagster.market.file_source import FileSource
 
 STRATEGIES = Path(__file__).parents[2] / "strategies"
-NAMES = ("ema_cross", "buy_and_hold", "rsi_mean_reversion", "breakout_atr", "momentum_rotation")
-FEE = 0.001
-ALLOCATION = 0.98
-DAY = timedelta(days=1)
+NAMES = (
+    "ema_cross",
+    "buy_and_hold",
+    "rsi_mean_reversion",
+    "breakout_atr",
+    "momentum_rotation",
+    "index_by_volume",
+    "rsi_regime_rotation",
+    "momentum_alpha",
+)
 
 GOLDEN = {
     # (trades, final equity in USD) on the embedded sample; each is also computed by a plain loop below.
@@ -27,6 +34,9 @@ GOLDEN = {
     "rsi_mean_reversion": (52, 9944.545068434136),
     "breakout_atr": (34, 16090.106352497243),
     "momentum_rotation": (76, 2893.326390155352),
+    "index_by_volume": (129, 3298.786155162748),
+    "rsi_regime_rotation": (124, 17775.49884482121),
+    "momentum_alpha": (462, 14084.103625564581),
 }
 
 
@@ -35,67 +45,6 @@ def run(name: str, **arguments: Any) -> td.BacktestResult:
 
 
 # -- plain loops: nothing of the engine is used below but the number it is compared with -------------------------------
-
-
-@dataclass
-class PlainBook:
-    """Cash and tokens at prices without fee; the fee is put on in here."""
-
-    cash: float = 10_000.0
-    held: dict[str, float] = field(default_factory=dict)
-    fills: list[tuple[pd.Timestamp, str, str, float]] = field(default_factory=list)
-
-    def buy(self, time: pd.Timestamp, pair: str, usd: float, mid: float) -> None:
-        self.held[pair] = usd / (mid * (1 + FEE))
-        self.cash -= usd
-        self.fills.append((time, pair, "buy", mid))
-
-    def sell(self, time: pd.Timestamp, pair: str, mid: float) -> None:
-        self.cash += self.held.pop(pair) * mid * (1 - FEE)
-        self.fills.append((time, pair, "sell", mid))
-
-    def equity(self, mids: dict[str, float]) -> float:
-        return self.cash + sum(quantity * mids[pair] * (1 - FEE) for pair, quantity in self.held.items())
-
-
-def read_candles(file: str, pair: str, start: datetime | None = None) -> pd.DataFrame:
-    frame = pd.read_parquet(SAMPLE_FOLDER / file)
-    frame = frame[frame["pair"] == pair].set_index(frame["timestamp"][frame["pair"] == pair].dt.tz_localize(None))
-    return frame if start is None else frame[frame.index >= start]
-
-
-def read_daily(start: datetime) -> dict[str, pd.DataFrame]:
-    return {p: read_candles("sample_btc_eth_ltc_1d.parquet", p, start) for p in ("BTC/USD", "ETH/USD", "LTC/USD")}
-
-
-def value_at(series: pd.Series, time: pd.Timestamp, oldest: timedelta) -> float:
-    """Return the row at a time, or the latest before it if no older than ``oldest``, else NaN."""
-    row = int(series.index.searchsorted(time, side="right")) - 1
-    is_known = row >= 0 and time - series.index[row] <= oldest
-    return float(series.iloc[row]) if is_known else float("nan")
-
-
-def smooth_like_wilder(values: Sequence[float], bars: int) -> list[float]:
-    """Return the mean of the first ``bars`` values, then previous + (value - previous) / bars; NaN before."""
-    smoothed = [float("nan")] * (bars - 1) + [sum(values[:bars]) / bars]
-    for value in values[bars:]:
-        smoothed.append((smoothed[-1] * (bars - 1) + value) / bars)
-    return smoothed
-
-
-def ema(values: Sequence[float], bars: int) -> list[float]:
-    averages = [float("nan")] * (bars - 1) + [sum(values[:bars]) / bars]
-    for value in values[bars:]:
-        averages.append(averages[-1] + 2 / (bars + 1) * (value - averages[-1]))
-    return averages
-
-
-def rsi(closes: pd.Series, bars: int) -> pd.Series:
-    changes = [after - before for before, after in zip(closes, closes[1:], strict=False)]
-    gains = smooth_like_wilder([max(change, 0.0) for change in changes], bars)
-    losses = smooth_like_wilder([max(-change, 0.0) for change in changes], bars)
-    values = [100 * gain / (gain + loss) for gain, loss in zip(gains, losses, strict=True)]
-    return pd.Series([float("nan"), *values], closes.index)
 
 
 def plain_ema_cross(_: datetime) -> tuple[PlainBook, float]:
@@ -196,6 +145,9 @@ PLAIN: dict[str, Callable[[datetime], tuple[PlainBook, float]]] = {
     "rsi_mean_reversion": plain_rsi_mean_reversion,
     "breakout_atr": plain_breakout_atr,
     "momentum_rotation": plain_momentum_rotation,
+    "index_by_volume": plain_index_by_volume,
+    "rsi_regime_rotation": plain_rsi_regime_rotation,
+    "momentum_alpha": plain_momentum_alpha,
 }
 
 
@@ -252,6 +204,15 @@ OTHER_DATA = [
     ("momentum_rotation", BINANCE_1H, {"max_assets_in_portfolio": 4}),
     ("momentum_rotation", BINANCE_1D, {"max_assets_in_portfolio": 20}),
     ("momentum_rotation", BITFINEX_1H, {}),
+    ("index_by_volume", BINANCE_1H, {"min_volume": 3e8}),
+    ("index_by_volume", BINANCE_1D, {"max_assets_in_portfolio": 20, "max_concentration": 0.1}),
+    ("index_by_volume", BITFINEX_1H, {}),
+    ("rsi_regime_rotation", BINANCE_1H, {"pairs": (BTC_USDT, ETH_USDT)}),
+    ("rsi_regime_rotation", BINANCE_1D, {"pairs": (ETH_USDT, BTC_USDT)}),
+    ("rsi_regime_rotation", BITFINEX_1H, {"pairs": (BTC_USD, LTC_USD)}),
+    ("momentum_alpha", BINANCE_1H, {}),
+    ("momentum_alpha", BINANCE_1D, {"max_assets_in_portfolio": 20}),
+    ("momentum_alpha", BITFINEX_1H, {}),
     ("buy_and_hold", BINANCE_1H, {}),
     ("buy_and_hold", BINANCE_1D, {}),
     ("buy_and_hold", BITFINEX_1H, {}),
@@ -295,7 +256,17 @@ def test_ema_cross_refuses_to_decide_in_a_hole_of_forty_days(shared_data: Path) 
     assert isinstance(caught.value.__cause__, IndicatorDataNotFoundWithinDataTolerance)
 
 
-@pytest.mark.parametrize("name", ["rsi_mean_reversion", "breakout_atr", "momentum_rotation"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rsi_mean_reversion",
+        "breakout_atr",
+        "momentum_rotation",
+        "index_by_volume",
+        "rsi_regime_rotation",
+        "momentum_alpha",
+    ],
+)
 def test_strategies_that_read_all_pairs_at_once_do_not_trade_in_a_hole(name: str, shared_data: Path) -> None:
     source = FileSource(shared_data / "bitfinex_7pairs_1h.parquet")
     start, end = datetime(2014, 6, 2), datetime(2015, 12, 1)
