@@ -217,6 +217,12 @@ class EvmExecution:
         """Plan the swaps that are not in the journal, once their tokens are approved; drop what is too old to send."""
         new = [t for t in trades if self._find_swap(state, trade_intent_id(state.name, t.trade_id)) is None]
         fresh = [trade for trade in new if self._is_fresh(state, trade)]
+        if fresh and not self._client.has_code(self._dex.spender, "latest"):  # a call to nothing succeeds, for gas
+            for trade in fresh:
+                self._fail(
+                    state, trade, f"never sent: the exchange {self._dex.name} has no code at {self._dex.spender}"
+                )
+            return
         ready = self._approve(state, fresh, timeout_s)
         if not ready:
             return
