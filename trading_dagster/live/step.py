@@ -15,7 +15,7 @@ from trading_dagster.domain.time import to_unix_us
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.execution.limit import discard_refused
 from trading_dagster.live.desk import Desk, DeskRequest
-from trading_dagster.live.message import failure_message
+from trading_dagster.live.message import failure_message, freeze_messages
 from trading_dagster.live.session import LiveSession, open_session
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.market.universe import TradingStrategyUniverse
@@ -45,11 +45,16 @@ class LiveStep:
         """Go on with trades that began in an earlier step; returns those whose end is still unknown.
 
         Trades that were planned beside a cycle and never began are dropped: what they were planned for has passed.
+        Those that failed meanwhile are told: the step that began them told only that their end is not known.
         """
+        running = _list_trades(self.state, TradeStatus.started, TradeStatus.broadcasted)
         unfinished = list(self.desk.execution.resume(self.clock.timestamp, self.state))
         decided = set() if self.state.decision is None else set(self.state.decision.trade_ids)
-        self.discard([trade for trade in _planned_trades(self.state) if trade.trade_id not in decided], LEFT_OVER)
+        planned = _list_trades(self.state, TradeStatus.planned)
+        self.discard([trade for trade in planned if trade.trade_id not in decided], LEFT_OVER)
         self.session.save()
+        for message in freeze_messages(self.live.id, running, self.live.clock.now()):
+            self.live.reporter.report(message)
         return unfinished
 
     def require_finished(self) -> None:
@@ -167,13 +172,14 @@ def _open_step(
         yield LiveStep(live, universe, session, desk, clock)
 
 
-def _planned_trades(state: State) -> list[TradeExecution]:
+def _list_trades(state: State, *statuses: TradeStatus) -> list[TradeExecution]:
+    """Return the trades that did not end and have one of the statuses."""
     return [
         trade
         for position in list(state.portfolio.get_open_and_frozen_positions())
         if position.unfinished_trade_count
         for trade in position.trades.values()
-        if trade.get_status() is TradeStatus.planned
+        if trade.get_status() in statuses
     ]
 
 
