@@ -34,6 +34,8 @@ sensors:
   num_workers: 8
 run_monitoring:
   enabled: true
+  poll_interval_seconds: 15
+  start_timeout_seconds: 60
   max_runtime_seconds: 86400
   free_slots_after_run_end_seconds: 300
 run_retries:
