@@ -34,6 +34,7 @@ from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.cycle import CycleStatus, run_cycle
 from trading_dagster.live.repair import retry
 from trading_dagster.live.retry_gate import release_wallet
+from trading_dagster.live.revaluation import revalue
 from trading_dagster.live.session import open_session
 from trading_dagster.live.trigger_check import check_triggers
 from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
@@ -329,7 +330,11 @@ def test_pool_without_liquidity(world: BadWorld):
     assert world.trades() == []
     world.run()
     with world.dry_pool():
-        assert len(check_triggers(world.open()).unpriced) == 1
+        assert check_triggers(world.open()).unpriced == (1,)
+        assert revalue(world.open()).position_equity == 0
+    world.require_alarm(
+        "data_lag", "there is no price for position #1", "its stop loss and take profit cannot be checked"
+    )
     world.require_swaps(1)
     world.require_trading_goes_on(1)
 

@@ -79,6 +79,17 @@ def trigger_message(strategy_id: str, state: State, *, trades: Sequence[TradeExe
     return Message(strategy_id, MessageLevel.trade_high, MessageKind.triggers, subject, "\n".join(lines), at)
 
 
+def unpriced_message(strategy_id: str, position_ids: Sequence[int], at: datetime) -> Message:
+    """Return the alarm of positions whose triggers could not be checked; ``at`` is aware UTC."""
+    ids = ", ".join(f"#{number}" for number in position_ids)
+    subject = f"{strategy_id}: there is no price for position {ids}"
+    text = (
+        "Without a price its stop loss and take profit cannot be checked, nor can it be sold: look at its pool, or at "
+        "what brings its candles. It is checked again each time"
+    )
+    return Message(strategy_id, MessageLevel.alarm, MessageKind.data_lag, subject, text, at)
+
+
 def freeze_messages(strategy_id: str, trades: Iterable[TradeExecution], at: datetime) -> list[Message]:
     """Return a message for each trade that failed; ``at`` is aware UTC."""
     return [

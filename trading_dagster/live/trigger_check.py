@@ -11,7 +11,7 @@ from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware
 from trading_dagster.domain.trade import TradeExecution, TradeFlag, TradeType
-from trading_dagster.live.message import freeze_messages, trigger_message
+from trading_dagster.live.message import freeze_messages, trigger_message, unpriced_message
 from trading_dagster.live.step import LiveStep, open_step
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.universe import load_universe
@@ -88,6 +88,8 @@ def check_triggers(live: LiveStrategy, at: datetime | None = None) -> TriggerRep
             step.desk.execution.execute_trades(instant, step.state, trades, triggered=True)
         sample = step.take_sample() if trades else None
         step.session.save([] if sample is None else [sample])
+        if unpriced:
+            live.reporter.report(unpriced_message(live.id, unpriced, live.clock.now()))
         if trades:
             live.reporter.report(trigger_message(live.id, step.state, trades=trades, at=live.clock.now()))
             for message in freeze_messages(live.id, trades, live.clock.now()):
