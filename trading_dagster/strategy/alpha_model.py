@@ -14,13 +14,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
 from trading_dagster.domain.error import InvalidTrade
-from trading_dagster.domain.identifier import TradingPairIdentifier
+from trading_dagster.domain.identifier import TradingPairIdentifier, TradingPairKind
 from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import TradeExecution
@@ -32,6 +33,7 @@ from trading_dagster.strategy.size_risk import SizeRiskModel
 from trading_dagster.strategy.weighting import WeightingMethod, weight_by_1_slash_n
 
 CLOSE_POSITION_WEIGHT_EPSILON = 0.005
+SIGNAL_KINDS = (TradingPairKind.spot_market_hold, TradingPairKind.spot_market_rebase_token, TradingPairKind.vault)
 
 
 class AlphaModel:
@@ -86,9 +88,9 @@ class AlphaModel:
             InvalidTrade: The alpha is no number, or the pair is neither spot nor vault.
         """
         alpha = float(alpha)
-        if alpha != alpha or abs(alpha) == float("inf"):  # noqa: PLR0124 - NaN is not equal to itself
+        if not math.isfinite(alpha):
             raise InvalidTrade(f"The signal of {pair.get_ticker()} is {alpha}: give a finite number, 0 for none")
-        if not (pair.is_spot() or pair.is_vault()):
+        if pair.kind not in SIGNAL_KINDS:
             raise InvalidTrade(f"set_signal({pair}): give the spot or vault pair")
         if alpha < 0 and not isinstance(leverage, float):
             raise InvalidTrade(f"The signal of {pair.get_ticker()} is {alpha}, a short: give leverage as a float")
@@ -107,10 +109,10 @@ class AlphaModel:
 
     def select_top_signals(self, count: int, threshold: float = 0.0) -> None:
         """Keep the strongest signals with |alpha| of at least a threshold, equals in the order they were set."""
-        strong = [signal for signal in self.raw_signals.values() if abs(signal.signal) >= threshold]
-        strong.sort(key=lambda signal: -abs(signal.signal))
-        kept = [signal for signal in strong if signal.pair_id not in self._carried][:count]
-        self.signals = {signal.pair_id: signal for signal in (*kept, *self._carried.values())}
+        strengths = {key: abs(s.signal) for key, s in self.raw_signals.items() if key not in self._carried}
+        strong = [key for key, strength in strengths.items() if strength >= threshold]
+        strong.sort(key=strengths.__getitem__, reverse=True)  # which leaves equals in their order
+        self.signals = {key: self.raw_signals[key] for key in strong[:count]} | self._carried
 
     def assign_weights(self, method: WeightingMethod = weight_by_1_slash_n) -> None:
         """Turn the selected signals into raw weights."""
