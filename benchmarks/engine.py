@@ -60,6 +60,7 @@ OURS = "trading-dagster"
 OURS_MEASURED = "trading-dagster-measured"
 OUR_MODULE = "benchmarks.trading_dagster_engine"
 ONE_INSTRUMENT = "holds one instrument an account"
+NOT_WRITTEN = "the alpha rule is not written for it"
 
 ENGINES = {
     engine.name: engine
@@ -81,7 +82,7 @@ ENGINES = {
             "trading-dagster",
             warm_up=True,
             function="prepare_hourly",
-            unsupported=dict.fromkeys(("w1", "w2", "w4"), "differs from trading-dagster in w3 only"),
+            unsupported=dict.fromkeys(("w1", "w2", "w4", "alpha"), "differs from trading-dagster in w3 only"),
             deviations="decides every hour, where trading-dagster has one decision a day and hourly stop checks",
         ),
         Engine(
@@ -89,7 +90,7 @@ ENGINES = {
             "benchmarks.peers.backtesting",
             Kind.callback,
             "backtesting",
-            unsupported={"w3": ONE_INSTRUMENT, "w4": ONE_INSTRUMENT},
+            unsupported=dict.fromkeys(("w3", "w4", "alpha"), ONE_INSTRUMENT),
             deviations="quantities are multiples of 1e-12",
         ),
         Engine(
@@ -105,9 +106,12 @@ ENGINES = {
             Kind.callback,
             "bt",
             function="prepare_rebalance",
-            unsupported=dict.fromkeys(
-                ("w1", "w2", "growth-20k", "growth-320k", "memory"), "a cross of one pair has nothing to rebalance"
-            ),
+            unsupported={
+                **dict.fromkeys(
+                    ("w1", "w2", "growth-20k", "growth-320k", "memory"), "a cross of one pair has nothing to rebalance"
+                ),
+                "alpha": NOT_WRITTEN,
+            },
             deviations="its own algos throughout; Rebalance sizes sells otherwise, so equity differs",
         ),
         Engine(
@@ -123,6 +127,7 @@ ENGINES = {
             "benchmarks.peers.bt_lean",
             Kind.callback,
             "bt",
+            unsupported={"alpha": NOT_WRITTEN},
             deviations="as bt-bare, but driven by plain lists instead of frames: what of the time is bt's own",
         ),
         Engine(
@@ -132,8 +137,22 @@ ENGINES = {
             "backtrader",
             deviations="cheat-on-open to size buys at the fill price, EMA from pandas (faster)",
         ),
-        Engine("vectorbt", "benchmarks.peers.vectorbt", Kind.compiled, "vectorbt", warm_up=True),
+        Engine(
+            "vectorbt",
+            "benchmarks.peers.vectorbt",
+            Kind.compiled,
+            "vectorbt",
+            warm_up=True,
+            unsupported={"alpha": NOT_WRITTEN},
+        ),
         Engine("python-floor", "benchmarks.peers.floor", Kind.floor),
-        Engine("numba-floor", "benchmarks.peers.floor_numba", Kind.floor, "numba", warm_up=True),
+        Engine(
+            "numba-floor",
+            "benchmarks.peers.floor_numba",
+            Kind.floor,
+            "numba",
+            warm_up=True,
+            unsupported={"alpha": NOT_WRITTEN},
+        ),
     )
 }

@@ -1,4 +1,4 @@
-"""The two trading rules, stated once so that every engine can be held to the same fills.
+"""The three trading rules, stated once so that every engine can be held to the same fills.
 
 Common to both
     A decision at bar i + 1 knows the closes up to bar i and is filled at the OPEN of bar i + 1. A buy of V USD is
@@ -20,6 +20,11 @@ Momentum (W3, W4)
     3. Sells: held pairs that are no target are sold completely; held targets worth (at bid) more than their target
        value are reduced by (excess / open) units, so the sale realises excess x (1 - fee).
     4. Buys: targets worth less are bought for the difference in USD at ask.
+
+Alpha (alpha)
+    At every bar the weights are decided: the 20 pairs of the highest momentum above 0 over 168 bars have 1 / rank, ties
+    by pair id, divided by the sum, at most 0.2 each. On bars at 00:00 UTC, once 168 changes are known, the portfolio is
+    traded towards weight x 0.98 x equity as in the momentum rule; nothing when no difference is 10 USD.
 """
 
 from dataclasses import dataclass
@@ -51,6 +56,9 @@ class Momentum:
     stop: float | None
 
 
+TOP, LOOKBACK, MAX_WEIGHT, MIN_TRADE = 20, 168, 0.2, 10.0
+"""Numbers of the alpha rule: pairs held, bars of momentum, largest weight, USD."""
+
 MOMENTUM = {"w3": Momentum(lookback=168, top=5, stop=0.90), "w4": Momentum(lookback=28, top=20, stop=None)}
 
 
@@ -74,6 +82,13 @@ def rebalance_mask(workload: Workload) -> npt.NDArray[np.bool_]:
     """
     mask = is_rebalance_time(workload, workload.timestamps)
     mask[: MOMENTUM[workload.name].lookback + 1] = False
+    return mask
+
+
+def alpha_mask(workload: Workload) -> npt.NDArray[np.bool_]:
+    """Mark the bars at whose open the alpha rule trades: midnights from the first with known momenta on."""
+    mask = is_rebalance_time(workload, workload.timestamps)
+    mask[: LOOKBACK + 1] = False
     return mask
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from benchmarks.engine import OURS, OURS_MEASURED
 from benchmarks.race import Measurement, compare_seconds
+from benchmarks.workload import WORKLOADS
 
 GROWTH_CYCLES = 16
 GROWTH_LIMIT = 17.0
 MEMORY_LIMIT_MIB = 4096.0
+ALPHA_CYCLES_PER_SECOND = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ TARGETS = (
     Target("w3", "vectorbt", 1.0),
     Target("w4", "bt", 5.0, OURS_MEASURED),
     Target("w4", "vectorbt", 1.0),
+    Target("alpha", "bt", 5.0, OURS_MEASURED),
+    Target("alpha", "backtrader", 5.0),
 )
 
 
@@ -62,7 +66,17 @@ def judge(measurements: Sequence[Measurement]) -> list[Verdict]:
         verdicts.append(_judge_growth(small, large))
     if memory := known.get((OURS, "memory")):
         verdicts.append(_judge_memory(memory))
+    if alpha := known.get((OURS, "alpha")):
+        verdicts.append(_judge_alpha(alpha))
     return verdicts
+
+
+def _judge_alpha(alpha: Measurement) -> Verdict:
+    words = f"alpha: at least {ALPHA_CYCLES_PER_SECOND:,.0f} decisions of the alpha model over 136 pairs a second"
+    if alpha.problem:
+        return Verdict(words, alpha.problem, None)
+    rate = WORKLOADS["alpha"].bars / alpha.median_s
+    return Verdict(words, f"{rate:,.0f}", rate >= ALPHA_CYCLES_PER_SECOND)
 
 
 def _judge_speed(target: Target, known: dict[tuple[str, str], Measurement]) -> Verdict:

@@ -15,7 +15,19 @@ import numpy as np
 import pandas as pd
 
 import trading_dagster as td
-from benchmarks.rule import ALLOCATION, CASH, FAST, MOMENTUM, MONDAY, SLOW, Outcome
+from benchmarks.rule import (
+    ALLOCATION,
+    CASH,
+    FAST,
+    LOOKBACK,
+    MAX_WEIGHT,
+    MIN_TRADE,
+    MOMENTUM,
+    MONDAY,
+    SLOW,
+    TOP,
+    Outcome,
+)
 from benchmarks.workload import Workload, cache_candles, load_candles
 from trading_dagster.market.exchange import centralised_exchange, centralised_pair
 from trading_dagster.market.file_source import FileSource
@@ -95,6 +107,25 @@ def decide_momentum(input: td.StrategyInput) -> list[td.TradeExecution]:  # noqa
     return trades
 
 
+def decide_alpha(input: td.StrategyInput) -> list[td.TradeExecution]:  # noqa: A002
+    """Weigh all pairs by the alpha model every hour, rebalance at midnight."""
+    parameters, timestamp = input.parameters, input.timestamp
+    momenta, pairs = input.indicators.get_indicator_values("momentum"), input.strategy_universe.pairs
+    model = td.AlphaModel(timestamp)
+    for i in np.flatnonzero(momenta > 0).tolist():
+        model.set_signal(pairs[i], momenta[i])
+    model.select_top_signals(parameters.top)
+    model.assign_weights(td.weight_by_1_slash_n)
+    model.normalise_weights(max_weight=parameters.max_weight)
+    if timestamp.hour or np.isnan(momenta).all():
+        return []
+    position_manager = input.get_position_manager()
+    portfolio = position_manager.get_current_portfolio()
+    model.update_old_weights(portfolio)
+    model.calculate_target_positions(position_manager, portfolio.calculate_total_equity() * parameters.allocation)
+    return model.generate_rebalance_trades_and_triggers(position_manager, min_trade_threshold=MIN_TRADE)
+
+
 def prepare(
     workload: Workload,
     folder: Path,
@@ -124,6 +155,12 @@ def prepare(
         universe = load_universe(workload, folder)
         parameters |= {"fast": FAST, "slow": SLOW, "lookback": 168, "top": 20, "stop": None, "is_weekly": False}
         run = partial(td.run_backtest, decide_trades=decide, create_indicators=memory_indicators.create_indicators)
+    elif workload.name == "alpha":
+        universe = make_universe(workload, folder, has_stops=False)
+        parameters |= {"lookback": LOOKBACK, "top": TOP, "max_weight": MAX_WEIGHT}
+        run = partial(
+            td.run_backtest, decide_trades=decide_alpha, create_indicators=momentum_indicators.create_indicators
+        )
     elif workload.name in MOMENTUM:
         rule = MOMENTUM[workload.name]
         if not hourly:

@@ -1,9 +1,10 @@
-"""The candles that every engine is measured on: seeded geometric random walks, cached as Parquet.
+"""The candles that every engine is measured on, cached as Parquet: seeded geometric random walks, and real ones.
 
 Each workload is one long frame with the columns `pair_id, timestamp, open, high, low, close, volume`; timestamps are
 naive UTC and label a candle by its open. The same seed gives the same values on every machine.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 FloatArray = npt.NDArray[np.float64]
 
 DEFAULT_FOLDER = Path(".benchmarks")
+SHARED_DATA = Path(os.environ.get("TRADING_DAGSTER_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
 START_PRICE = 1000.0
 GAP_SIGMA = 1e-4
 """Standard deviation of the logarithmic step from one close to the next open."""
@@ -37,6 +39,7 @@ class Workload:
         fee: Trading fee as a fraction of the traded amount.
         title: One line for the printed table.
         repeats: How often the walk is walked, each time from where it ended: more of the same, for growth.
+        file: Real candles instead of a walk: a file of the folder of shared data, "" for none.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Workload:
     fee: float
     title: str
     repeats: int = 1
+    file: str = ""
 
     @property
     def rows(self) -> int:
@@ -74,6 +78,18 @@ WORKLOADS = {
         ),
         Workload(
             "memory", 1000, "2022-01-01", 730 * 24, "1h", 0.008, 5, 0.003, "1,000 pairs, hourly, 2 years, 3 indicators"
+        ),
+        Workload(
+            "alpha",
+            136,
+            "2024-01-01",
+            6002,
+            "1h",
+            0.0,
+            0,
+            0.001,
+            "136 real pairs, hourly weights, every midnight towards the top 20 by 1/n",
+            file="binance_136pairs_1h.parquet",
         ),
     )
 }
@@ -110,8 +126,32 @@ def repeat_candles(columns: dict[str, FloatArray], repeats: int) -> dict[str, Fl
     }
 
 
+def read_pairs(workload: Workload) -> Iterator[pd.DataFrame]:
+    """Yield real candles of one pair after the other, made as long as each other.
+
+    What is missing gets a flat candle at the close before it, before the first candle at its open: engines without a
+    notion of holes can run it, and a pair that does not trade has no momentum.
+    """
+    path = SHARED_DATA / workload.file
+    if not path.is_file():
+        raise FileNotFoundError(f"Workload {workload.name} needs {path}: set TRADING_DAGSTER_TEST_DATA to its folder")
+    frame = pd.read_parquet(path)
+    times = workload.timestamps
+    for pair_id, (_, candles) in enumerate(frame.groupby("pair", sort=True), start=1):
+        opens = pd.DatetimeIndex(candles["timestamp"]).tz_localize(None).as_unit("us")
+        dense = candles.set_index(opens)[["open", "high", "low", "close", "volume"]].reindex(times)
+        last = dense["close"].ffill().fillna(candles["open"].iloc[0])
+        prices = {name: dense[name].fillna(last) for name in ("open", "high", "low", "close")}
+        yield pd.DataFrame({"pair_id": np.int32(pair_id), **prices, "volume": dense["volume"].fillna(0.0)}).reset_index(
+            names="timestamp"
+        )
+
+
 def iterate_pairs(workload: Workload) -> Iterator[pd.DataFrame]:
     """Yield the candles of one pair after the other, so that a large workload never has to fit into memory."""
+    if workload.file:
+        yield from read_pairs(workload)
+        return
     generator = np.random.default_rng(workload.seed)
     timestamps = workload.timestamps
     for pair_id in range(1, workload.pairs + 1):

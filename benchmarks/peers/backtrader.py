@@ -10,8 +10,20 @@ from pathlib import Path
 
 import backtrader as bt
 
-from benchmarks.peers.floor import rank_momentum
-from benchmarks.rule import ALLOCATION, CASH, FAST, MOMENTUM, SLOW, Momentum, Outcome, rebalance_mask
+from benchmarks.peers.floor import rank_momentum, weigh_alpha
+from benchmarks.rule import (
+    ALLOCATION,
+    CASH,
+    FAST,
+    LOOKBACK,
+    MIN_TRADE,
+    MOMENTUM,
+    SLOW,
+    Momentum,
+    Outcome,
+    alpha_mask,
+    rebalance_mask,
+)
 from benchmarks.workload import Workload, load_candles
 
 
@@ -87,6 +99,36 @@ class TopMomentum(Counted):
                 self.levels.setdefault(pair, (rule.stop or 0.0) * price)
 
 
+class Alpha(Counted):
+    """The alpha rule: weights at every bar, trades on marked ones."""
+
+    params = (("mask", ()), ("fee", 0.0))
+
+    def next_open(self) -> None:
+        if len(self.data) <= LOOKBACK + 1:
+            return
+        weights = weigh_alpha(
+            [data.close[-1] for data in self.datas], [data.close[-1 - LOOKBACK] for data in self.datas]
+        )
+        if not self.p.mask[len(self.data) - 1]:
+            return
+        sizes = {pair: self.getposition(data).size for pair, data in enumerate(self.datas)}
+        opens = [data.open[0] for data in self.datas]
+        values = {pair: size * opens[pair] * (1 - self.p.fee) for pair, size in sizes.items() if size}
+        equity = ALLOCATION * (self.broker.getcash() + sum(values.values()))
+        changes = {pair: weights.get(pair, 0.0) * equity - values.get(pair, 0.0) for pair in {**values, **weights}}
+        if max(map(abs, changes.values()), default=0.0) < MIN_TRADE:
+            return
+        for pair, change in changes.items():
+            if pair not in weights:
+                self.sell(self.datas[pair], size=sizes[pair])
+            elif change < 0:
+                self.sell(self.datas[pair], size=-change / opens[pair])
+        for pair, change in changes.items():
+            if change > 0:
+                self.buy(self.datas[pair], size=change / (opens[pair] * (1 + self.p.fee)))
+
+
 def prepare(workload: Workload, folder: Path) -> Callable[[], Outcome]:
     """Cut one frame a pair; return the call that is timed."""
     candles = load_candles(workload, folder)
@@ -101,7 +143,9 @@ def prepare(workload: Workload, folder: Path) -> Callable[[], Outcome]:
         cerebro.broker.setcash(CASH)
         cerebro.broker.setcommission(commission=workload.fee)
         cerebro.broker.set_checksubmit(False)
-        if mask:
+        if workload.name == "alpha":
+            cerebro.addstrategy(Alpha, mask=alpha_mask(workload).tolist(), fee=workload.fee)
+        elif mask:
             cerebro.addstrategy(TopMomentum, rule=MOMENTUM[workload.name], mask=mask, fee=workload.fee)
         else:
             fast, slow = (frames[0]["close"].ewm(span=span, adjust=False).mean() for span in (FAST, SLOW))

@@ -13,7 +13,19 @@ from pathlib import Path
 import bt
 import pandas as pd
 
-from benchmarks.rule import ALLOCATION, CASH, FAST, MOMENTUM, SLOW, Momentum, Outcome
+from benchmarks.rule import (
+    ALLOCATION,
+    CASH,
+    FAST,
+    LOOKBACK,
+    MAX_WEIGHT,
+    MIN_TRADE,
+    MOMENTUM,
+    SLOW,
+    TOP,
+    Momentum,
+    Outcome,
+)
 from benchmarks.workload import Workload, load_candles, pivot_candles
 
 
@@ -120,6 +132,8 @@ def prepare_exact(workload: Workload, folder: Path) -> tuple[Callable[[], bt.Bac
     """Pivot the candles; return what makes a backtest of exact quantities, and the last closes."""
     opens, closes = load_prices(workload, folder)
     make_algos = make_momentum_algos if workload.name in MOMENTUM else make_ema_algos
+    if workload.name == "alpha":
+        make_algos = make_alpha_algos
 
     def make_test() -> bt.Backtest:
         strategy = bt.Strategy("benchmark", make_algos(workload, closes), children=list(opens.columns))
@@ -216,3 +230,45 @@ def make_momentum_algos(workload: Workload, closes: pd.DataFrame) -> list[bt.Alg
     stops = [StopLoss(workload.fee, levels)] if rule.stop else []
     select = [bt.algos.SetStat(momentum), bt.algos.SelectN(rule.top)]
     return [*stops, schedule, *select, RebalanceSelected(workload.fee, levels, rule)]
+
+
+class WeighByRank(bt.Algo):
+    """Weigh what was selected and rose, strongest first, by 1 / rank, normalised and capped."""
+
+    def __call__(self, target: bt.Strategy) -> bool:
+        momenta = target.temp["stat"]
+        ranked = [name for name in target.temp["selected"] if momenta[name] > 0]
+        total = sum(1 / rank for rank in range(1, len(ranked) + 1))
+        target.temp["weights"] = {name: min(1 / rank / total, MAX_WEIGHT) for rank, name in enumerate(ranked, 1)}
+        return True
+
+
+class TradeTowards(Traded):
+    """Trade towards weights by the alpha rule, sells first."""
+
+    def __call__(self, target: bt.Strategy) -> bool:
+        weights, prices = target.temp["weights"], target.universe.loc[target.now]
+        if target.temp["stat"].isna().all():
+            return True
+        held = {name: child for name, child in target.children.items() if child.position}
+        values = {name: child.position * prices[name] * (1 - self.fee) for name, child in held.items()}
+        equity = ALLOCATION * (target.capital + sum(values.values()))
+        changes = {name: weights.get(name, 0.0) * equity - values.get(name, 0.0) for name in {**values, **weights}}
+        if max(map(abs, changes.values()), default=0.0) < MIN_TRADE:
+            return True
+        for name, change in changes.items():
+            if name not in weights:
+                self.trade(target, name, -held[name].position)
+            elif change < 0:
+                self.trade(target, name, change / prices[name])
+        for name, change in changes.items():
+            if change > 0:
+                self.trade(target, name, change / (prices[name] * (1 + self.fee)))
+        return True
+
+
+def make_alpha_algos(workload: Workload, closes: pd.DataFrame) -> list[bt.Algo]:
+    """Return the stack of the alpha rule: weights at every bar, trades once a day."""
+    momentum = (closes / closes.shift(LOOKBACK) - 1).shift()
+    weigh = [bt.algos.SetStat(momentum), bt.algos.SelectN(TOP), WeighByRank()]
+    return [*weigh, bt.algos.RunDaily(run_on_first_date=False), TradeTowards(workload.fee)]

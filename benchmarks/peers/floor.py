@@ -3,7 +3,21 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.rule import ALLOCATION, CASH, FAST, MOMENTUM, SLOW, Momentum, Outcome, rebalance_mask
+from benchmarks.rule import (
+    ALLOCATION,
+    CASH,
+    FAST,
+    LOOKBACK,
+    MAX_WEIGHT,
+    MIN_TRADE,
+    MOMENTUM,
+    SLOW,
+    TOP,
+    Momentum,
+    Outcome,
+    alpha_mask,
+    rebalance_mask,
+)
 from benchmarks.workload import Workload, load_candles, pivot_candles
 
 Rows = list[list[float]]
@@ -12,6 +26,10 @@ Rows = list[list[float]]
 def prepare(workload: Workload, folder: Path) -> Callable[[], Outcome]:
     """Turn the candles into lists; return the call that is timed."""
     candles = load_candles(workload, folder)
+    if workload.name == "alpha":
+        rows, last = (pivot_candles(candles, column, workload.pairs).tolist() for column in ("open", "close"))
+        midnights = alpha_mask(workload).tolist()
+        return lambda: run_alpha(rows, last, midnights, workload.fee)
     if workload.name in MOMENTUM:
         opens, closes = (pivot_candles(candles, column, workload.pairs).tolist() for column in ("open", "close"))
         mask = rebalance_mask(workload).tolist()
@@ -98,5 +116,58 @@ def rebalance(
         if missing > 0:
             cash -= missing
             quantities[pair] = quantities.get(pair, 0.0) + missing / (prices[pair] * ask_factor)
+            fills += 1
+    return cash, fills
+
+
+def run_alpha(opens: Rows, closes: Rows, mask: Sequence[bool], fee: float) -> Outcome:
+    """Weigh by rank at every bar, trade towards the weights on marked ones."""
+    cash, fills = CASH, 0
+    quantities: dict[int, float] = {}
+    equity = [CASH]
+    for i in range(1, len(opens)):
+        if i > LOOKBACK:
+            weights = weigh_alpha(closes[i - 1], closes[i - 1 - LOOKBACK])
+            if mask[i]:
+                cash, traded = trade_towards(opens[i], weights, quantities, cash, fee)
+                fills += traded
+        row = closes[i]
+        equity.append(cash + sum(quantity * row[pair] for pair, quantity in quantities.items()))
+    return Outcome(equity[-1], fills)
+
+
+def weigh_alpha(now: Sequence[float], before: Sequence[float]) -> dict[int, float]:
+    """Return the weight of the columns of the highest momenta above 0: 1 / rank, normalised and capped."""
+    momenta = {column: a / b - 1 for column, (a, b) in enumerate(zip(now, before, strict=True)) if a / b - 1 > 0}
+    ranked = sorted(momenta, key=momenta.__getitem__, reverse=True)[:TOP]
+    total = sum(1 / rank for rank in range(1, len(ranked) + 1))
+    return {column: min(1 / rank / total, MAX_WEIGHT) for rank, column in enumerate(ranked, 1)}
+
+
+def trade_towards(
+    prices: Sequence[float], weights: dict[int, float], quantities: dict[int, float], cash: float, fee: float
+) -> tuple[float, int]:
+    """Sell, then buy towards weights; change `quantities`, return cash and the number of fills."""
+    values = {pair: quantity * prices[pair] * (1 - fee) for pair, quantity in quantities.items()}
+    equity = cash + sum(values.values())
+    targets = {pair: weight * ALLOCATION * equity for pair, weight in weights.items()}
+    changes = {pair: targets.get(pair, 0.0) - values.get(pair, 0.0) for pair in {**values, **targets}}
+    if max(map(abs, changes.values()), default=0.0) < MIN_TRADE:
+        return cash, 0
+    fills = 0
+    for pair, change in changes.items():
+        if pair not in weights:
+            cash += values[pair]
+            del quantities[pair]
+        elif change < 0:
+            quantities[pair] += change / prices[pair]
+            cash -= change * (1 - fee)
+        else:
+            continue
+        fills += 1
+    for pair, change in changes.items():
+        if change > 0:
+            quantities[pair] = quantities.get(pair, 0.0) + change / (prices[pair] * (1 + fee))
+            cash -= change
             fills += 1
     return cash, fills

@@ -6,7 +6,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.peers.floor import prepare, rank_momentum, rebalance, run_ema_cross, run_momentum
+from benchmarks import trading_dagster_engine, workload
+from benchmarks.peers.floor import (
+    prepare,
+    rank_momentum,
+    rebalance,
+    run_ema_cross,
+    run_momentum,
+    trade_towards,
+    weigh_alpha,
+)
 from benchmarks.rule import MOMENTUM, Momentum, is_rebalance_time, rebalance_mask
 from benchmarks.workload import WORKLOADS, load_candles
 
@@ -76,3 +85,30 @@ def test_first_rebalance_waits_for_the_lookback(name: str, first: str) -> None:
     assert traded[0] == pd.Timestamp(first)
     assert is_rebalance_time(workload, traded).all()
     assert mask.argmax() > MOMENTUM[name].lookback
+
+
+def test_alpha_weights_are_shares_of_one_over_rank_and_capped() -> None:
+    weights = weigh_alpha([2.0, 4.0, 1.0, 3.0], [1.0, 1.0, 1.0, 1.0])
+    assert weights == pytest.approx({1: 0.2, 3: 0.2, 0: (1 / 3) / (1 + 1 / 2 + 1 / 3)})  # no momentum, no weight
+
+
+def test_alpha_sells_before_it_buys_and_leaves_small_differences() -> None:
+    quantities = {0: 10.0, 1: 400.0}
+    cash, fills = trade_towards([100.0, 100.0, 100.0], {1: 0.5, 2: 0.2}, quantities, 1_000.0, FEE)
+    equity = 1_000 + 410 * 99
+    excess, missing = 400 * 99 - 0.5 * 0.98 * equity, 0.2 * 0.98 * equity
+    assert fills == 3
+    assert quantities == pytest.approx({1: 400 - excess / 100, 2: missing / 101})
+    assert cash == pytest.approx(1_000 + 10 * 99 + excess * 0.99 - missing)
+    assert trade_towards([1.0], {0: 0.5}, {}, 10.0, FEE) == (10.0, 0)
+
+
+def test_engine_on_the_alpha_rule_has_the_fills_of_the_floor_on_136_real_pairs(
+    tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workload, "SHARED_DATA", shared_data)
+    month = replace(WORKLOADS["alpha"], bars=24 * 31)
+    floor = prepare(month, tmp_path)()
+    ours = trading_dagster_engine.prepare(month, tmp_path)()
+    assert ours.fills == floor.fills > 400
+    assert ours.equity == pytest.approx(floor.equity, rel=1e-12)

@@ -34,6 +34,16 @@ def test_growth_and_memory_have_limits() -> None:
     assert [v.is_met for v in judge([*growth, memory])] == [False, True]
 
 
+def test_alpha_is_judged_by_its_cycles_a_second_and_against_bt() -> None:
+    ours, measured = measure("trading-dagster", "alpha", 7.0), measure("trading-dagster-measured", "alpha", 1.0)
+    verdicts = judge([ours, measured, measure("bt", "alpha", 5.5)])
+    assert [(v.measured, v.is_met) for v in verdicts] == [
+        ("5.50 x", True),
+        ("backtrader was not run", None),
+        ("857", False),
+    ]
+
+
 def test_table_tells_who_is_off() -> None:
     floor, ours = measure("python-floor", "w1", 0.5), measure("trading-dagster", "w1", 1.0)
     off = Measurement("bt", "w1", "1.4", (2.0,), equity=1_001.0, fills=2)
