@@ -29,6 +29,7 @@ from trading_dagster.domain.error import (
     WrongChain,
 )
 from trading_dagster.domain.trade import TradeStatus
+from trading_dagster.domain.transaction import Planned
 from trading_dagster.evm.alarm import Step
 from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.cycle import CycleStatus, run_cycle
@@ -217,6 +218,21 @@ def test_chain_that_stops_with_a_swap_under_way_is_looked_at_only(world: BadWorl
     world.require_swaps(2)
 
 
+def test_chain_that_stops_before_a_swap_is_signed_gets_no_signature(world: BadWorld):
+    world.at_step(Step.planned, world.go_down)
+    steps = world.decide_and_execute(world.hurry())
+    world.come_back()
+    world.is_standing = True
+    with pytest.raises(UncleanState):
+        Steps(world.open(swap_timeout_s=0.2, **limits(world, HOUR)), steps.at).complete()
+    (record,) = world.live.venue.journal.list_unfinished(world.rig.account)
+    assert isinstance(record, Planned)
+    world.require_alarm("node", "the chain stands still")
+    world.is_standing = False
+    world.run()
+    world.require_swaps(1)
+
+
 def test_chain_that_stops_before_the_execution_leaves_trades_planned(world: BadWorld):
     steps = Steps(world.live)
     steps.decide()
@@ -299,6 +315,7 @@ def test_wallet_is_used_by_somebody_else(world: BadWorld):
         world.next_day()
         world.run()
     world.require_alarm("wallet", f"was used by {theirs}", "move the funds if the key is known to others")
+    world.require_alarm("kill_switch", "is dropped, the wallet is halted")
     assert statuses(world) == [SUCCESS, DISCARDED, DISCARDED]
     world.require_swaps(1)
     release_wallet(world.open(), "it was a colleague, who stopped")
