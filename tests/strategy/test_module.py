@@ -178,9 +178,13 @@ def test_missing_version_says_what_to_add():
     )
 
 
+def decide_newly(input):
+    return []
+
+
 @pytest.mark.parametrize("version", ["0.1", "0.2", "0.3", "0.4"])
 def test_old_version_with_new_arguments_says_which_ones_it_gives(version):
-    changes = {"trading_strategy_engine_version": version, "decide_trades": lambda input: []}
+    changes = {"trading_strategy_engine_version": version, "decide_trades": decide_newly}
     refused(lambda: load_strategy_module(names(**changes)), version, "needs input", "pricing_model")
 
 

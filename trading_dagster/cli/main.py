@@ -117,6 +117,19 @@ def check_bias(
         raise typer.Exit(EXIT_FAILED)
 
 
+@app.command()
+def port(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Strategy file or notebook.", show_default=False)],
+    output: Annotated[Path | None, typer.Option(help="Write here and leave FILE as it is.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; only say what porting would do.")] = False,
+) -> None:
+    """Rewrite a strategy written for trade-executor; exit code 1 when something is left to do by hand."""
+    from trading_dagster.cli.port import run_port
+
+    if not run_port(file, output, only_checks=check):
+        raise typer.Exit(EXIT_FAILED)
+
+
 @data_app.command("import")
 def import_data(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File or folder of candles.", show_default=False)],
