@@ -108,6 +108,22 @@ def test_volume_that_is_usd_already_is_only_added_up() -> None:
     assert read("rolling_cumulative_volume", 1).tolist()[4:] == [20.0] * 140
 
 
+def test_value_of_a_window_is_the_same_wherever_the_data_begins() -> None:
+    rng = np.random.default_rng(5)
+    close = pd.Series(rng.lognormal(3, 1, 400), pd.date_range(START, periods=400, freq="h"))
+    volume = pd.Series(rng.lognormal(10, 3, 400), close.index)
+    volume[300:] = 0.0
+    for bars in (1, 7, 24, 168):
+        whole = td.inclusion.rolling_cumulative_volume(volume, close, bars)
+        late = td.inclusion.rolling_cumulative_volume(volume[100:], close[100:], bars)
+        assert np.array_equal(whole[100 + bars - 1 :], late[bars - 1 :])  # live trading loads the last days only
+        assert (whole[300 + bars - 1 :] == 0).all()
+        for indicator in (td.inclusion.rolling_liquidity_avg, td.inclusion.volatility):
+            length = bars + 1
+            assert np.array_equal(indicator(close, length)[200 + length :], indicator(close[200:], length)[length:])
+    assert td.inclusion.rolling_cumulative_volume(volume[:3], close[:3], 4).isna().all()
+
+
 # -- criteria ---------------------------------------------------------------------------------------------------------
 
 

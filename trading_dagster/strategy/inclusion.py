@@ -12,8 +12,9 @@ value belongs to the bar at whose close it was known, so nothing here looks ahea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import chain, pairwise
 from typing import Any
 
@@ -55,17 +56,17 @@ def rolling_cumulative_volume(
     Candles have their volume in base tokens, which are valued at the close of their bar. Where a source's volume is USD
     already, Parameters say ``is_volume_in_usd = True``.
     """
-    return (volume if is_volume_in_usd else volume * close).rolling(rolling_volume_bars).sum()
+    return _roll(volume if is_volume_in_usd else volume * close, rolling_volume_bars, np.sum)
 
 
 def rolling_liquidity_avg(close: pd.Series, rolling_liquidity_bars: int) -> pd.Series:
     """Return the mean TVL of the last TVL candles, USD; NaN before there are so many."""
-    return close.rolling(rolling_liquidity_bars).mean()
+    return _roll(close, rolling_liquidity_bars, np.mean)
 
 
 def volatility(close: pd.Series, rolling_volatility_bars: int) -> pd.Series:
     """Return the sample standard deviation of the last changes from close to close, a fraction a bar."""
-    return close.pct_change(fill_method=None).rolling(rolling_volatility_bars).std()
+    return _roll(close.pct_change(fill_method=None), rolling_volatility_bars, partial(np.std, ddof=1))
 
 
 def age_ramp_weight(dependency_resolver: IndicatorDependencyResolver, age_ramp_period: float) -> pd.Series:
@@ -73,6 +74,18 @@ def age_ramp_weight(dependency_resolver: IndicatorDependencyResolver, age_ramp_p
     years = dependency_resolver.get_indicator_data("age")
     assert isinstance(years, pd.Series)
     return (years / age_ramp_period).clip(MIN_AGE_RAMP_WEIGHT, 1)
+
+
+def _roll(values: pd.Series, bars: int, measure: Callable[..., Any]) -> pd.Series:
+    """Measure the last so many values of each bar, NaN before there are so many.
+
+    Each window is measured anew: pandas' running sums remember where they began, and live trading, which loads the last
+    days only, would get other last digits than a backtest.
+    """
+    measured = np.full(len(values), np.nan)
+    if len(values) >= bars:
+        measured[bars - 1 :] = measure(np.lib.stride_tricks.sliding_window_view(values.to_numpy(), bars), axis=1)
+    return pd.Series(measured, index=values.index)
 
 
 # -- lists of pairs ---------------------------------------------------------------------------------------------------
