@@ -554,3 +554,20 @@ def assert_same(first, second):
             a, b = one.columns[name], two.columns[name]
             assert a.dtype == b.dtype
             assert a.tolist() == b.tolist() if a.dtype.hasobject else a.tobytes() == b.tobytes()
+
+
+class Settings:
+    def __init__(self):
+        self.factor = 2
+
+
+SETTINGS = Settings()
+
+
+def test_fingerprint_of_an_object_is_the_same_after_it_was_pickled():
+    def scale(close):
+        return close * SETTINGS.factor
+
+    first = fingerprint(Settings, scale)  # pickling leaves __slotnames__ on the class
+
+    assert fingerprint(Settings, scale) == first

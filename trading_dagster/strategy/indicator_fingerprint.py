@@ -42,7 +42,7 @@ from trading_dagster.strategy.indicator_code import (
 _CLASS_NOISE = frozenset((
     "__abstractmethods__", "__annotations__", "__annotations_cache__", "__callable_proto_members_only__",
     "__dataclass_fields__", "__dataclass_params__", "__dict__", "__doc__", "__firstlineno__", "__module__",
-    "__non_callable_proto_members__", "__orig_bases__", "__parameters__", "__protocol_attrs__",
+    "__non_callable_proto_members__", "__orig_bases__", "__parameters__", "__protocol_attrs__", "__slotnames__",
     "__static_attributes__", "__weakref__", "_abc_impl", "_is_protocol", "_is_runtime_protocol",
 ))
 # fmt: on
