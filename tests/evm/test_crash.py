@@ -19,7 +19,7 @@ from trading_dagster.evm.erc20 import read_balance
 from trading_dagster.evm.token_flow import TRANSFER_TOPIC, read_fill
 from trading_dagster.storage.transaction_journal import SqliteTransactionJournal
 
-KILLS = int(os.environ.get("TRADING_DAGSTER_EVM_KILLS", "40"))
+KILLS = int(os.environ.get("TRADING_DAGSTER_EVM_KILLS", "300" if os.environ.get("CI") == "true" else "40"))
 EXECUTOR = os.environ.get("TRADING_DAGSTER_EVM_EXECUTOR", "TransactionExecutor")  # or one of evm.broken, to see it fail
 SWAPS_A_LIFE = 2
 LAST_LIFE_S = 120
