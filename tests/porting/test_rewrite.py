@@ -164,6 +164,28 @@ def test_call_that_is_not_possible_is_told(call, said):
     assert said in finding
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("x = bands['BBL_20_2.0']", "called lower"),
+        ("x = bands[f'BBL_{n}_2.0']", "called lower"),
+        ("x = frame.ta.ema(length=3)", "call the function"),
+        ("from tradingstrategy.client import Client\nClient.create_jupyter_client()", "client="),
+        ("from tradingstrategy.timebucket import TimeBucket\nTimeBucket.s5", "h1"),
+        ("from tradeexecutor.strategy.chart.standard.weight import weights", "chart registry"),
+    ],
+)
+def test_word_that_means_nothing_here_is_told(line, said):
+    (finding,) = told(f"import pandas_ta\nfrom tradeexecutor.state.state import State\n{line}\n")
+
+    assert said in finding
+
+
+def test_text_like_a_column_is_the_file_s_own_where_it_has_other_indicators():
+    assert told(USES + "indicators.add('ADX_14', talib.ADX)\n") == []
+    assert len(told("from pandas_ta.trend import adx\nadx(h, l, c)['ADX_14']\n")) == 1
+
+
 def test_wrong_arguments_of_an_imported_function_are_told():
     load = "from tradeexecutor.strategy.trading_strategy_universe import load_partial_data\n"
 

@@ -13,6 +13,7 @@ from trading_dagster.porting.vocabulary_table import IDENTIFIERS
 
 OWN_PACKAGE = "trading_dagster"
 TECHNICAL_PACKAGE = "pandas_ta"
+TECHNICAL_MODULE = "trading_dagster.strategy.technical"
 
 
 def root_of(node: cst.Import | cst.ImportFrom | cst.ImportAlias) -> str:
@@ -55,22 +56,26 @@ class FactCollector(cst.CSTVisitor):
             self.facts.is_strategy |= root_of(alias) in (*PACKAGES, OWN_PACKAGE)
             if root_of(alias) == TECHNICAL_PACKAGE:
                 self.facts.technical.add(local_name(alias))
+                self.facts.uses_technical = True
 
     def visit_ImportFrom(self, node: cst.ImportFrom) -> None:  # noqa: N802 - libcst's name
         """Note what local names stand for."""
         root = root_of(node)
+        module = get_full_name_for_node(node.module) if node.module else None
+        if root == TECHNICAL_PACKAGE or module == TECHNICAL_MODULE:
+            self.facts.uses_technical = True
         if root not in (*PACKAGES, OWN_PACKAGE):
             return
         self.facts.is_strategy = True
         if isinstance(node.names, cst.ImportStar):
             return
-        module = get_full_name_for_node(node.module) if node.module else None
         for alias in node.names:
             name = str(alias.name.value)
             is_own = root == OWN_PACKAGE
             found = _own_object(str(module), name) if is_own else load_object(IDENTIFIERS.get(name, name))
             if name == "technical" and is_own:
                 self.facts.technical.add(local_name(alias))
+                self.facts.uses_technical = True
             elif found is not None:
                 self.facts.imported[local_name(alias)] = found
                 self.facts.imported[IDENTIFIERS.get(local_name(alias), local_name(alias))] = found

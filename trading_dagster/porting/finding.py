@@ -44,10 +44,12 @@ class Facts:
         imported: Object by local name, of names imported from the other vocabulary or from this package.
         defined: Functions and classes the file defines itself.
         technical: Local names under which the file reaches technical indicators.
+        uses_technical: Whether the file has indicators from there in any way.
         is_strategy: Whether the file uses either vocabulary at all.
     """
 
     imported: dict[str, Any] = field(default_factory=dict)
     defined: set[str] = field(default_factory=set)
     technical: set[str] = field(default_factory=set)
+    uses_technical: bool = False
     is_strategy: bool = False

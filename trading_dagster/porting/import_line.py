@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 import libcst as cst
 from libcst.helpers import get_full_name_for_node
 
-from trading_dagster.porting.fact import TECHNICAL_PACKAGE, root_of
+from trading_dagster.porting.fact import TECHNICAL_MODULE, TECHNICAL_PACKAGE, root_of
 from trading_dagster.porting.vocabulary import PACKAGES, explain_missing, find_home
 from trading_dagster.strategy import technical
 
 Report = Callable[[str, str], None]
 
-_TECHNICAL_MODULE = "trading_dagster.strategy.technical"
 NO_INDICATOR = "trading_dagster.technical does not have it: write it with talib or pandas"
 
 
@@ -31,7 +30,7 @@ def rewrite_import_from(node: cst.ImportFrom, report: Report) -> list[cst.Import
         name = str(alias.name.value)
         home, own_name = _home_of(root, name)
         if home is None:
-            report(f"{module}.{name}", NO_INDICATOR if root == TECHNICAL_PACKAGE else explain_missing(name))
+            report(f"{module}.{name}", NO_INDICATOR if root == TECHNICAL_PACKAGE else explain_missing(name, module))
             groups.setdefault(module, []).append(alias)
         else:
             groups.setdefault(home, []).append(_named(alias, own_name))
@@ -66,7 +65,7 @@ def rewrite_import(node: cst.Import, report: Report) -> list[cst.BaseSmallStatem
 
 def _home_of(root: str, name: str) -> tuple[str | None, str]:
     if root == TECHNICAL_PACKAGE:
-        return (_TECHNICAL_MODULE if hasattr(technical, name) else None), name
+        return (TECHNICAL_MODULE if hasattr(technical, name) else None), name
     home = find_home(name)
     return (None, name) if home is None else (home.module, home.name)
 

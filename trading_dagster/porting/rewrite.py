@@ -14,6 +14,7 @@ from trading_dagster.porting.import_line import NO_INDICATOR, rewrite_import, re
 from trading_dagster.porting.rename import ArgumentRename, AttributeRename, argument_names, uses_name
 from trading_dagster.porting.vocabulary import explain_missing_method, missing_methods
 from trading_dagster.porting.vocabulary_table import ATTRIBUTES, IDENTIFIERS
+from trading_dagster.porting.word_check import check_column, check_member
 from trading_dagster.strategy import technical
 
 
@@ -113,8 +114,12 @@ class _Rewriter(cst.CSTTransformer):
     ) -> cst.SimpleString:
         new = IDENTIFIERS.get(original_node.raw_value) if self._facts.is_strategy else None
         if new is None:
+            self._note_column(original_node, str(original_node.raw_value))
             return updated_node
         return updated_node.with_changes(value=original_node.value.replace(original_node.raw_value, new))
+
+    def visit_FormattedStringText(self, node: cst.FormattedStringText) -> None:  # noqa: N802 - libcst's name
+        self._note_column(node, node.value)
 
     def leave_Attribute(  # noqa: N802 - libcst's name
         self, original_node: cst.Attribute, updated_node: cst.Attribute
@@ -123,12 +128,17 @@ class _Rewriter(cst.CSTTransformer):
         if not self._facts.is_strategy or name in self._facts.defined:
             return updated_node
         owner = original_node.value.value if isinstance(original_node.value, cst.Name) else None
+        name = ATTRIBUTES.get(name, name)
         if owner in self._facts.technical and not hasattr(technical, name):
             self._report(original_node.attr, f"{owner}.{name}", NO_INDICATOR)
-        elif name in ATTRIBUTES:
-            name = ATTRIBUTES[name]
-        if name in missing_methods():
+        elif name == "ta" and self._facts.uses_technical:
+            self._report(
+                original_node.attr, ".ta", "frames have no indicators here: call the function with its columns"
+            )
+        elif name in missing_methods():
             self._report(original_node.attr, f".{name}", explain_missing_method(name))
+        elif owner in self._facts.imported and owner not in self._facts.defined:
+            self._note(original_node.attr, check_member(str(owner), self._facts.imported[str(owner)], name))
         return updated_node if name == updated_node.attr.value else updated_node.with_changes(attr=cst.Name(name))
 
     # -- calls ----------------------------------------------------------------------------------------------------
@@ -150,8 +160,7 @@ class _Rewriter(cst.CSTTransformer):
                 updated_node = pack_description(updated_node)
             if name not in self._facts.defined:
                 problem = check_method(name, updated_node.args)
-        if problem is not None:
-            self._report(original_node, *problem)
+        self._note(original_node, problem)
         return updated_node
 
     def _client(self) -> str | None:
@@ -163,6 +172,14 @@ class _Rewriter(cst.CSTTransformer):
                     return "client"
                 return f"{arguments[0]}.client" if len(arguments) == 1 else None
         return None
+
+    def _note(self, node: cst.CSTNode, problem: tuple[str, str] | None) -> None:
+        if problem is not None and self._facts.is_strategy:
+            self._report(node, *problem)
+
+    def _note_column(self, node: cst.CSTNode, text: str) -> None:
+        if self._facts.uses_technical:
+            self._note(node, check_column(text))
 
     def _report(self, node: cst.CSTNode, what: str, why: str) -> None:
         place = self.get_metadata(PositionProvider, node)

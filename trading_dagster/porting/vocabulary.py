@@ -14,6 +14,7 @@ from trading_dagster.porting.vocabulary_table import (
     LENDING_WORDS,
     METHOD_REASONS,
     METHODS,
+    MODULE_REASONS,
     NO_LENDING,
     OTHER_NAMES,
     REASONS,
@@ -50,9 +51,12 @@ def find_home(name: str) -> Home | None:
     return Home(_HERE, name) if isinstance(error, type) and issubclass(error, Exception) else None
 
 
-def explain_missing(name: str) -> str:
-    """Return why an imported name is missing."""
-    return REASONS.get(name) or f"{name} has no counterpart here: remove what uses it"
+def explain_missing(name: str, module: str = "") -> str:
+    """Return why a name that is imported from a module is missing."""
+    if name in REASONS:
+        return REASONS[name]
+    known = (reason for part, reason in MODULE_REASONS.items() if part in module)
+    return next(known, f"{name} has no counterpart here: remove what uses it")
 
 
 def explain_missing_method(name: str) -> str:

@@ -92,6 +92,24 @@ REASONS = {
 }
 """Why a name that strategies import is missing, where more can be said than that."""
 
+MODULE_REASONS = {
+    ".chart": NO_CHART,
+    "grid_search": NO_SEARCH,
+    "optimiser": NO_SEARCH,
+    "vault": NO_VAULT,
+    "yield": NO_VAULT,
+    "curator": NO_VAULT,
+    "exchange_account": NO_VAULT,
+    "lending": NO_LENDING,
+    "credit": NO_LENDING,
+    "interest": NO_LENDING,
+    "coingecko": NO_FILTER,
+    "token_filter": NO_FILTER,
+    ".visual": NO_TABLE,
+    ".analysis": NO_TABLE,
+}
+"""Why what a module has is missing, by a part of the module's name; the first that fits."""
+
 METHODS: dict[str, tuple[str, ...]] = {
     "PositionManager": (
         "get_current_portfolio",
