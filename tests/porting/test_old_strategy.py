@@ -25,8 +25,18 @@ def test_ported_strategy_trades(file, client, tmp_path):
     assert "tradeexecutor" not in ported.text
     result = run_backtest(target, client=client, progress=False)
     assert len(result.trades) > 0
-    assert result.trades["status"].eq("success").all() if "status" in result.trades else True
     assert result.equity_curve.iloc[-1] > 0
+
+
+def test_older_versions_of_one_strategy_trade_alike(client, tmp_path):
+    results = []
+    for version in ("version_0_1", "version_0_2", "version_0_3", "version_0_4"):
+        target = tmp_path / f"{version}.py"
+        target.write_text(port_module((OLD_STRATEGIES / target.name).read_text(encoding="utf-8"), version).text)
+        results.append(run_backtest(target, client=client, progress=False))
+
+    assert len(results[0].trades) == 17
+    assert all(result.equity_curve.equals(results[0].equity_curve) for result in results)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
