@@ -112,8 +112,9 @@ def decide_alpha(input: td.StrategyInput) -> list[td.TradeExecution]:  # noqa: A
     parameters, timestamp = input.parameters, input.timestamp
     momenta, pairs = input.indicators.get_indicator_values("momentum"), input.strategy_universe.pairs
     model = td.AlphaModel(timestamp)
-    for i in np.flatnonzero(momenta > 0).tolist():
-        model.set_signal(pairs[i], momenta[i])
+    for pair, momentum_now in zip(pairs, momenta.tolist(), strict=True):
+        if momentum_now > 0:
+            model.set_signal(pair, momentum_now)
     model.select_top_signals(parameters.top)
     model.assign_weights(td.weight_by_1_slash_n)
     model.normalise_weights(max_weight=parameters.max_weight)
