@@ -16,8 +16,9 @@ from trading_dagster.evm import local_package
 from trading_dagster.evm.local_node import Mining, NodeSetting, run_local_node, start_local_node
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests with it ignored
 from trading_dagster.evm.local_node import NodeSetting, start_local_node
 node = start_local_node(Path(sys.argv[1]), NodeSetting())
 print(node.process.pid, flush=True)
