@@ -82,6 +82,10 @@ def test_transaction_makes_its_own_block(evm_packages: Path):
     with run_local_node(evm_packages, NodeSetting(Mining.automatic)) as node:
         sender, to = node.accounts[:2]
         node.send(sender, to, "0x", value=7)
+        end = time.monotonic() + 300
+        while node.head() < 1:
+            assert time.monotonic() < end
+            time.sleep(0.05)
         assert node.head() == 1
 
 
