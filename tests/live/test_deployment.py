@@ -8,6 +8,9 @@ import pytest
 
 from trading_dagster.domain.error import BadConfiguration
 from trading_dagster.domain.time import CycleDuration
+from trading_dagster.domain.trade import TradeStatus
+from trading_dagster.live.clock import ManualClock
+from trading_dagster.live.cycle import decide_cycle, run_cycle
 from trading_dagster.live.deployment import CycleOffset, DataAvailability, Deployment, ReplayClock, SampleData
 from trading_dagster.live.deployment_file import (
     FOLDERS_VARIABLE,
@@ -19,6 +22,7 @@ from trading_dagster.live.evm_venue import EvmVenue
 from trading_dagster.live.live_home import LiveHome
 from trading_dagster.live.opening import open_clock, open_live, open_observer, open_strategy
 from trading_dagster.live.parameter_override import read_overrides
+from trading_dagster.live.universe import calculate, load_universe
 
 KEY = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 WORDS = "test test test test test test test test test test test junk"
@@ -127,7 +131,10 @@ def test_every_part_can_be_set(write):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("strategy: ema_cross.py\nmode: papr\n", "mode: 'papr' cannot be used: input should be 'paper' or 'live'"),
+        (
+            "strategy: ema_cross.py\nmode: papr\n",
+            "mode: 'papr' cannot be used: input should be 'dummy', 'paper' or 'live'",
+        ),
         ("strategy: ema_cross.py\n", "mode: it is missing"),
         ("mode: paper\nstrategy: absent.py\n", "strategy: .*absent.py does not exist"),
         ("mode: paper\nstrategy: ema_cross.py\ntriger: {}\n", "triger: there is no such field"),
@@ -387,3 +394,20 @@ def test_the_examples_are_read(file):
 
     assert open_strategy(deployment).parameters.cycle_duration
     assert deployment.autostart is False
+
+
+def test_dummy_deployment_decides_and_trades_nothing(tmp_path):
+    file = tmp_path / "watch.yaml"
+    file.write_text(
+        f"strategy: {STRATEGIES / 'buy_and_hold.py'}\nmode: dummy\n"
+        "clock: {kind: replay, start: 2018-06-01T00:00:00Z}\ninitial_cash: 1000\n",
+        encoding="utf-8",
+    )
+    clock = ManualClock(datetime(2018, 6, 1, tzinfo=UTC))
+    live = open_live(read_deployment(file), LiveHome(tmp_path / "home"), clock)
+    decided = decide_cycle(live, universe := load_universe(live, live.now()), calculate(live, universe), live.now())
+    assert len(decided.trades) == 3
+    ended = run_cycle(live)
+    assert [trade.get_status() for trade in ended.trades] == [TradeStatus.discarded] * 3
+    assert ended.sample is not None
+    assert (ended.sample.equity, ended.sample.open_positions) == (1000.0, 0)

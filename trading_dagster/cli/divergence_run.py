@@ -62,7 +62,7 @@ def run_divergence(
 
 def _open_past_prices(deployment: Deployment) -> MidAtFill | None:
     """Return what reads pool prices at past blocks, for which nodes are needed and no key; None on paper."""
-    if deployment.mode == "paper":
+    if deployment.mode != "live":
         return None
     from trading_dagster.evm.client import EvmClient  # web3 is loaded only for a chain
     from trading_dagster.evm.endpoint import HttpEndpoint

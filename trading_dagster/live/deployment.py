@@ -270,7 +270,7 @@ class Deployment:
         file: The YAML file it was read from.
         id: Names its ledger, assets, jobs and tags; never change it while there are positions.
         strategy: The strategy file.
-        mode: ``paper`` (simulated fills) or ``live`` (transactions).
+        mode: ``dummy`` (decides, trades nothing), ``paper`` (simulated fills) or ``live`` (transactions).
         parameters: Values that replace those of the strategy's ``Parameters``.
         max_decision_delay_minutes: A decision time this long ago is skipped; None is one cycle, or the longest delay
             of data that the trigger waits for.
@@ -284,7 +284,7 @@ class Deployment:
     file: Path
     id: DeploymentId
     strategy: Path
-    mode: Literal["paper", "live"]
+    mode: Literal["dummy", "paper", "live"]
     parameters: dict[str, Any] = Field(default_factory=dict)
     ledger: Ledger = Ledger()
     data: CandleData = SampleData()
@@ -314,7 +314,7 @@ class Deployment:
         if is_live and missing:
             raise ValueError(f"mode live needs {', '.join(missing)}")
         if not is_live and self.wallet is not None:
-            raise ValueError("wallet is given but mode is paper, which signs nothing: remove it, or set mode: live")
+            raise ValueError(f"wallet is given but mode is {self.mode}, which signs nothing: remove it")
         if is_live and (self.fees != Fees() or self.initial_cash is not None):
             raise ValueError("fees and initial_cash are for mode paper; on a chain they are what they are: remove them")
         if is_live and self.chain is not None and not self.chain.rpc_envs:

@@ -161,7 +161,7 @@ class _Parts:
             venue=venue,
             store=self.store,
             clock=self.clock,
-            mode=ExecutionMode.simulated_trading if deployment.mode == "paper" else ExecutionMode.real_trading,
+            mode=ExecutionMode.real_trading if deployment.mode == "live" else ExecutionMode.simulated_trading,
             guard=LimitGuard(deployment.limits, LedgerLimitHistory(self.store, deployment.id)),
             approval=self._open_approval(),
             forbid_trading=partial(self.switch.is_on, deployment.id),
@@ -171,13 +171,14 @@ class _Parts:
 
     def open_venue(self) -> Venue:
         deployment, parameters = self.deployment, self.strategy.parameters
-        if deployment.mode == "paper":
+        if deployment.mode != "live":
             fees = deployment.fees
             return PaperVenue(
                 float(parameters.initial_cash),
                 trading_fee_override=fees.override,
                 default_fee=fees.default,
                 allow_missing_fees=fees.allow_missing,
+                trades_nothing=deployment.mode == "dummy",
             )
         for variable in deployment.variables():
             read_variable(deployment, variable)

@@ -21,6 +21,7 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.treasury import BalanceUpdate
+from trading_dagster.execution.dummy import DummyExecution
 from trading_dagster.execution.simulated import SimulatedExecution
 from trading_dagster.execution.wallet import SimulatedWallet
 from trading_dagster.live.desk import Desk, DeskRequest
@@ -36,7 +37,10 @@ from trading_dagster.pricing.candle_pricing import (
 
 @dataclass(frozen=True, slots=True)
 class PaperVenue:
-    """Simulated trading on live candles. Fees are fractions; ``initial_cash`` is deposited in the first cycle, USD."""
+    """Simulated trading on live candles. Fees are fractions; ``initial_cash`` is deposited in the first cycle, USD.
+
+    With ``trades_nothing`` decisions are made and recorded, and every trade is dropped.
+    """
 
     initial_cash: float
     trading_fee_override: float | None = None
@@ -44,6 +48,7 @@ class PaperVenue:
     allow_missing_fees: bool = False
     three_leg_resolution: bool = True
     data_delay_tolerance: timedelta | None = None
+    trades_nothing: bool = False
     lease_resources: Sequence[str] = field(default=(), init=False)
 
     def open_desk(self, request: DeskRequest) -> Desk:
@@ -72,7 +77,11 @@ class PaperVenue:
         return Desk(
             pricing=pricing,
             marks=marks,
-            execution=PaperExecution(SimulatedExecution(wallet, _feed_test(feed))),
+            execution=(
+                DummyExecution()
+                if self.trades_nothing
+                else PaperExecution(SimulatedExecution(wallet, _feed_test(feed)))
+            ),
             treasury=PaperTreasury(wallet, self.initial_cash),
             balances=PaperBalances(wallet),
         )
