@@ -76,5 +76,6 @@ PATCHES: list[tuple[object, str, Callable[..., Any]]] = [
     (chain_opening, "EvmVenue", partial(EvmVenue, observe=observe)),
     (opening, "LiveStrategy", partial(LiveStrategy, lease_s=LEASE_S)),
 ]
-for place, name, replacement in PATCHES:
-    setattr(place, name, replacement)
+if VARIABLE in os.environ:  # in the processes of the daemon, not where the tests import this module
+    for place, name, replacement in PATCHES:
+        setattr(place, name, replacement)
