@@ -271,7 +271,7 @@ def test_slow_target_is_not_waited_for_and_the_others_get_theirs(store, receiver
     assert receiver.subjects == ["s: low gas"]
     assert "slow did not take the message 's: low gas': no answer within 0.5 s" in caplog.text
     assert store.list_newest()[0].is_delivered
-    slow.server.shutdown()
+    slow.close()
 
 
 def test_target_that_is_gone_is_logged_without_its_secret(store, caplog):

@@ -71,9 +71,9 @@ def scan(places: Iterable[Path], secrets: Sequence[Secret]) -> list[str]:
 
 
 def list_files(places: Iterable[Path]) -> list[Path]:
-    """Return all files, each once."""
+    """Return all files, each once: logs of a database before it, as they may go when it is opened and closed."""
     files = {file for place in places for file in ([place] if place.is_file() else place.rglob("*")) if file.is_file()}
-    return sorted(files)
+    return sorted(files, key=lambda file: (not file.name.endswith(("-wal", "-shm", "-journal")), file))
 
 
 def read_contents(file: Path) -> Iterator[tuple[str, bytes]]:

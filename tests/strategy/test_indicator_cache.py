@@ -28,6 +28,14 @@ from trading_dagster.strategy.indicator_fingerprint import fingerprint
 from trading_dagster.strategy.indicator_registry import IndicatorRegistry
 
 START = datetime(2024, 1, 1)
+
+
+@pytest.fixture(autouse=True)
+def without_bytecode(monkeypatch):
+    """Compile files anew each time: bytecode of a file edited twice within a second is stale."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+
 USDC = AssetIdentifier(1, "0x" + "f" * 40, "USDC", 6)
 
 
