@@ -23,7 +23,8 @@ from trading_dagster.statistics.table import Table
 from trading_dagster.strategy.clock import DecisionClock
 from trading_dagster.strategy.indicator_lookup import StrategyInputIndicators
 from trading_dagster.strategy.input import StrategyInput
-from trading_dagster.strategy.position_manager import DEFAULT_SLIPPAGE_TOLERANCE, PositionManager
+from trading_dagster.strategy.position_manager import PositionManager
+from trading_dagster.strategy.trade_planning import DEFAULT_SLIPPAGE_TOLERANCE
 from trading_dagster.strategy.universe_view import VisibleUniverse
 
 PROGRESS_STEPS = 200

@@ -21,7 +21,8 @@ from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.storage.ledger_store import Sample
 from trading_dagster.strategy.clock import DecisionClock
-from trading_dagster.strategy.position_manager import DEFAULT_SLIPPAGE_TOLERANCE, PositionManager
+from trading_dagster.strategy.position_manager import PositionManager
+from trading_dagster.strategy.trade_planning import DEFAULT_SLIPPAGE_TOLERANCE
 
 LEFT_OVER = "an interrupted step planned it and never began it"
 
