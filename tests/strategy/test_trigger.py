@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tape import AAVE_USDC, START, USDC, WETH_USDC, Opens, pair_of, run_on, token, universe_of
 
 from trading_dagster.backtest.result import BacktestResult
-from trading_dagster.cycle import SCAN_FROM_BARS
+from trading_dagster.backtest.trigger_checks import SCAN_FROM_BARS
 from trading_dagster.domain.error import InvalidTrade
 from trading_dagster.domain.identifier import TradingPairIdentifier
 from trading_dagster.domain.time import CycleDuration, TimeBucket

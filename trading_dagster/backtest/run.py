@@ -11,7 +11,8 @@ from decimal import Decimal
 from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS, EquityLog
 from trading_dagster.accounting.simulated_treasury import QueuedFlow, SimulatedTreasury
 from trading_dagster.backtest.plan import BacktestPlan
-from trading_dagster.cycle import CycleHooks, DecisionCycle, TriggerChecks
+from trading_dagster.backtest.trigger_checks import TriggerChecks
+from trading_dagster.cycle import CycleHooks, DecisionCycle
 from trading_dagster.domain.event import Event, StateCreated
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.state import BacktestData, State
