@@ -293,3 +293,39 @@ def test_joined_intervals_are_the_same_times(intervals):
     points = {point for start, end in intervals for point in range(start, end)}
     assert {point for start, end in joined for point in range(start, end)} == points
     assert all(left[1] < right[0] for left, right in zip(joined, joined[1:], strict=False))
+
+
+class LiquidSource(MemorySource):
+    """A source whose candles carry TVL and counts of swaps in the first of two months."""
+
+    def load_candles(self, markets, start, end):
+        for frame in super().load_candles(markets, start, end):
+            is_known = frame["timestamp"] < datetime(2024, 2, 1)
+            tvl = {f"tvl_{name}": frame[name].where(is_known) * 1000 for name in ("open", "high", "low", "close")}
+            yield frame.assign(**tvl, buys=3.0, sells=1.0)
+
+
+def test_tvl_and_counts_come_back_from_the_lake_and_older_sources_lack_them(tmp_path):
+    made = generate_ohlcv_candles(TimeBucket.d1, START, datetime(2024, 2, 20)).drop(columns="pair_id")
+    candles = made.assign(pair="ETH/USD", high=made[["open", "high", "close"]].max(axis=1))
+    candles["low"] = candles[["open", "low", "close"]].min(axis=1)
+    source = LiquidSource({TimeBucket.d1: candles}, exchange="uniswap-v3", name="chain")
+    lake = Lake(tmp_path)
+    import_candles(lake, source)
+    import_candles(lake, EmbeddedSample(), bucket=TimeBucket.d1)
+    stored = lake.source("chain")
+    (market,) = stored.list_liquidity()
+    (tvl,) = stored.load_liquidity([market], START, datetime(2024, 3, 1))
+    assert tvl["timestamp"].max() == datetime(2024, 1, 31)
+    assert tvl["close"].tolist() == (candles["close"][: len(tvl)] * 1000).tolist()
+    assert lake.source("embedded sample").list_liquidity() == ()
+    counts = lake.query("SELECT source, sum(buys) AS buys, count(tvl_open) AS known FROM candles GROUP BY 1 ORDER BY 1")
+    assert counts["buys"].fillna(0).tolist() == [3.0 * len(candles), 0.0]
+    assert counts["known"].tolist() == [22, 0]
+    assert lake.find_damaged() == []
+    dataset = load_partial_data(
+        stored, None, TimeBucket.d1, [market.description], liquidity=True, end_at=datetime(2024, 1, 30)
+    )
+    universe = TradingStrategyUniverse.create_from_dataset(dataset)
+    assert universe.liquidity is not None
+    assert universe.liquidity.columns["open"][0, 0] == candles["open"].iloc[0] * 1000

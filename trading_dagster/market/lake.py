@@ -23,8 +23,18 @@ from trading_dagster.domain.identifier import HumanReadableTradingPairDescriptio
 from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
 from trading_dagster.market.availability import CandleAvailability, Now, read_stored_availability, utc_now
 from trading_dagster.market.contract import Candles
-from trading_dagster.market.month_file import Interval, MonthContent, hash_rows, market_key, read_footer, read_month
-from trading_dagster.market.panel import OHLCV
+from trading_dagster.market.month_file import (
+    EXTRA_COLUMNS,
+    TVL_COLUMNS,
+    Interval,
+    MonthContent,
+    has_tvl,
+    hash_rows,
+    market_key,
+    read_footer,
+    read_month,
+)
+from trading_dagster.market.panel import OHLCV, PRICE_COLUMNS
 from trading_dagster.market.source import Market
 
 LAKE_VARIABLE = "TRADING_DAGSTER_LAKE"
@@ -35,9 +45,10 @@ LAKE_VIEW = """
 CREATE VIEW candles AS SELECT
     parse_path(filename)[-3] AS source, parse_path(filename)[-2] AS bucket,
     split_part(split_part(market, '@', 2), ' ', 1) AS exchange, split_part(market, '@', 1) AS pair,
-    market, timestamp, open, high, low, close, volume
-FROM read_parquet({files}, filename = true)
+    market, timestamp, open, high, low, close, volume, {extra}
+FROM (SELECT * FROM read_parquet({files}, filename = true, union_by_name = true) UNION ALL BY NAME ({none}))
 """
+NO_EXTRA = f"SELECT {', '.join(f'NULL::DOUBLE AS {name}' for name in EXTRA_COLUMNS)} LIMIT 0"
 
 
 class Lake:
@@ -87,7 +98,8 @@ class Lake:
     def query(self, sql: str) -> pd.DataFrame:
         """Return the result of SQL over the view ``candles``.
 
-        It has source, bucket, exchange, pair, market, timestamp (UTC), open, high, low, close, volume.
+        It has source, bucket, exchange, pair, market, timestamp (UTC), open, high, low, close, volume, and what only
+        some sources have, NULL elsewhere: tvl_open, tvl_high, tvl_low, tvl_close (USD), buys, sells.
 
         Raises:
             MarketDataMissing: The lake is empty.
@@ -98,7 +110,7 @@ class Lake:
             raise MarketDataMissing(f"the lake {self.folder} is empty: import candles first")
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(LAKE_VIEW.format(files=_sql_list(files)))
+            connection.execute(LAKE_VIEW.format(files=_sql_list(files), extra=", ".join(EXTRA_COLUMNS), none=NO_EXTRA))
             try:
                 result = connection.sql(sql)
                 if result is None:
@@ -125,34 +137,43 @@ class LakeSource:
 
     def list_markets(self) -> Sequence[Market]:
         """Return the markets of all buckets, sorted by bucket width, venue and pair."""
-        found: dict[tuple[TimeBucket, str], Market] = {}
-        for _, content in self.lake.read_contents(self.name):
-            for coverage in content.coverages:
-                market = coverage.market
-                key = (market.bucket, market_key(market))
-                known = found.get(key)
-                if coverage.row_count == 0:
-                    continue
-                found[key] = replace(market, first_at=known.first_at) if known is not None else market
-        return tuple(found[key] for key in sorted(found, key=lambda key: (key[0].to_timedelta(), key[1])))
+        return _join_markets(self.lake.read_contents(self.name))
 
     def load_candles(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
         """Yield the candles that open in [start, end) in frames of bounded size; see `CandleSource`."""
-        pair_of = {market_key(market): market.pair for market in markets}
+        yield from self._load(markets, start, end, self._files(markets, start, end), OHLCV)
+
+    def list_liquidity(self) -> Sequence[Market]:
+        """Return the markets in whose files there is TVL; see `LiquiditySource`."""
+        return _join_markets([item for item in self.lake.read_contents(self.name) if has_tvl(item[0])])
+
+    def load_liquidity(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
+        """Yield the TVL of bars that open in [start, end), where it is known; see `LiquiditySource`."""
+        files = [path for path in self._files(markets, start, end) if has_tvl(path)]
+        for frame in self._load(markets, start, end, files, TVL_COLUMNS):
+            yield frame.dropna().rename(columns=dict(zip(TVL_COLUMNS, PRICE_COLUMNS, strict=True)))
+
+    def _files(self, markets: Sequence[Market], start: datetime, end: datetime) -> list[Path]:
         paths = [
             self.lake.month_path(self.name, bucket, month)
             for bucket in dict.fromkeys(market.bucket for market in markets)
             for month, _ in months_between(to_unix_us(start), to_unix_us(end))
         ]
-        files = [str(path) for path in paths if path.is_file()]
+        return [path for path in paths if path.is_file()]
+
+    def _load(
+        self, markets: Sequence[Market], start: datetime, end: datetime, files: Sequence[Path], names: Sequence[str]
+    ) -> Iterator[Candles]:
         if not files:
             return
-        names = pd.Index(list(dict.fromkeys(pair_of.values())), dtype="str")
+        pair_of = {market_key(market): market.pair for market in markets}
+        pairs = pd.Index(list(dict.fromkeys(pair_of.values())), dtype="str")
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
             result = connection.sql(
-                f"SELECT market, epoch_us(timestamp) AS time_us, {', '.join(OHLCV)} "  # noqa: S608 - values are bound
-                f"FROM read_parquet({_sql_list(files)}) WHERE market IN (SELECT unnest($markets)) "
+                f"SELECT market, epoch_us(timestamp) AS time_us, {', '.join(names)} "  # noqa: S608 - values are bound
+                f"FROM read_parquet({_sql_list([str(path) for path in files])}) "
+                "WHERE market IN (SELECT unnest($markets)) "
                 "AND timestamp >= make_timestamptz($start) AND timestamp < make_timestamptz($end)",
                 params={"markets": list(pair_of), "start": to_unix_us(start), "end": to_unix_us(end)},
             )
@@ -160,12 +181,12 @@ class LakeSource:
                 if batch.num_rows == 0:
                     continue
                 marks = batch["market"].dictionary_encode()
-                code_of = names.get_indexer(pd.Index([pair_of[key] for key in marks.dictionary.to_pylist()]))
+                code_of = pairs.get_indexer(pd.Index([pair_of[key] for key in marks.dictionary.to_pylist()]))
                 codes = code_of[marks.indices.to_numpy(zero_copy_only=False)]
                 times = batch["time_us"].to_numpy(zero_copy_only=False).view("datetime64[us]")
-                columns = {column: batch[column].to_numpy(zero_copy_only=False) for column in OHLCV}
+                columns = {column: batch[column].to_numpy(zero_copy_only=False) for column in names}
                 yield pd.DataFrame(
-                    {"timestamp": times, "pair": pd.Categorical.from_codes(codes, names), **columns}, copy=False
+                    {"timestamp": times, "pair": pd.Categorical.from_codes(codes, pairs), **columns}, copy=False
                 )
 
     def read_availability(
@@ -173,6 +194,20 @@ class LakeSource:
     ) -> Sequence[CandleAvailability]:
         """Return what is closed of each pair; see `read_stored_availability`."""
         return read_stored_availability(self, pairs, bucket, self._now())
+
+
+def _join_markets(contents: Sequence[tuple[Path, MonthContent]]) -> tuple[Market, ...]:
+    """Return each market of month files with its whole span."""
+    found: dict[tuple[TimeBucket, str], Market] = {}
+    for _, content in contents:
+        for coverage in content.coverages:
+            market = coverage.market
+            key = (market.bucket, market_key(market))
+            known = found.get(key)
+            if coverage.row_count == 0:
+                continue
+            found[key] = replace(market, first_at=known.first_at) if known is not None else market
+    return tuple(found[key] for key in sorted(found, key=lambda key: (key[0].to_timedelta(), key[1])))
 
 
 def folder_name(source: str) -> str:

@@ -21,6 +21,7 @@ from trading_dagster.market.month_file import (
     Coverage,
     Interval,
     MonthContent,
+    extra_columns,
     join_intervals,
     market_key,
     missing_intervals,
@@ -166,7 +167,11 @@ def _read_fresh(source: CandleSource, wanted: dict[Interval, list[Market]]) -> C
             keys = {market.pair: market_key(market) for market in group}
             for frame in source.load_candles(group, start, end):
                 inside = frame[(frame["timestamp"] >= start) & (frame["timestamp"] < end)]
-                frames.append(inside[["timestamp", *OHLCV]].assign(market=inside["pair"].astype("str").map(keys)))
+                frames.append(
+                    inside[["timestamp", *OHLCV, *extra_columns(inside)]].assign(
+                        market=inside["pair"].astype("str").map(keys)
+                    )
+                )
     if frames:
         return pd.concat(frames, ignore_index=True)
     empty = {"timestamp": pd.DatetimeIndex([]).as_unit("us"), **dict.fromkeys(OHLCV, np.empty(0))}

@@ -23,7 +23,7 @@ from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
 from trading_dagster.market.atomic_file import write_atomically
 from trading_dagster.market.contract import Candles
 from trading_dagster.market.identifier_json import pair_from_json, pair_to_json
-from trading_dagster.market.panel import OHLCV
+from trading_dagster.market.panel import OHLCV, PRICE_COLUMNS
 from trading_dagster.market.source import Market
 
 FOOTER_KEY = b"trading_dagster"
@@ -31,6 +31,9 @@ SCHEMA = pa.schema(
     [("market", pa.dictionary(pa.int32(), pa.string())), ("timestamp", pa.timestamp("us", "UTC"))]
     + [(name, pa.float64()) for name in OHLCV]
 )
+TVL_COLUMNS = tuple(f"tvl_{name}" for name in PRICE_COLUMNS)
+EXTRA_COLUMNS = (*TVL_COLUMNS, "buys", "sells")
+"""What only some sources have: TVL in USD over the bar, and how many swaps bought and sold the base token."""
 Interval = tuple[int, int]
 
 
@@ -70,17 +73,19 @@ def write_month(path: Path, bucket: TimeBucket, frame: Candles, coverages: Seque
     Args:
         path: The file.
         bucket: Width of the candles.
-        frame: timestamp (naive UTC), market (see `market_key`), open, high, low, close, volume.
+        frame: timestamp (naive UTC), market (see `market_key`), open, high, low, close, volume; columns of
+            `EXTRA_COLUMNS` are kept where they are.
         coverages: One for each market, also those without candles.
     """
     frame = frame.sort_values(["market", "timestamp"], kind="stable", ignore_index=True)
+    extra = extra_columns(frame)
     table = pa.table(
         [
             pa.array(frame["market"].astype(str), pa.string()).dictionary_encode(),
             pa.array(frame["timestamp"].dt.tz_localize("UTC"), SCHEMA.field("timestamp").type),
-            *(pa.array(frame[name], pa.float64()) for name in OHLCV),
+            *(pa.array(frame[name], pa.float64()) for name in (*OHLCV, *extra)),
         ],
-        schema=SCHEMA,
+        schema=pa.schema([*SCHEMA, *((name, pa.float64()) for name in extra)]),
     )
     content = MonthContent(hash_rows(frame), len(frame), tuple(sorted(coverages, key=lambda c: market_key(c.market))))
     footer = {FOOTER_KEY: json.dumps(_to_json(content, bucket), sort_keys=True).encode()}
@@ -105,8 +110,18 @@ def read_footer(path: Path) -> MonthContent:
     )
 
 
+def extra_columns(frame: Candles) -> list[str]:
+    """Return the columns of `EXTRA_COLUMNS` that a frame has, in their order."""
+    return [name for name in EXTRA_COLUMNS if name in frame.columns]
+
+
+def has_tvl(path: Path) -> bool:
+    """Tell whether a month file has TVL."""
+    return TVL_COLUMNS[0] in pq.read_schema(path).names
+
+
 def read_month(path: Path) -> Candles:
-    """Return the candles of a month file: market, timestamp (naive UTC), open, high, low, close, volume."""
+    """Return the candles of a month file: market, timestamp (naive UTC), open, high, low, close, volume, extras."""
     try:
         frame = pq.read_table(path).to_pandas()
     except (pa.ArrowInvalid, OSError) as error:
@@ -122,7 +137,7 @@ def hash_rows(frame: Candles) -> str:
     digest.update(json.dumps([str(name) for name in names]).encode())
     digest.update(np.asarray(codes, dtype=np.int64).tobytes())
     digest.update(pd.DatetimeIndex(frame["timestamp"]).as_unit("us").asi8.tobytes())
-    for name in OHLCV:
+    for name in (*OHLCV, *extra_columns(frame)):
         digest.update(frame[name].to_numpy(dtype=np.float64).tobytes())
     return digest.hexdigest()
 
