@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
+import numpy as np
 import pytest
+from random_strategy import PAIRS
 
 from trading_dagster.domain.error import BadInput, NaiveDatetimeRequired
 from trading_dagster.domain.visualisation import PlotKind, PlotShape, RecordingTime, Visualisation
@@ -72,9 +75,7 @@ def test_none_and_nan_points_are_allowed():
     shown = Visualisation()
     shown.plot_indicator(DAY, "ema", ON_PRICE, None)
     shown.plot_indicator(DAY, "ema", ON_PRICE, math.nan)
-    (_, first), (_, second) = shown.plots["ema"].points
-    assert first is None
-    assert math.isnan(second)
+    assert shown.plots["ema"].points == [(DAY, None), (DAY, None)]
 
 
 def test_overlay_needs_the_name_of_what_it_lies_on():
@@ -86,13 +87,43 @@ def test_overlay_needs_the_name_of_what_it_lies_on():
     assert shown.plots["signal"].detached_overlay_name == "rsi"
 
 
-def test_messages_and_points_are_handed_out_once_in_order_of_time():
+def test_what_is_no_kind_of_plot_is_refused():
+    with pytest.raises(BadInput, match="'ema' has the kind 'on_price': give a PlotKind"):
+        Visualisation().plot_indicator(DAY, "ema", "on_price", 1.0)
+
+
+def test_calculations_become_plain_data():
+    shown = Visualisation()
+    values = {"a": Decimal("1.5"), "b": np.float64(2), "c": {1: np.array([1, 2])}, "d": DAY, "e": ON_PRICE, "f": {2, 1}}
+    shown.add_calculations(DAY, values)
+    assert shown.calculations[DAY] == {
+        "a": 1.5,
+        "b": 2.0,
+        "c": {"1": [1, 2]},
+        "d": "2022-01-01T00:00:00",
+        "e": "technical_indicator_on_price",
+        "f": [1, 2],
+    }
+    with pytest.raises(BadInput, match="Calculations are a dict by name, got int"):
+        shown.add_calculations(DAY, 3)
+
+
+def test_visualised_pairs_are_pairs():
+    shown = Visualisation()
+    shown.set_visualised_pairs(PAIRS[:2])
+    assert shown.visualised_pairs == list(PAIRS[:2])
+    with pytest.raises(BadInput, match="Visualised pairs are trading pairs, got 'WETH-USDC'"):
+        shown.set_visualised_pairs(["WETH-USDC"])
+
+
+def test_what_is_shown_is_handed_out_once_in_order_of_time():
     shown = Visualisation()
     shown.add_message(DAY + timedelta(1), "b")
     shown.add_message(DAY, "a")
+    shown.add_calculations(DAY + timedelta(1), {"n": 2})
+    shown.add_calculations(DAY, {"n": 1})
     shown.plot_indicator(DAY, "ema", ON_PRICE, 1.0)
     assert shown.take_messages() == [(DAY, "a"), (DAY + timedelta(1), "b")]
-    assert shown.take_points() == [("ema", DAY, 1.0)]
-    assert shown.take_messages() == []
-    assert shown.take_points() == []
-    assert "ema" in shown.plots
+    assert list(shown.take_calculations()) == [DAY, DAY + timedelta(1)]
+    assert [(plot.name, plot.points) for plot in shown.take_plots()] == [("ema", [(DAY, 1.0)])]
+    assert (shown.take_messages(), shown.take_calculations(), shown.take_plots()) == ([], {}, [])

@@ -18,7 +18,8 @@ from trading_dagster.backtest.plan import BacktestPlan
 from trading_dagster.backtest.plan_hash import hash_plan
 from trading_dagster.backtest.result import BacktestResult
 from trading_dagster.backtest.run import BacktestRun, Progress
-from trading_dagster.backtest.segment_table import MESSAGE_COLUMNS, segment_tables
+from trading_dagster.backtest.segment_table import segment_tables
+from trading_dagster.backtest.visualisation_table import VISUALISATION_TABLES, restore_visualisation
 from trading_dagster.domain.error import BadInput, IntegrityError, PartitionPredecessorMissing, SnapshotOutdated
 from trading_dagster.domain.event import Event
 from trading_dagster.domain.state import State
@@ -37,7 +38,7 @@ from trading_dagster.storage.segment import (
     write_segment,
 )
 
-TABLES = {"trades": TRADE_COLUMNS, "equity": SAMPLE_COLUMNS, "messages": MESSAGE_COLUMNS}
+TABLES: Mapping[str, Mapping[str, str]] = {"trades": TRADE_COLUMNS, "equity": SAMPLE_COLUMNS, **VISUALISATION_TABLES}
 """Columns of the stored tables that are read again."""
 
 
@@ -59,7 +60,7 @@ class PartitionOutcome:
         cycles: How many decisions it has.
         open_positions: How many positions were open at its end.
         snapshot: Where it ended.
-        tables: As they were stored: decisions, trades, equity; messages and plots where there are any.
+        tables: As they were stored: decisions, trades, equity, and what the strategy showed, where it did.
     """
 
     window: PartitionWindow
@@ -161,7 +162,7 @@ class PartitionedBacktest:
         """Return a table of some partitions, their rows in this order; what this object wrote is still in memory.
 
         Args:
-            name: trades, equity or messages.
+            name: A name of ``TABLES``.
             keys: Partitions that have been run.
 
         Raises:
@@ -199,9 +200,11 @@ class PartitionedBacktest:
         """Replay the stored partitions into one result; raises like ``run`` when the chain is broken."""
         replay = self.replay()
         run = BacktestRun(self.plan, replay.state, self._cycles(self.windows[-1]).stop)
-        messages = self.read_table("messages", replay.keys).frame
-        for timestamp, text in zip(messages["timestamp"], messages["message"], strict=True):
-            run.state.visualisation.add_message(timestamp.to_pydatetime(), text)
+        restore_visualisation(
+            run.state.visualisation,
+            lambda name: (self._read_table(name, key) for key in replay.keys),
+            self.plan.universe.pairs,
+        )
         return BacktestResult(self.plan, run.state, self.read_table("equity", replay.keys).frame, replay.events)
 
     # -- running --------------------------------------------------------------------------------------------------

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -29,7 +32,11 @@ class PlotShape(Enum):
 
 
 class RecordingTime(Enum):
-    """What the time of a point means."""
+    """What the time of a point means.
+
+    ``decision_making_time``: when the strategy knew the value, which is the close of the bar it comes from.
+    ``market_time``: the bar that the value belongs to, as the strategy gave it.
+    """
 
     decision_making_time = "decision_making_time"
     market_time = "market_time"
@@ -54,11 +61,17 @@ class Plot:
 
 @dataclass(slots=True)
 class Visualisation:
-    """Append-only messages, calculations and plots of a run."""
+    """Append-only messages, calculations and plots of a run.
+
+    It is for people to look at and no part of the trading state: a run that is cut hands it to the store at each cut
+    and goes on without what it has handed over, so a decision must not depend on it.
+    """
 
     messages: dict[datetime, list[str]] = field(default_factory=dict)
     calculations: dict[datetime, dict[str, Any]] = field(default_factory=dict)
     plots: dict[str, Plot] = field(default_factory=dict)
+    visualised_pairs: list[TradingPairIdentifier] = field(default_factory=list)
+    """Pairs whose price charts are shown; empty shows those traded most."""
     discardable_data: dict[str, Any] = field(default_factory=dict)
 
     def add_message(self, timestamp: datetime, content: str) -> None:
@@ -71,13 +84,30 @@ class Visualisation:
         """Return the messages of the newest ``count`` times."""
         return dict(sorted(self.messages.items())[max(0, len(self.messages) - count) :])
 
-    def add_calculations(self, timestamp: datetime, cycle_calculations: dict[str, Any]) -> None:
-        """Store named values at a decision time."""
-        self.calculations[require_naive_utc(timestamp)] = cycle_calculations
+    def add_calculations(self, timestamp: datetime, cycle_calculations: Mapping[str, Any]) -> None:
+        """Store named values at a decision time, in place of those stored before at the same time.
+
+        Values become plain data: numbers, texts, booleans, None, lists and mappings with text keys; a Decimal becomes a
+        float, a time its ISO text, an enum member its value, and anything else the text that Python writes of it.
+
+        Raises:
+            BadInput: no mapping was given
+        """
+        if not isinstance(cycle_calculations, Mapping):
+            raise BadInput(f"Calculations are a dict by name, got {type(cycle_calculations).__name__}")
+        self.calculations[require_naive_utc(timestamp)] = {str(k): plain_data(v) for k, v in cycle_calculations.items()}
 
     def set_discardable_data(self, key: str, value: Any) -> None:
         """Keep a value for the running process only."""
         self.discardable_data[key] = value
+
+    def set_visualised_pairs(self, pairs: Iterable[TradingPairIdentifier]) -> None:
+        """Choose the pairs whose price charts are shown; raises BadInput for what is no pair."""
+        chosen = list(pairs)
+        strangers = [pair for pair in chosen if not isinstance(pair, TradingPairIdentifier)]
+        if strangers:
+            raise BadInput(f"Visualised pairs are trading pairs, got {strangers[0]!r}: take them from the universe")
+        self.visualised_pairs = chosen
 
     def plot_indicator(
         self,
@@ -94,16 +124,36 @@ class Visualisation:
         pair: TradingPairIdentifier | None = None,
         height: int | None = None,
     ) -> None:
-        """Append a point to a named plot; the first call fixes how the plot looks."""
+        """Append a point to a named plot; the first call fixes how the plot looks.
+
+        Args:
+            timestamp: The point's time, naive UTC.
+            name: Which plot.
+            kind: On the price, in a panel of its own, or on another plot's panel.
+            value: The point's value; None or NaN, kept as None, is a gap.
+            colour: A CSS colour.
+            label: "hidden" leaves the plot out of the legend; other labels are kept and of no effect.
+            detached_overlay_name: The detached plot that an overlay is drawn on.
+            plot_shape: A line, a line of steps, or single points.
+            indicator_size: Width of the line or diameter of the points, pixels.
+            recording_time: What the time means.
+            pair: The pair it is shown with; None shows it with every pair of a universe of one.
+            height: Height of its panel, pixels.
+
+        Raises:
+            BadInput: the kind is none, or an overlay does not say of what
+        """
         plot = self.plots.get(name)
         if plot is None:
+            if not isinstance(kind, PlotKind):
+                raise BadInput(f"Plot {name!r} has the kind {kind!r}: give a PlotKind")
             if kind is PlotKind.technical_indicator_overlay_on_detached and not detached_overlay_name:
                 raise BadInput(f"Plot {name!r} overlays a detached plot: give detached_overlay_name")
             plot = self.plots[name] = Plot(
                 name,
                 kind,
                 colour,
-                label,
+                None if label is None else str(label),
                 detached_overlay_name,
                 plot_shape,
                 indicator_size,
@@ -111,7 +161,8 @@ class Visualisation:
                 pair,
                 height,
             )
-        plot.points.append((require_naive_utc(timestamp), None if value is None else float(value)))
+        number = math.nan if value is None else float(value)
+        plot.points.append((require_naive_utc(timestamp), None if math.isnan(number) else number))
 
     def take_messages(self) -> list[tuple[datetime, str]]:
         """Return and forget all messages, in order of time."""
@@ -119,9 +170,40 @@ class Visualisation:
         self.messages.clear()
         return taken
 
-    def take_points(self) -> list[tuple[str, datetime, float | None]]:
-        """Return and forget the points of all plots as (plot, time, value)."""
-        taken = [(plot.name, time, value) for plot in self.plots.values() for time, value in plot.points]
-        for plot in self.plots.values():
-            plot.points.clear()
+    def take_calculations(self) -> dict[datetime, dict[str, Any]]:
+        """Return and forget all calculations, in order of time."""
+        taken, self.calculations = dict(sorted(self.calculations.items())), {}
         return taken
+
+    def take_plots(self) -> list[Plot]:
+        """Return and forget all plots, their looks included, in the order in which they began."""
+        taken, self.plots = list(self.plots.values()), {}
+        return taken
+
+    def take_visualised_pairs(self) -> list[TradingPairIdentifier]:
+        """Return and forget the chosen pairs."""
+        taken, self.visualised_pairs = self.visualised_pairs, []
+        return taken
+
+
+def plain_data(value: Any) -> Any:
+    """Return a value as numbers, texts, booleans, None, lists and mappings with text keys."""
+    if isinstance(value, Enum):
+        return plain_data(value.value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | str):
+        return int(value) if isinstance(value, int) else str(value)
+    if isinstance(value, float | Decimal):
+        return float(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(plain_data(key)): plain_data(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_data(entry) for entry in value]
+    if isinstance(value, set | frozenset):
+        return sorted((plain_data(entry) for entry in value), key=repr)
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays
+        return plain_data(value.tolist())
+    return str(value)
