@@ -9,8 +9,9 @@ import pytest
 from trading_dagster.domain.error import BadInput, StrategyFailed, StrategyModuleNotValid
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import CycleDuration, TimeBucket
-from trading_dagster.porting.inline import calculate_equity_curve, run_backtest_inline
+from trading_dagster.porting.inline import run_backtest_inline
 from trading_dagster.porting.loader import create_binance_universe
+from trading_dagster.statistics.equity_curve import calculate_equity_curve
 from trading_dagster.strategy.position_manager import PositionManager
 
 

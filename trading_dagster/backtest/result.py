@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS
+from trading_dagster.domain.equity_statistics import Statistics
+from trading_dagster.statistics.equity_curve import calculate_equity_curve
 from trading_dagster.statistics.metrics_table import calculate_advanced_metrics, calculate_metrics
 from trading_dagster.statistics.returns import (
     calculate_benchmark_curve,
@@ -50,6 +52,11 @@ class BacktestResult:
     samples: pd.DataFrame
     events: Sequence[Event]
 
+    def __post_init__(self) -> None:
+        """Attach the samples to the state, for whoever has only the state left."""
+        columns: dict[str, Any] = {name: self.samples[name].to_numpy() for name in SAMPLE_COLUMNS}
+        self.state.stats = Statistics(columns)
+
     def __repr__(self) -> str:
         """Return a line a person can read."""
         return (
@@ -70,8 +77,7 @@ class BacktestResult:
     @cached_property
     def equity_curve(self) -> pd.Series:
         """Return total equity in USD by naive UTC time, the last of equal times."""
-        series = self.samples.set_index("timestamp")["equity"]
-        return series[~series.index.duplicated(keep="last")].rename("equity")
+        return calculate_equity_curve(self.state)
 
     @cached_property
     def returns(self) -> pd.Series:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
+from trading_dagster.domain.equity_statistics import Statistics
 from trading_dagster.domain.error import BadInput, IntegrityError, LedgerError, NotEnoughMoney
 from trading_dagster.domain.event import (
     AssetAllowed,
@@ -97,6 +98,8 @@ class State:
         self.portfolio = Portfolio(created.reserve_asset, marks)
         self.sync = Sync()
         self.visualisation = Visualisation()
+        self.stats = Statistics()
+        """Equity samples, attached by whoever has them; not part of the fold."""
         self.blacklisted_assets: dict[AssetIdentifier, str] = {}
         self.backtest_data: BacktestData | None = None
         self.ready_at: datetime | None = None

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import pandas as pd
 
 from trading_dagster.backtest.inline import run_backtest
 from trading_dagster.backtest.plan import BacktestOptions
 from trading_dagster.backtest.result import BacktestResult
-from trading_dagster.domain.error import BadInput, StrategyModuleNotValid
+from trading_dagster.domain.error import StrategyModuleNotValid
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import CycleDuration
 from trading_dagster.market.universe import TradingStrategyUniverse
@@ -21,9 +20,6 @@ from trading_dagster.strategy.module import SUPPORTED_VERSIONS, StrategyModule
 from trading_dagster.strategy.older_version import OLDER_VERSIONS, adapt_decide_trades
 from trading_dagster.strategy.parameters import StrategyParameters
 from trading_dagster.strategy.routing import ReserveCurrency, TradeRouting
-
-# A state holds no equity samples; notebooks have only the state left when they ask for the curve.
-_CURVES: WeakKeyDictionary[State, pd.Series] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -121,20 +117,4 @@ def run_backtest_inline(
         ),
         execution_test_hook=execution_test_hook,
     )
-    _CURVES[result.state] = result.equity_curve
     return InlineBacktest(result.state, result.universe, {"result": result}, result)
-
-
-def calculate_equity_curve(state: State) -> pd.Series:
-    """Return total equity in USD by naive UTC time of a state that `run_backtest_inline` returned.
-
-    Raises:
-        BadInput: The state comes from somewhere else.
-    """
-    curve = _CURVES.get(state)
-    if curve is None:
-        raise BadInput(
-            "calculate_equity_curve knows only states that run_backtest_inline returned in this process: "
-            "use result.equity_curve of run_backtest"
-        )
-    return curve.copy()

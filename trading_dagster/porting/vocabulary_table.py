@@ -12,7 +12,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "create_synthetic_single_pair_universe", "generate_exchange", "generate_fixed_price_candles",
         "generate_multi_pair_candles", "generate_ohlcv_candles", "generate_tvl_candles", "load_ohlcv_parquet_file",
     ),
-    "porting.inline": ("calculate_equity_curve", "run_backtest_inline"),
+    "porting.inline": ("run_backtest_inline",),
     "porting.label": (
         "LendingReserveDescription", "PairInternalId", "Percent", "PlotLabel", "PrimaryKey", "StrategyTag",
         "StrategyType", "TokenAmount", "TokenSymbol", "USDollarAmount", "USDollarPrice", "default_universe_options",
@@ -21,6 +21,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     ),
     "porting.notebook_setup": ("OutputMode", "setup_charts_and_tables"),
     "porting.loader": ("create_binance_universe", "load_all_data", "load_pair_data_for_single_exchange"),
+    "statistics.asset_weight": ("calculate_asset_weights",),
+    "statistics.equity_curve": ("calculate_daily_returns", "calculate_equity_curve"),
     "statistics.fee_table": ("analyse_trading_fees",),
     "statistics.metrics_table": ("calculate_advanced_metrics",),
     "statistics.returns": (

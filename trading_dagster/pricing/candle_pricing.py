@@ -354,3 +354,8 @@ class CandleMarks:
     def columns(self) -> PriceColumns:
         """Return the open prices that cycles are valued at."""
         return self._main
+
+    @property
+    def trigger_columns(self) -> PriceColumns | None:
+        """Return the open prices that instants of triggers are valued at first, None without a feed of their own."""
+        return self._triggers

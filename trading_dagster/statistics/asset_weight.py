@@ -1,0 +1,152 @@
+"""What each position was worth at each equity sample, and from that the weights of assets over time.
+
+A run does not record positions sample by sample: between trades their worth follows from quantity and price. Values are
+calculated here from the fills and the marks of the run, operation by operation as the run valued its equity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from trading_dagster.domain.error import BadInput
+from trading_dagster.domain.identifier import ChainId, TradingPairIdentifier
+from trading_dagster.domain.money import ZERO
+from trading_dagster.domain.position import TradingPosition
+from trading_dagster.domain.state import State
+from trading_dagster.domain.time import to_unix_us
+from trading_dagster.pricing.candle_pricing import CandleMarks, PriceColumns
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+RESERVE_SYMBOL = "reserve_asset_symbol"
+"""The attribute of a table of weights that names its column of cash."""
+
+
+@dataclass(frozen=True, eq=False)
+class PositionValues:
+    """Values at each equity sample, USD.
+
+    Attributes:
+        times: Naive UTC, without duplicates.
+        cash: Shape (samples,).
+        equity: As the run sampled it.
+        by_position: Shape (samples,) each, in order of the positions' ids; 0 where a position is not open.
+    """
+
+    times: pd.DatetimeIndex
+    cash: Floats
+    equity: Floats
+    by_position: dict[int, tuple[TradingPairIdentifier, Floats]]
+
+    def by_pair(self) -> dict[TradingPairIdentifier, Floats]:
+        """Return the sums over the positions of each pair, in order of their first position."""
+        sums: dict[TradingPairIdentifier, Floats] = {}
+        for pair, values in self.by_position.values():
+            sums[pair] = sums[pair] + values if pair in sums else values
+        return sums
+
+
+def value_positions(state: State) -> PositionValues:
+    """Return what each position was worth at each equity sample of a backtest.
+
+    Raises:
+        BadInput: The state is not that of a backtest's result.
+    """
+    marks, samples = state.portfolio.marks, state.stats
+    if not len(samples) or not isinstance(marks, CandleMarks):
+        raise BadInput("Weights over time need the state of a backtest's result, with its equity samples and candles")
+    times = np.asarray(samples.columns["timestamp"], dtype="datetime64[us]")
+    kept = np.append(times[1:] != times[:-1], True)
+    times_us: Integers = times[kept].astype(np.int64)
+    cash, equity = (np.asarray(samples.columns[name], dtype=np.float64)[kept] for name in ("cash", "equity"))
+    positions = [p for p in state.portfolio.get_all_positions() if p.executed_trade_count]
+    positions.sort(key=lambda p: p.position_id)
+    held = [_quantities(position, times_us) for position in positions]
+    at_cycles, at_triggers = (
+        [quantity * prices for quantity, prices in zip(held, _prices(marks, positions, times_us, feed), strict=True)]
+        for feed in (None, marks.trigger_columns)
+    )
+    # A sample was valued on the candles or, at a trigger, on the stop-loss feed: its equity tells which.
+    is_cycle = abs(cash + sum(at_cycles) - equity) <= abs(cash + sum(at_triggers) - equity)
+    values = [np.where(is_cycle, a, b) for a, b in zip(at_cycles, at_triggers, strict=True)]
+    by_position = {p.position_id: (p.pair, part) for p, part in zip(positions, values, strict=True)}
+    return PositionValues(pd.DatetimeIndex(times[kept], name="timestamp"), cash, equity, by_position)
+
+
+def calculate_asset_weights(state: State) -> pd.DataFrame:
+    """Return the value of each asset at each equity sample: the reserve first, then tokens in order of first use.
+
+    Returns:
+        USD by naive UTC time, a column per token symbol; ``attrs["reserve_asset_symbol"]`` names the column of cash.
+    """
+    values = value_positions(state)
+    reserve = state.portfolio.reserve.asset.token_symbol
+    return _to_frame(values, reserve, ((pair.base.token_symbol, part) for pair, part in values.by_pair().items()))
+
+
+def calculate_chain_weights(state: State) -> pd.DataFrame:
+    """Return the value on each chain at each equity sample; cash is on the chain of the reserve."""
+    values = value_positions(state)
+    home = _chain_name(state.portfolio.reserve.asset.chain_id)
+    return _to_frame(values, home, ((_chain_name(pair.chain_id), part) for pair, part in values.by_pair().items()))
+
+
+def _to_frame(values: PositionValues, cash: str, parts: Iterable[tuple[str, Floats]]) -> pd.DataFrame:
+    columns = {cash: values.cash}
+    for name, part in parts:
+        columns[name] = columns[name] + part if name in columns else part
+    frame = pd.DataFrame(columns, index=values.times)
+    frame.attrs[RESERVE_SYMBOL] = cash
+    return frame
+
+
+def _chain_name(chain_id: int) -> str:
+    try:
+        return ChainId(chain_id).name
+    except ValueError:
+        return str(chain_id)
+
+
+def _quantities(position: TradingPosition, times_us: Integers) -> Floats:
+    """Return the tokens held at each time; changes at a time are in it already."""
+    steps = [(to_unix_us(t.fill.executed_at), t.fill.quantity) for t in position.trades.values() if t.fill is not None]
+    steps += [(to_unix_us(u.block_mined_at), u.quantity) for u in position.balance_updates.values()]
+    steps.sort(key=lambda step: step[0])
+    held = [ZERO]
+    for _, change in steps:
+        held.append(held[-1] + change)
+    rows = np.searchsorted(np.array([at for at, _ in steps], dtype=np.int64), times_us, side="right")
+    quantities: Floats = np.array([float(quantity) for quantity in held])[rows]
+    if position.closed_at is not None:  # what a close leaves behind is no position
+        quantities[times_us >= to_unix_us(position.closed_at)] = 0.0
+    return quantities
+
+
+def _prices(
+    marks: CandleMarks, positions: Iterable[TradingPosition], times_us: Integers, feed: PriceColumns | None
+) -> list[Floats]:
+    """Return what a sale of each position's token brought at each sample, USD; 0 before the pair's first candle."""
+    known: dict[TradingPairIdentifier, Floats] = {}
+    found = []
+    for position in positions:
+        pair = position.pair
+        if pair not in known:
+            pair_id, factor = marks.factor_of(pair)
+            mids = _read(marks.columns, pair_id, times_us)
+            if feed is not None and feed.has_pair(pair_id):
+                finer = _read(feed, pair_id, times_us)
+                mids = np.where(np.isnan(finer), mids, finer)
+            known[pair] = np.nan_to_num(mids * factor)
+        found.append(known[pair])
+    return found
+
+
+def _read(columns: PriceColumns, pair_id: int, times_us: Integers) -> Floats:
+    bars = np.clip((times_us - columns.start_us) // columns.width_us, 0, columns.panel.bar_count - 1)
+    values: Floats = np.asarray(columns.view(pair_id))[bars]
+    return values
