@@ -11,7 +11,8 @@
         StrategyModuleNotValid       a strategy file that cannot be used
         BadConfiguration             deployment, folder, option
       DataUnavailable                a sample is missing at a time
-        CandleSampleUnavailable, LiquidityDataUnavailable, NoLendingData, DataTooOld, NoNewDataReceived, PoolEmpty
+        CandleSampleUnavailable, LiquidityDataUnavailable, NoLendingData, DataTooOld, NoNewDataReceived, PoolEmpty,
+        SourceUnavailable
       IndicatorError                 (see the classes below)
       StrategyFailed                 decide_trades raised, or broke the protocol
         TradesNotReturned
@@ -131,6 +132,10 @@ class DataTooOld(DataUnavailable):
 
 class NoNewDataReceived(DataUnavailable):
     """Waiting for new candles timed out."""
+
+
+class SourceUnavailable(DataUnavailable):
+    """An exchange or a data service did not answer, or not as it should; asking again later may help."""
 
 
 class NotEnoughHistory(BadInput):

@@ -91,6 +91,20 @@ class LiquiditySource(Protocol):
         """Yield TVL in USD as frames with ``timestamp``, ``pair``, ``open``, ``high``, ``low``, ``close``."""
 
 
+@runtime_checkable
+class RemoteSource(Protocol):
+    """A source that is asked over a network, one market at a time, and whose candles go on.
+
+    What it has yet to publish must not be taken for a hole: the lake takes candles up to `closed_until` only.
+    """
+
+    def closed_until(self, bucket: TimeBucket) -> datetime:
+        """Return the close of the newest candle that will not change any more, naive UTC."""
+
+    def measure(self, markets: Sequence[Market]) -> Sequence[Market]:
+        """Return the markets with their real first candle, which `list_markets` may only guess; in the same order."""
+
+
 def find_markets(
     markets: Sequence[Market], description: HumanReadableTradingPairDescription, source_name: str
 ) -> list[Market]:
