@@ -73,6 +73,7 @@ from trading_dagster.domain.error import SchemaNotSupported as SchemaNotSupporte
 from trading_dagster.domain.error import SerialisationRefused as SerialisationRefused
 from trading_dagster.domain.error import SigningKeyUnusable as SigningKeyUnusable
 from trading_dagster.domain.error import SnapshotOutdated as SnapshotOutdated
+from trading_dagster.domain.error import SourceUnavailable as SourceUnavailable
 from trading_dagster.domain.error import StorageFailed as StorageFailed
 from trading_dagster.domain.error import StrategyFailed as StrategyFailed
 from trading_dagster.domain.error import StrategyModuleNotValid as StrategyModuleNotValid
