@@ -12,6 +12,7 @@ from typing import Any
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.trade import TradePlan
 from trading_dagster.domain.treasury import BalanceUpdate
+from trading_dagster.domain.trigger import Trigger
 from trading_dagster.domain.value import value
 
 
@@ -111,6 +112,40 @@ class TradeDiscarded(Event):
 
     A position without other trades goes with it.
     """
+
+    trade_id: int
+    position_id: int
+    reason: str
+
+
+@value
+class TradeWaits(Event):
+    """A planned trade waits for one of its triggers; a position whose first trade waits is pending.
+
+    A trade that fired and was not begun, because a step was interrupted, waits again.
+    """
+
+    trade_id: int
+    position_id: int
+    triggers: tuple[Trigger, ...]
+
+
+@value
+class TradeTriggered(Event):
+    """A waiting trade's trigger fired: ``plan`` has the prices and the size of that instant. It is executed next."""
+
+    plan: TradePlan
+    trigger: Trigger
+
+    @property
+    def position_id(self) -> int:
+        """Return the position of the trade."""
+        return self.plan.position_id
+
+
+@value
+class TradeExpired(Event):
+    """A waiting trade will not fire any more; a pending position that no buy waits for goes with it."""
 
     trade_id: int
     position_id: int

@@ -43,11 +43,11 @@ class TradingPosition:
 
     __slots__ = (
         "_bought_quantity", "_bought_value", "_held", "_marks", "_sold_quantity", "_sold_value", "allocated",
-        "balance_updates", "closed_at", "executed_trade_count", "expired_trades", "fees_paid", "frozen_at",
-        "last_executed_trade", "last_price_when_closed", "last_reserve_price", "loan", "notes", "opened_at",
-        "other_data", "pair", "pending_trades", "portfolio_value_at_open", "position_id", "quantity",
-        "reserve_currency", "stop_loss", "take_profit", "trades", "trailing_stop_loss_pct", "trigger_updates",
-        "unfinished_trade_count", "unfrozen_at",
+        "balance_updates", "closed_at", "executed_trade_count", "expired_at", "expired_trades", "fees_paid",
+        "frozen_at", "last_executed_trade", "last_price_when_closed", "last_reserve_price", "loan", "notes",
+        "opened_at", "other_data", "pair", "pending_since_at", "pending_trades", "portfolio_value_at_open",
+        "position_id", "quantity", "reserve_currency", "stop_loss", "take_profit", "trades", "trailing_stop_loss_pct",
+        "trigger_updates", "unfinished_trade_count", "unfrozen_at",
     )  # fmt: skip
 
     def __init__(
@@ -67,7 +67,11 @@ class TradingPosition:
         self.reserve_currency = reserve_currency
         self.portfolio_value_at_open = portfolio_value_at_open
         self._marks = marks
+        self.pending_since_at: datetime | None = None
+        """Since when the position waits, or waited, for its first trade's trigger."""
         self.closed_at: datetime | None = None
+        self.expired_at: datetime | None = None
+        """When it was given up before its first trade."""
         self.frozen_at: datetime | None = None
         self.unfrozen_at: datetime | None = None
         self.trades: dict[int, TradeExecution] = {}
@@ -102,13 +106,27 @@ class TradingPosition:
     def _describe_status(self) -> str:
         if self.frozen_at is not None and self.unfrozen_at is None:
             return f"frozen at {self.frozen_at}"
+        if self.expired_at is not None:
+            return f"expired at {self.expired_at}"
+        if self.is_pending():
+            return f"pending since {self.pending_since_at}"
         return "open" if self.closed_at is None else f"closed at {self.closed_at}"
 
     # -- quantity and value ---------------------------------------------------------------------------------------
 
-    def get_quantity(self) -> Decimal:
-        """Return base tokens held: executed quantities plus balance updates; within 1e-18 of zero is zero."""
-        return ZERO if abs(self.quantity) <= QUANTITY_ZERO_EPSILON else self.quantity
+    def get_quantity(self, planned: bool = False) -> Decimal:
+        """Return base tokens held: executed quantities plus balance updates; within 1e-18 of zero is zero.
+
+        With ``planned`` as if the trades that are planned and do not wait for a trigger had executed as planned.
+        """
+        quantity = ZERO if abs(self.quantity) <= QUANTITY_ZERO_EPSILON else self.quantity
+        if planned and self.unfinished_trade_count:
+            quantity += sum((t.planned_quantity for t in self.trades.values() if t.is_unfinished()), ZERO)
+        return quantity
+
+    def get_pending_quantity(self) -> Decimal:
+        """Return base tokens that waiting buys bring, by the prices they were planned at."""
+        return sum((t.planned_quantity for t in self.pending_trades.values() if t.is_buy()), ZERO)
 
     @property
     def held(self) -> float:
@@ -155,11 +173,7 @@ class TradingPosition:
             (
                 t.planned_quantity
                 for t in self.trades.values()
-                if t.is_sell()
-                and t.fill is None
-                and t.failed_at is None
-                and t.discarded_at is None
-                and TradeFlag.partial_take_profit not in t.flags
+                if t.is_sell() and t.is_unfinished() and TradeFlag.partial_take_profit not in t.flags
             ),
             ZERO,
         )
@@ -178,12 +192,16 @@ class TradingPosition:
     def get_first_trade(self) -> TradeExecution:
         """Return the oldest trade that was not discarded before it began."""
         kept = (t for t in self.trades.values() if t.discarded_at is None)
-        return next(kept, None) or next(iter(self.trades.values()))
+        return next(kept, None) or next(iter(self._any_trades()))
 
     def get_last_trade(self) -> TradeExecution:
         """Return the newest trade that was not discarded before it began."""
         kept = (t for t in reversed(self.trades.values()) if t.discarded_at is None)
-        return next(kept, None) or next(reversed(self.trades.values()))
+        return next(kept, None) or next(reversed(self._any_trades()))
+
+    def _any_trades(self) -> list[TradeExecution]:
+        """Return the trades of a position that has no good one: all, those that wait, or those that expired."""
+        return list((self.trades or self.pending_trades or self.expired_trades).values())
 
     def get_successful_trades(self) -> Iterable[TradeExecution]:
         """Yield the trades that executed, oldest first."""
@@ -216,8 +234,16 @@ class TradingPosition:
     # -- state ----------------------------------------------------------------------------------------------------
 
     def is_open(self) -> bool:
-        """Tell whether the position is neither closed nor frozen."""
-        return self.closed_at is None and not self.is_frozen()
+        """Tell whether the position is neither closed nor frozen, and does not wait for its first trade."""
+        return self.closed_at is None and not self.is_frozen() and self.expired_at is None and not self.is_pending()
+
+    def is_pending(self) -> bool:
+        """Tell whether the position waits for the trigger of its first trade."""
+        return self.pending_since_at is not None and not self.trades and self.expired_at is None
+
+    def is_expired(self) -> bool:
+        """Tell whether the position was given up before its first trade."""
+        return self.expired_at is not None
 
     def is_closed(self) -> bool:
         """Tell whether the position is closed."""
@@ -252,12 +278,12 @@ class TradingPosition:
         return self.get_first_trade().is_test()
 
     def has_trigger(self) -> bool:
-        """Tell whether a stop loss, take profit or trailing stop must be watched."""
-        return self.stop_loss is not None or self.take_profit is not None or self.trailing_stop_loss_pct is not None
+        """Tell whether a stop loss, take profit, trailing stop or waiting trade must be watched."""
+        return self.has_automatic_close() or bool(self.pending_trades)
 
     def has_automatic_close(self) -> bool:
         """Tell whether a stop loss, take profit or trailing stop must be watched."""
-        return self.has_trigger()
+        return self.stop_loss is not None or self.take_profit is not None or self.trailing_stop_loss_pct is not None
 
     def is_stop_loss(self) -> bool:
         """Tell whether a stop loss closed the position."""
@@ -360,7 +386,7 @@ class TradingPosition:
         self.unfinished_trade_count += 1
 
     def finish_trade(self) -> None:
-        """Count a trade that failed or was discarded as finished; only State calls this."""
+        """Count a trade that failed, was discarded or waits for a trigger as finished; only State calls this."""
         self.unfinished_trade_count -= 1
 
     def apply_fill(self, trade: TradeExecution) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 
+from trading_dagster.domain import waiting
 from trading_dagster.domain.equity_statistics import Statistics
 from trading_dagster.domain.error import BadInput, IntegrityError, LedgerError, NotEnoughMoney
 from trading_dagster.domain.event import (
@@ -31,13 +32,17 @@ from trading_dagster.domain.event import (
     TradeBroadcasted,
     TradeDiscarded,
     TradeExecuted,
+    TradeExpired,
     TradeFailed,
     TradePlanned,
     TradeRepaired,
     TradeStarted,
+    TradeTriggered,
+    TradeWaits,
     TriggersMoved,
 )
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.integrity import check_integrity
 from trading_dagster.domain.money import FLOAT_ROUNDING, ZERO
 from trading_dagster.domain.other_data import OtherData
 from trading_dagster.domain.portfolio import Portfolio
@@ -114,6 +119,9 @@ class State:
             BalanceUpdated: self._fold_balance,
             PositionOpened: self._fold_position_opened,
             TradePlanned: self._fold_planned,
+            TradeWaits: self._fold_waits,
+            TradeTriggered: self._fold_triggered,
+            TradeExpired: self._fold_expired,
             TradeStarted: self._fold_started,
             TradeBroadcasted: self._fold_broadcasted,
             TradeExecuted: self._fold_executed,
@@ -246,6 +254,27 @@ class State:
         position.add_trade(TradeExecution(plan, self._naive(event.at)))
         self.portfolio.next_trade_id = plan.trade_id + 1
 
+    def _fold_waits(self, event: TradeWaits) -> None:
+        position, portfolio = self._position(event.position_id), self.portfolio
+        waiting.wait(position, event.trade_id, event.triggers)
+        if not position.trades and position.position_id in portfolio.open_positions:
+            position.pending_since_at = self._naive(event.at)
+            portfolio.remove_open(position)
+            portfolio.pending_positions[position.position_id] = position
+
+    def _fold_triggered(self, event: TradeTriggered) -> None:
+        position, portfolio, at = self._position(event.position_id), self.portfolio, self._naive(event.at)
+        waiting.fire(position, event, at)
+        if portfolio.pending_positions.pop(position.position_id, None) is not None:
+            position.opened_at = at
+            portfolio.add_open(position)
+
+    def _fold_expired(self, event: TradeExpired) -> None:
+        position, at = self._position(event.position_id), self._naive(event.at)
+        waiting.expire(position, event.trade_id, at, event.reason)
+        if position.position_id in self.portfolio.pending_positions and not waiting.is_entry_awaited(position):
+            self._expire(position, at)
+
     def _fold_started(self, event: TradeStarted) -> None:
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
@@ -325,26 +354,30 @@ class State:
         trade.failure = event.reason
         position.finish_trade()
         if all(t.discarded_at is not None or t.repaired_at is not None for t in position.trades.values()):
-            self._expire(position)
+            self._expire(position, trade.discarded_at)
 
     def _close(self, position: TradingPosition, at: datetime) -> None:
         portfolio = self.portfolio
         position.close(at)
+        waiting.expire_all(position, at, "its position closed")
         portfolio.keep_dust(position.pair.base, position.quantity)
         self._take_out(position)
         portfolio.closed_positions[position.position_id] = position
 
-    def _expire(self, position: TradingPosition) -> None:
+    def _expire(self, position: TradingPosition, at: datetime) -> None:
+        position.expired_at = at
+        waiting.expire_all(position, at, "its position never opened")
         self._take_out(position)
         self.portfolio.expired_positions[position.position_id] = position
 
     def _take_out(self, position: TradingPosition) -> None:
-        """Take a position from the open or frozen ones."""
+        """Take a position from the open, frozen or pending ones."""
         portfolio = self.portfolio
         if position.position_id in portfolio.open_positions:
             portfolio.remove_open(position)
         else:
             portfolio.frozen_positions.pop(position.position_id, None)
+            portfolio.pending_positions.pop(position.position_id, None)
 
     def _give_back(self, position: TradingPosition, trade: TradeExecution) -> None:
         """Put what a trade had taken from cash back."""
@@ -387,7 +420,7 @@ class State:
         elif position.executed_trade_count:
             self._close(position, position.unfrozen_at)
         else:
-            self._expire(position)
+            self._expire(position, position.unfrozen_at)
 
     def _fold_blacklisted(self, event: AssetBlacklisted) -> None:
         self.blacklisted_assets[event.asset] = event.reason
@@ -464,22 +497,7 @@ class State:
 
     def perform_integrity_check(self) -> None:
         """Raise IntegrityError when ids repeat, counters are off or cash is negative; archived positions count not."""
-        portfolio = self.portfolio
-        positions = portfolio.get_positions_in_memory()
-        is_whole = not portfolio.has_archive()
-        trade_ids = [i for p in positions for i in (*p.trades, *p.pending_trades, *p.expired_trades)]
-        update_ids = [*portfolio.reserve.balance_updates, *(i for p in positions for i in p.balance_updates)]
-        for what, ids, next_id in (
-            ("position", [p.position_id for p in positions], portfolio.next_position_id),
-            ("trade", trade_ids, portfolio.next_trade_id),
-            ("balance update", update_ids, portfolio.next_balance_update_id),
-        ):
-            if len(ids) != len(set(ids)):
-                raise IntegrityError(f"Some {what} ids occur twice: {sorted(i for i in ids if ids.count(i) > 1)[:10]}")
-            if next_id <= max(ids, default=0) or (is_whole and next_id != max(ids, default=0) + 1):
-                raise IntegrityError(f"The next {what} id is {next_id} but the largest used is {max(ids, default=0)}")
-        if portfolio.reserve.quantity < ZERO:
-            raise IntegrityError(f"Cash is negative: {portfolio.reserve.quantity}")
+        check_integrity(self.portfolio)
 
     # -- operator and strategy actions ------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.money import ZERO
+from trading_dagster.domain.trigger import Trigger
 from trading_dagster.domain.value import value
 
 MAX_SLIPPAGE_TOLERANCE = 0.33
@@ -121,8 +122,8 @@ class TradeExecution:
     """One trade of a position; its status is derived from the events that were applied to it."""
 
     __slots__ = (
-        "allocated", "broadcasted_at", "discarded_at", "expired_at", "failed_at", "failure", "fill", "opened_at",
-        "plan", "repaired_at", "started_at",
+        "activated_trigger", "allocated", "broadcasted_at", "discarded_at", "expired_at", "expired_triggers",
+        "failed_at", "failure", "fill", "opened_at", "plan", "repaired_at", "started_at", "triggers",
     )  # fmt: skip
 
     def __init__(self, plan: TradePlan, opened_at: datetime) -> None:
@@ -139,13 +140,19 @@ class TradeExecution:
         self.repaired_at: datetime | None = None
         self.expired_at: datetime | None = None
         self.discarded_at: datetime | None = None
+        self.triggers: tuple[Trigger, ...] = ()
+        """What the trade waits for."""
+        self.activated_trigger: Trigger | None = None
+        """The trigger that fired."""
+        self.expired_triggers: tuple[Trigger, ...] = ()
+        """Triggers that will not fire any more."""
 
     def __repr__(self) -> str:
         """Return a line a person can read."""
         side = "buy" if self.is_buy() else "sell"
         return (
             f"<Trade #{self.trade_id} {side} {abs(self.plan.quantity):f} {self.pair.base.token_symbol} "
-            f"@ {self.plan.pricing.price} {self.get_status().value}>"
+            f"@ {self.plan.pricing.price} {'waits' if self.triggers else self.get_status().value}>"
         )
 
     @property
@@ -264,6 +271,12 @@ class TradeExecution:
         return None if self.fill is None else self.fill.profit
 
     @property
+    def decided_at(self) -> datetime:
+        """Return when it was decided to make the trade now, naive UTC: when it was planned, or its trigger fired."""
+        fired = self.activated_trigger
+        return self.opened_at if fired is None or fired.triggered_at is None else fired.triggered_at
+
+    @property
     def reserve_currency_allocated(self) -> Decimal:
         """Return the reserve that left cash for this trade and is not yet spent."""
         running = self.started_at is not None and not (self.fill or self.failed_at or self.discarded_at)
@@ -313,9 +326,21 @@ class TradeExecution:
         """Tell whether the trade failed."""
         return self.failed_at is not None and self.repaired_at is None
 
+    def is_unfinished(self) -> bool:
+        """Tell whether the trade neither executed nor ended without."""
+        return self.fill is None and self.failed_at is None and self.discarded_at is None and self.expired_at is None
+
     def is_planned(self) -> bool:
         """Tell whether the trade waits to be started."""
         return self.get_status() is TradeStatus.planned
+
+    def is_waiting(self) -> bool:
+        """Tell whether the trade waits for a trigger."""
+        return bool(self.triggers)
+
+    def is_partial_take_profit(self) -> bool:
+        """Tell whether the trade takes profit of a part of its position."""
+        return TradeFlag.partial_take_profit in self.plan.flags
 
     def is_stop_loss(self) -> bool:
         """Tell whether a stop loss made this trade."""

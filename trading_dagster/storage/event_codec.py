@@ -23,11 +23,13 @@ from trading_dagster.domain.other_data import MAX_SAFE_INTEGER, require_storable
 from trading_dagster.domain.time import CycleDuration, TimeBucket
 from trading_dagster.domain.trade import TradeFlag, TradePlan, TradePricing, TradeType
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
+from trading_dagster.domain.trigger import Trigger, TriggerCondition, TriggerType
 
 SCHEMA_VERSION = 1
 
 _VALUES: dict[str, type[Any]] = {
-    cls.__name__: cls for cls in (AssetIdentifier, TradingPairIdentifier, TradePlan, TradePricing, BalanceUpdate)
+    cls.__name__: cls
+    for cls in (AssetIdentifier, TradingPairIdentifier, TradePlan, TradePricing, BalanceUpdate, Trigger)
 }
 _ENUMS: dict[str, type[Enum]] = {
     cls.__name__: cls
@@ -40,6 +42,8 @@ _ENUMS: dict[str, type[Enum]] = {
         BalanceUpdatePositionType,
         CycleDuration,
         TimeBucket,
+        TriggerCondition,
+        TriggerType,
     )
 }
 _EVENTS: dict[str, type[Event]] = {cls.__name__: cls for cls in Event.__subclasses__()}
