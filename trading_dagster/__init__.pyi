@@ -140,6 +140,12 @@ from trading_dagster.strategy.routing import TradeRouting as TradeRouting
 
 __version__: str
 __all__: list[str]
+from trading_dagster.domain.error import SettlementPending as SettlementPending
+from trading_dagster.domain.error import VaultClosed as VaultClosed
+from trading_dagster.domain.vault import VaultLimit as VaultLimit
+from trading_dagster.domain.vault import VaultTerms as VaultTerms
+from trading_dagster.domain.vault import VaultWindow as VaultWindow
+from trading_dagster.market.vault import Vault as Vault
 from trading_dagster.strategy.alpha_model import AlphaModel as AlphaModel
 from trading_dagster.strategy.alpha_signal import TradingPairSignal as TradingPairSignal
 from trading_dagster.strategy.alpha_signal import TradingPairSignalFlags as TradingPairSignalFlags

@@ -21,6 +21,7 @@ from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.domain.trade_order import in_execution_order
 from trading_dagster.execution.port import ExecutionModel
 from trading_dagster.execution.review import check_returned, review_decision
+from trading_dagster.execution.vault_settlement import VaultSettlement
 from trading_dagster.strategy.clock import DecisionClock
 from trading_dagster.strategy.input import StrategyInput, StrategyTickHookInput
 
@@ -60,6 +61,7 @@ class DecisionCycle:
         sync_model: SyncModel,
         equity_log: EquityLog,
         hooks: CycleHooks | None = None,
+        settlement: VaultSettlement | None = None,
     ) -> None:
         """Bring together what a cycle needs; the clock stands wherever ``run`` moves it."""
         self._clock = clock
@@ -70,6 +72,7 @@ class DecisionCycle:
         self._execution = execution
         self._sync = sync_model
         self._equity_log = equity_log
+        self._settlement = settlement
         self._hooks = hooks or CycleHooks()
         self._has_hooks = hooks is not None
         self._handled_events = 0
@@ -90,6 +93,8 @@ class DecisionCycle:
             self._call_hook_before_cycle()
         if self._sync.queue:
             self._sync.sync_treasury(clock.timestamp, state)
+        if portfolio.settlements and self._settlement is not None:
+            self._settlement.settle(clock.timestamp, state)
         if portfolio.reserve.quantity >= _MINIMUM_CASH or portfolio.calculate_total_equity() >= MINIMUM_EQUITY_USD:
             first_planned_id = portfolio.next_trade_id
             try:

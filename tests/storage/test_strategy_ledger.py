@@ -78,6 +78,7 @@ def all_there_is(state: State) -> dict:
         "clock": state.clock_at(),
         "blacklist": list(state.blacklisted_assets.items()),
         "latest": state.other_data.load_latest("note"),
+        "settlements": [*portfolio.settlements.items()],
         "expired_positions": [describe_position(p) for p in portfolio.expired_positions.values()],
         "first": {p: portfolio.get_open_position_for_pair(p) and 1 for p in PAIRS},
     }
@@ -275,7 +276,7 @@ def test_nothing_is_left_out_of_a_snapshot():
     assert set(Portfolio.__slots__) == {
         "_first_position_by_pair", "_open_count_by_pair", "closed_positions", "dust", "expired_positions",
         "frozen_positions", "marks", "next_balance_update_id", "next_position_id", "next_trade_id", "open_positions",
-        "pending_positions", "reserve", "trade_count",
+        "pending_positions", "reserve", "settlements", "trade_count",
     }  # fmt: skip
     assert {f.name for f in fields(Treasury)} == {
         "last_updated_at", "last_cycle_at", "last_block_scanned", "balance_update_refs", "pending_redemptions",

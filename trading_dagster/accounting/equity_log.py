@@ -29,11 +29,12 @@ SAMPLE_COLUMNS = {
 
 @value
 class _Holding:
-    """A position's part in the equity: quantity x mid price x (1 - fee)."""
+    """A position's part in the equity: quantity x mid price x (1 - fee), and what a vault took for shares to come."""
 
     pair_id: int
     factor: float
     quantity: float
+    allocated: float = 0.0
 
 
 @value
@@ -128,10 +129,10 @@ class EquityLog:
     def _holdings(self, portfolio: Portfolio) -> list[_Holding]:
         holdings = []
         for position in portfolio.open_positions.values():
-            held = position.held
-            if held:
+            held, allocated = position.held, float(position.allocated)
+            if held or allocated:
                 pair_id, factor = self._marks.factor_of(position.pair)
-                holdings.append(_Holding(pair_id, factor, held))
+                holdings.append(_Holding(pair_id, factor, held, allocated))
         return holdings
 
     def _value_segments(self, end_cycle: int) -> tuple[Floats, Floats, Floats, Floats]:
@@ -153,11 +154,24 @@ class EquityLog:
             if last - first == 1:  # the same arithmetic without arrays
                 bar, value = int(bars[first]), segment.cash
                 for holding in segment.holdings:
-                    value += holding.quantity * (columns.view(holding.pair_id)[bar] * holding.factor)
+                    if holding.allocated:
+                        value += _value_with_allocation(holding, columns.view(holding.pair_id)[bar])
+                    else:
+                        value += holding.quantity * (columns.view(holding.pair_id)[bar] * holding.factor)
                 equity[first] = value
                 continue
             part = bars[first:last]
             for holding in segment.holdings:
-                prices = np.asarray(columns.view(holding.pair_id))[part] * holding.factor
-                equity[first:last] += holding.quantity * prices
+                mids = np.asarray(columns.view(holding.pair_id))[part]
+                if holding.allocated:
+                    equity[first:last] += _value_with_allocation(holding, mids)
+                else:
+                    equity[first:last] += holding.quantity * (mids * holding.factor)
         return equity, cash, positions, shares
+
+
+def _value_with_allocation(holding: _Holding, mid: Any) -> Any:
+    """Return USD of shares and of those to come, at one mid price or at an array of them."""
+    if not holding.quantity:
+        return holding.allocated
+    return holding.quantity * (mid * holding.factor) + holding.allocated

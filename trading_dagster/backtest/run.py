@@ -18,6 +18,7 @@ from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdenti
 from trading_dagster.domain.state import BacktestData, State
 from trading_dagster.domain.time import to_aware
 from trading_dagster.execution.simulated import SimulatedExecution
+from trading_dagster.execution.vault_settlement import VaultSettlement
 from trading_dagster.execution.wallet import SimulatedWallet, check_wallet
 from trading_dagster.pricing.candle_pricing import CandleMarks, CandlePricing, FeeSchedule
 from trading_dagster.statistics.table import Table
@@ -96,6 +97,7 @@ class BacktestRun:
             sync_model=self.treasury,
             equity_log=self.equity_log,
             hooks=_hooks_of(plan),
+            settlement=VaultSettlement(self.wallet, pricing),
         )
         self.triggers: TriggerChecks | None = None
         if feed is not None:

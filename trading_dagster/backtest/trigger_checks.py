@@ -56,7 +56,7 @@ class TriggerChecks:
         self._watched = [
             (position, feed.view(position.pair.get_pricing_pair().internal_id or 0), position.is_short())
             for position in self._portfolio.open_positions.values()
-            if position.has_trigger() and self.can_watch(position.pair)
+            if position.has_trigger() and self.can_watch(position.pair) and not position.is_settling()
         ]
 
     def can_watch(self, pair: TradingPairIdentifier) -> bool:

@@ -218,6 +218,14 @@ class InvalidTrade(TradeError, AssertionError):
     """A trade request breaks a rule: sign, size, trigger level, pair or position."""
 
 
+class VaultClosed(InvalidTrade):
+    """A vault takes no deposit, or gives no redemption, of that size now."""
+
+
+class SettlementPending(InvalidTrade):
+    """A vault has an order of the position that did not settle yet."""
+
+
 class TooSmallTrade(TradeError):
     """A trade is smaller than the dust epsilon."""
 

@@ -80,6 +80,15 @@ class TradeBroadcasted(Event):
 
 
 @value
+class SettlementRequested(Event):
+    """A vault took a started order, and settles it in the first cycle at or after ``settles_at``, aware UTC."""
+
+    trade_id: int
+    position_id: int
+    settles_at: datetime
+
+
+@value
 class TradeExecuted(Event):
     """The venue filled the trade. Quantity is signed, fees in USD.
 

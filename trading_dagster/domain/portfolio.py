@@ -36,7 +36,7 @@ class Portfolio:
     __slots__ = (
         "_first_position_by_pair", "_open_count_by_pair", "closed_positions", "dust", "expired_positions",
         "frozen_positions", "marks", "next_balance_update_id", "next_position_id", "next_trade_id", "open_positions",
-        "pending_positions", "reserve", "trade_count",
+        "pending_positions", "reserve", "settlements", "trade_count",
     )  # fmt: skip
 
     def __init__(self, reserve_asset: AssetIdentifier, marks: Marks | None = None) -> None:
@@ -47,6 +47,8 @@ class Portfolio:
         self.next_trade_id = 1
         self.next_balance_update_id = 1
         self.trade_count = 0
+        self.settlements: dict[int, int] = {}
+        """Trades that a vault settles later, with their positions."""
         self.dust: dict[AssetIdentifier, Decimal] = {}
         self.open_positions: dict[int, TradingPosition] = {}
         self.pending_positions: dict[int, TradingPosition] = {}
@@ -108,6 +110,11 @@ class Portfolio:
     def get_frozen_position_equity(self) -> float:
         """Return the USD value of frozen positions."""
         return sum(p.get_value() for p in self.frozen_positions.values())
+
+    def get_pending_settlement_value(self) -> float:
+        """Return USD that vaults took for shares they did not give yet."""
+        trades = (self.get_position_by_id(key).trades[trade_id] for trade_id, key in self.settlements.items())
+        return float(sum((trade.reserve_currency_allocated for trade in trades), ZERO))
 
     # -- positions and trades -------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.money import DUST, QUANTITY_ZERO_EPSILON, ZERO
-from trading_dagster.domain.trade import TradeExecution, TradeFlag
+from trading_dagster.domain.trade import TradeExecution, TradeFlag, TradeStatus
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause
 from trading_dagster.domain.value import value
 
@@ -176,6 +176,12 @@ class TradingPosition:
                 if t.is_sell() and t.is_unfinished() and TradeFlag.partial_take_profit not in t.flags
             ),
             ZERO,
+        )
+
+    def is_settling(self) -> bool:
+        """Tell whether a vault has an order of the position that did not settle: it cannot trade meanwhile."""
+        return bool(self.unfinished_trade_count) and any(
+            trade.get_status() is TradeStatus.vault_settlement_pending for trade in self.trades.values()
         )
 
     def can_be_closed(self) -> bool:

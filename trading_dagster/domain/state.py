@@ -27,6 +27,7 @@ from trading_dagster.domain.event import (
     PositionFrozen,
     PositionOpened,
     PositionUnfrozen,
+    SettlementRequested,
     StateCreated,
     StrategyReady,
     TradeBroadcasted,
@@ -124,6 +125,7 @@ class State:
             TradeExpired: self._fold_expired,
             TradeStarted: self._fold_started,
             TradeBroadcasted: self._fold_broadcasted,
+            SettlementRequested: self._fold_settlement_requested,
             TradeExecuted: self._fold_executed,
             TradeFailed: self._fold_failed,
             TradeDiscarded: self._fold_discarded,
@@ -297,11 +299,19 @@ class State:
     def _fold_broadcasted(self, event: TradeBroadcasted) -> None:
         self._position(event.position_id).trades[event.trade_id].broadcasted_at = self._naive(event.at)
 
+    def _fold_settlement_requested(self, event: SettlementRequested) -> None:
+        trade = self._position(event.position_id).trades[event.trade_id]
+        if trade.started_at is None or trade.fill is not None:
+            raise LedgerError(f"{trade} cannot wait for a vault: only a trade that began and did not end can")
+        trade.settles_at = to_naive(event.settles_at)
+        self.portfolio.settlements[event.trade_id] = event.position_id
+
     def _fold_executed(self, event: TradeExecuted) -> None:
         portfolio = self.portfolio
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
         profit = None
+        portfolio.settlements.pop(event.trade_id, None)
         if trade.started_at is None or trade.fill is not None:
             raise LedgerError(f"{trade} cannot be executed: a trade is started, then executed once")
         if event.quantity > 0:
@@ -335,6 +345,7 @@ class State:
     def _fold_failed(self, event: TradeFailed) -> None:
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
+        self.portfolio.settlements.pop(event.trade_id, None)
         self._give_back(position, trade)
         trade.failed_at = self._naive(event.at)
         trade.failure = event.reason
@@ -349,6 +360,7 @@ class State:
     def _fold_discarded(self, event: TradeDiscarded) -> None:
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
+        self.portfolio.settlements.pop(event.trade_id, None)
         self._give_back(position, trade)
         trade.discarded_at = self._naive(event.at)
         trade.failure = event.reason

@@ -40,6 +40,7 @@ class TradeStatus(Enum):
     repaired = "repaired"
     expired = "expired"
     discarded = "discarded"
+    vault_settlement_pending = "vault_settlement_pending"
 
 
 class TradeFlag(Enum):
@@ -123,7 +124,8 @@ class TradeExecution:
 
     __slots__ = (
         "activated_trigger", "allocated", "broadcasted_at", "discarded_at", "expired_at", "expired_triggers",
-        "failed_at", "failure", "fill", "opened_at", "plan", "repaired_at", "started_at", "triggers",
+        "failed_at", "failure", "fill", "opened_at", "plan", "repaired_at", "settles_at", "started_at",
+        "triggers",
     )  # fmt: skip
 
     def __init__(self, plan: TradePlan, opened_at: datetime) -> None:
@@ -134,6 +136,8 @@ class TradeExecution:
         """Reserve that left cash when the trade was started."""
         self.started_at: datetime | None = None
         self.broadcasted_at: datetime | None = None
+        self.settles_at: datetime | None = None
+        """From when a vault settles the order; None for trades that do not wait for one."""
         self.fill: TradeFill | None = None
         self.failed_at: datetime | None = None
         self.failure: str | None = None
@@ -294,6 +298,8 @@ class TradeExecution:
             return TradeStatus.discarded
         if self.expired_at is not None:
             return TradeStatus.expired
+        if self.settles_at is not None:
+            return TradeStatus.vault_settlement_pending
         if self.broadcasted_at is not None:
             return TradeStatus.broadcasted
         return TradeStatus.planned if self.started_at is None else TradeStatus.started

@@ -12,12 +12,13 @@ from trading_dagster.domain.error import (
     NotEnoughMoney,
     OutOfSimulatedBalance,
 )
-from trading_dagster.domain.event import TradeExecuted, TradeStarted
+from trading_dagster.domain.event import SettlementRequested, TradeExecuted, TradeStarted
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.money import SELL_OVERSHOOT_EPSILON
 from trading_dagster.domain.state import State
-from trading_dagster.domain.time import to_aware
+from trading_dagster.domain.time import to_aware, to_naive
 from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.vault import VaultBook
 from trading_dagster.execution.wallet import SimulatedWallet, check_wallet
 
 
@@ -28,6 +29,7 @@ class SimulatedExecution:
         """Trade from a wallet; ``has_trigger_feed`` tells whether triggers of a pair can be checked."""
         self.wallet = wallet
         self._has_trigger_feed = has_trigger_feed
+        self._vaults = VaultBook()
 
     def execute_trades(
         self,
@@ -70,6 +72,9 @@ class SimulatedExecution:
     def _execute(self, at: datetime, state: State, trade: TradeExecution) -> None:
         plan, wallet = trade.plan, self.wallet
         state.record(TradeStarted(at, plan.trade_id, plan.position_id))
+        if plan.pair.is_async_vault():
+            self._request(at, state, trade)
+            return
         if plan.quantity > 0:
             reserve = trade.allocated
             quantity = plan.quantity if reserve == plan.reserve else reserve / Decimal(plan.pricing.price)
@@ -83,6 +88,15 @@ class SimulatedExecution:
             quantity = -quantity
         price = float(abs(reserve / quantity))
         state.record(TradeExecuted(at, plan.trade_id, plan.position_id, quantity, reserve, price, plan.pricing.lp_fee))
+
+    def _request(self, at: datetime, state: State, trade: TradeExecution) -> None:
+        """Give a vault an order that it settles later: a deposit's money is gone at once, shares are kept back."""
+        plan = trade.plan
+        settles_at = self._vaults.terms_of(plan.pair).settles_at(to_naive(at))
+        assert settles_at is not None, f"{plan.pair} settles at once"
+        if plan.quantity > 0:
+            self.wallet.add(plan.reserve_currency, -trade.allocated)
+        state.record(SettlementRequested(at, plan.trade_id, plan.position_id, to_aware(settles_at)))
 
     def _covered(self, quantity: Decimal, asset: AssetIdentifier) -> Decimal:
         """Cut a sell that exceeds the wallet by no more than the rounding epsilon."""

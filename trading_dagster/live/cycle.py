@@ -93,6 +93,8 @@ def decide_cycle(
         if hook is not None:
             call_tick_hook(view, "before_strategy_tick", hook)
         step.desk.treasury.sync_treasury(decision_at, state)
+        if step.desk.settlement is not None:
+            step.desk.settlement.settle(decision_at, state)
         step.session.save()
         step.read_accounts().require_clean(f"{live.id} before the decision at {decision_at}")
         trades: Sequence[TradeExecution] = ()

@@ -13,6 +13,7 @@ from trading_dagster.domain.position import Marks
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.domain.treasury import BalanceUpdate
+from trading_dagster.execution.vault_settlement import VaultSettlement
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.strategy.clock import DecisionClock
 from trading_dagster.strategy.position_query import PricingModel
@@ -63,7 +64,7 @@ class CycleReporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """A venue as one step sees it; ``reporter`` None has nobody to tell."""
+    """A venue as one step sees it; ``reporter`` None has nobody to tell, ``settlement`` no vault that settles later."""
 
     pricing: PricingModel
     marks: Marks
@@ -71,6 +72,7 @@ class Desk:
     treasury: LiveTreasury
     balances: BalanceReader
     reporter: CycleReporter | None = None
+    settlement: VaultSettlement | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.treasury import BalanceUpdate
 from trading_dagster.execution.dummy import DummyExecution
 from trading_dagster.execution.simulated import SimulatedExecution
+from trading_dagster.execution.vault_settlement import VaultSettlement
 from trading_dagster.execution.wallet import SimulatedWallet
 from trading_dagster.live.desk import Desk, DeskRequest
 from trading_dagster.market.panel import CandlePanel
@@ -84,6 +85,7 @@ class PaperVenue:
             ),
             treasury=PaperTreasury(wallet, self.initial_cash),
             balances=PaperBalances(wallet),
+            settlement=VaultSettlement(wallet, pricing),
         )
 
 

@@ -30,6 +30,7 @@ from trading_dagster.market.source import (
     usable_markets,
 )
 from trading_dagster.market.universe import default_delay_tolerance
+from trading_dagster.market.vault import VaultLike, find_vaults, mark_vaults
 
 CHUNK_CELLS = 20_000_000
 ReadMarkets = Callable[[Sequence[Market], datetime, datetime], Iterator[Candles]]
@@ -49,6 +50,7 @@ def load_partial_data(
     start_at: datetime | None = None,
     end_at: datetime | None = None,
     trading_fee: float | None = None,
+    vaults: Sequence[VaultLike] = (),
     name: str | None = None,
     progress: bool = False,
 ) -> Dataset:
@@ -71,6 +73,7 @@ def load_partial_data(
         start_at: First decision, naive UTC.
         end_at: Last instant, naive UTC.
         trading_fee: Fee of pairs for which neither source nor description has one, as a fraction.
+        vaults: Markets whose base token is a vault's share, with the vault's terms; they are loaded beside ``pairs``.
         name: For messages and charts.
         progress: Show a progress bar.
 
@@ -98,8 +101,12 @@ def load_partial_data(
         history_period=options.history_period or required_history_period,
     )
     available = source.list_markets()
+    terms = find_vaults(available, vaults, source.name)
+    if pairs is not None:
+        pairs = [*pairs, *terms]
     chosen = _choose(available, pairs, bucket, request, source.name)
     identifiers, exchanges = _identify(chosen, pairs, trading_fee)
+    identifiers = mark_vaults(identifiers, chosen, terms)
 
     def load(width: TimeBucket, own: Sequence[Market], read: ReadMarkets, columns: Sequence[str]) -> CandlePanel:
         first, last = min(market.first_at for market in own), max(market.end_at for market in own)

@@ -17,6 +17,7 @@ from trading_dagster.domain.identifier import (
     TradingPairIdentifier,
 )
 from trading_dagster.domain.time import TimeBucket, require_naive_utc, to_unix_us
+from trading_dagster.domain.vault import VaultTerms
 from trading_dagster.market.data_universe import CandleUniverse, DataUniverse
 from trading_dagster.market.dataset import CandleInput, Dataset, limit_dataset, to_panel
 from trading_dagster.market.exchange import Exchange
@@ -243,6 +244,13 @@ class TradingStrategyUniverse:
     def get_pair_by_address(self, address: str) -> TradingPairIdentifier | None:
         """Return the pair of a pool address, or None."""
         return self._lookup.get_pair_by_smart_contract(address)
+
+    def get_pair_by_vault_name(self, name: str) -> TradingPairIdentifier:
+        """Return the vault of a name; raises UnknownPair."""
+        names = {VaultTerms.of_pair(pair).name: pair for pair in self.pairs if pair.is_vault()}
+        if name not in names:
+            raise UnknownPair(f"There is no vault {name!r}: there are {', '.join(sorted(names)) or 'none'}")
+        return names[name]
 
     def get_reserve_asset(self) -> AssetIdentifier:
         """Return the reserve token."""

@@ -19,6 +19,7 @@ from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdenti
 from trading_dagster.domain.time import TimeBucket, from_unix_us, require_naive_utc, to_unix_us
 from trading_dagster.domain.trade import TradePricing
 from trading_dagster.market.panel import ONE_US, CandlePanel
+from trading_dagster.pricing.vault_rules import VaultRules
 
 DEFAULT_TOLERANCE = timedelta(days=2)
 WEEKLY_TOLERANCE = timedelta(days=9)
@@ -183,7 +184,7 @@ class PriceColumns:
         return None if bar < 0 else self.start_us + bar * self.width_us
 
 
-class CandlePricing:
+class CandlePricing(VaultRules):
     """The pricing model of backtests: candle opens, the fee schedule, and nothing after the clock."""
 
     def __init__(
@@ -196,6 +197,7 @@ class CandlePricing:
         data_delay_tolerance: timedelta | None = None,
     ) -> None:
         """Price on ``candles``; ``liquidity`` holds TVL in USD."""
+        super().__init__()
         if data_delay_tolerance is None:
             data_delay_tolerance = WEEKLY_TOLERANCE if candles.bucket is TimeBucket.d7 else DEFAULT_TOLERANCE
         self.data_delay_tolerance = data_delay_tolerance

@@ -33,7 +33,7 @@ class PositionManager(SpotPlanning):
     ) -> list[TradeExecution]:
         """Sell everything available; no trades, with a warning, when nothing is left to sell."""
         refuse_waiting_trades(pending)
-        if not position.is_spot():
+        if not position.is_spot() and not position.is_vault():
             raise InvalidTrade(f"Cannot close {position}: positions of kind {position.pair.kind.value} come later")
         return self.close_spot_position(position, trade_type, notes, slippage_tolerance, flags)
 

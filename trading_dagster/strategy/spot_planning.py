@@ -17,16 +17,16 @@ from trading_dagster.strategy.trade_planning import (
     INCREASING,
     OPENING,
     REDUCING,
-    TradePlanning,
     is_planned_to_close,
     refuse_dust,
 )
 from trading_dagster.strategy.trigger import NO_LEVELS, TriggerLevels, opening_levels
+from trading_dagster.strategy.vault_planning import VaultPlanning, refuse_settling
 
 logger = logging.getLogger(__name__)
 
 
-class SpotPlanning(TradePlanning):
+class SpotPlanning(VaultPlanning):
     """Plans trades on spot markets."""
 
     def open_spot(
@@ -171,6 +171,9 @@ class SpotPlanning(TradePlanning):
         if not position.is_open():
             raise InvalidTrade(f"Cannot close {position}: it is not open; check position.is_open() first")
         available = position.get_available_trading_quantity()
+        if position.pair.is_vault() and position.is_settling():
+            logger.warning("%s waits for its vault to settle an order at %s: not closed", position, self.timestamp)
+            return []
         if available <= 0:
             logger.warning("Nothing is left to sell of %s at %s", position, self.timestamp)
             return []
@@ -212,6 +215,10 @@ class SpotPlanning(TradePlanning):
         """Plan a buy; without a position open one, after everything that can be refused was checked."""
         quantity = reserve / Decimal(pricing.price)
         refuse_dust(pair, quantity)
+        if pair.is_vault():
+            self._refuse_closed_deposit(pair, float(reserve))
+            if position is not None:
+                refuse_settling(position)
         tolerance = self._slippage(slippage_tolerance)
         if position is None:
             position = self._open_position(pair, notes)
@@ -231,10 +238,14 @@ class SpotPlanning(TradePlanning):
         other_data: Mapping[str, Any] | None = None,
     ) -> TradeExecution:
         refuse_dust(position.pair, quantity)
+        reserve = quantity * Decimal(pricing.price)
+        if position.pair.is_vault():
+            refuse_settling(position)
+            self._refuse_closed_redemption(position.pair, float(reserve))
         return self._plan(
             position,
             -quantity,
-            quantity * Decimal(pricing.price),
+            reserve,
             pricing,
             flags,
             self._slippage(slippage_tolerance),

@@ -21,6 +21,7 @@ from trading_dagster.domain.trade import (
     TradePricing,
     TradeType,
 )
+from trading_dagster.domain.vault import VaultBook
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.strategy.clock import DecisionClock
 from trading_dagster.strategy.position_query import PositionQueries, PricingModel
@@ -51,6 +52,7 @@ class TradePlanning(PositionQueries):
         self.default_slippage_tolerance = _checked_slippage(default_slippage_tolerance)
         self.routing_model = routing_model
         self.routing_state = routing_state
+        self._vaults = VaultBook()
         self._equity_of: tuple[tuple[int, int, int], float] | None = None
 
     def _refuse_blacklisted(self, pair: TradingPairIdentifier) -> None:

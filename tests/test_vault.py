@@ -1,0 +1,304 @@
+"""Vaults in a backtest: shares at their price, closed deposits and redemptions, orders that settle later."""
+
+import random
+from datetime import time, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tape import START, USDC, WETH_USDC, pair_of, run_on, token, universe_of
+
+from trading_dagster.backtest import BacktestRun, plan_backtest
+from trading_dagster.domain.error import SettlementPending, StrategyFailed, VaultClosed
+from trading_dagster.domain.identifier import TradingPairKind
+from trading_dagster.domain.state import State
+from trading_dagster.domain.time import CycleDuration, TimeBucket
+from trading_dagster.domain.trade import TradeStatus
+from trading_dagster.domain.vault import VaultLimit, VaultTerms
+from trading_dagster.market.vault import to_vault
+from trading_dagster.storage.event_codec import EventDecoder, encode_event
+from trading_dagster.strategy.routing import TradeRouting
+
+DAY = timedelta(days=1)
+BARS = 12
+RISING = [1 + 0.01 * day for day in range(BARS)]
+
+
+def vault(number=5, **terms):
+    return to_vault(pair_of(number, token(number, f"SHARE{number}"), USDC), VaultTerms(**terms))
+
+
+def run(decide, pair, *, prices=RISING, others=None, cycles=BARS, **arguments):
+    universe = universe_of({pair: prices, **(others or {})}, TimeBucket.d1)
+    return run_on(universe, decide, cycle=CycleDuration.cycle_1d, cycles=cycles, **arguments)
+
+
+def script(**by_cycle):
+    """Return a decide_trades that does at cycle n what ``_n`` says."""
+
+    def decide_trades(input):
+        action = by_cycle.get(f"_{input.cycle}")
+        return [] if action is None else action(input.get_position_manager(), input)
+
+    return decide_trades
+
+
+def test_vault_that_settles_at_once_trades_like_a_market_without_fee():
+    pair = vault()
+    buy = script(_1=lambda pm, _: pm.open_spot(pair, 1_000), _6=lambda pm, _: pm.close_all())
+
+    result = run(buy, pair)
+
+    assert pair.kind is TradingPairKind.vault
+    assert result.state.portfolio.get_cash() == pytest.approx(9_000 + 1_000 * 1.05, rel=1e-12)
+    assert result.equity_curve.iloc[2] == pytest.approx(9_000 + 1_000 * 1.02, rel=1e-12)
+
+
+def test_deposit_leaves_at_once_and_gives_shares_at_the_price_of_its_settlement():
+    pair = vault(settlement_delay=2 * DAY)
+    seen = []
+
+    def decide(input):
+        pm = input.get_position_manager()
+        position = pm.get_current_position_for_pair(pair)
+        seen.append((pm.get_current_cash(), None if position is None else float(position.get_quantity())))
+        return pm.open_spot(pair, 1_000) if input.cycle == 1 else []
+
+    result = run(decide, pair)
+
+    shares = float(Decimal(1000) / Decimal(RISING[2]))
+    assert seen[:4] == [(10_000.0, None), (9_000.0, 0.0), (9_000.0, shares), (9_000.0, shares)]
+    trade = result.state.portfolio.get_all_trades()[0]
+    assert trade.executed_at == START + 2 * DAY
+    assert trade.get_status() is TradeStatus.success
+    assert result.equity_curve.iloc[:4].tolist() == pytest.approx([10_000, 10_000, 10_000, 9_000 + 1_000 / 1.02 * 1.03])
+    assert result.samples["position_equity"][:2].tolist() == pytest.approx([1_000, 1_000])
+
+
+def test_redemption_keeps_its_shares_until_it_settles_at_the_price_then():
+    pair = vault(settlement_time=time(18))
+    decide = script(_1=lambda pm, _: pm.open_spot(pair, 1_000), _5=lambda pm, _: pm.close_all())
+
+    result = run(decide, pair)
+
+    buy, sell = result.state.portfolio.get_all_trades()
+    assert (buy.executed_at, sell.executed_at) == (START + 2 * DAY, START + 6 * DAY)
+    assert sell.executed_price == pytest.approx(1.06)
+    assert result.state.portfolio.get_cash() == pytest.approx(9_000 + 1_000 / 1.02 * 1.06, rel=1e-12)
+    assert result.equity_curve.iloc[5] == pytest.approx(9_000 + 1_000 / 1.02 * 1.05)
+    position = result.state.portfolio.closed_positions[1]
+    assert position.get_realised_profit_usd() == pytest.approx(1_000 * (1.06 / 1.02 - 1))
+
+
+def test_position_cannot_trade_while_its_vault_has_an_order():
+    pair = vault(settlement_delay=5 * DAY)
+    decide = script(
+        _1=lambda pm, _: pm.open_spot(pair, 1_000), _3=lambda pm, _: pm.adjust_position(pair, 100, None, 0.5)
+    )
+
+    with pytest.raises(StrategyFailed, match="waits for its vault to settle") as caught:
+        run(decide, pair)
+    assert isinstance(caught.value.__cause__, SettlementPending)
+
+
+def test_close_of_a_settling_position_plans_nothing_and_says_so(caplog):
+    pair = vault(settlement_delay=5 * DAY)
+    decide = script(_1=lambda pm, _: pm.open_spot(pair, 1_000), _2=lambda pm, _: pm.close_all())
+
+    result = run(decide, pair, cycles=4)
+
+    assert len(result.trades) == 1
+    assert "waits for its vault to settle an order" in caplog.text
+    assert result.equity_curve.iloc[-1] == pytest.approx(10_000)
+    assert result.state.portfolio.get_pending_settlement_value() == 1_000
+
+
+@pytest.mark.parametrize(
+    ("limit", "action", "message"),
+    [
+        (VaultLimit(START, 0, None), lambda pm, p: pm.open_spot(p, 500), r"at most 0 USD at 2022-01-03 .*got 500"),
+        (VaultLimit(START, 400, None), lambda pm, p: pm.open_spot(p, 500), "at most 400 USD"),
+        (VaultLimit(START, 400, None), lambda pm, p: pm.adjust_position(p, 401, None, 0.5), "at most 400 USD"),
+    ],
+)
+def test_closed_or_full_vault_refuses_the_deposit(limit, action, message):
+    pair = vault(limits=(limit,))
+
+    with pytest.raises(StrategyFailed, match=message) as caught:
+        run(script(_1=lambda pm, _: action(pm, pair)), pair)
+    assert isinstance(caught.value.__cause__, VaultClosed)
+
+
+def test_redemption_is_refused_above_its_limit_and_runs_below_it():
+    pair = vault(limits=(VaultLimit(START, None, 200),))
+    small = Decimal(150)
+    decide = script(
+        _1=lambda pm, _: pm.open_spot(pair, 1_000),
+        _2=lambda pm, _: pm.close_spot_position(pm.get_current_position(), quantity=small),
+    )
+
+    assert len(run(decide, pair).trades) == 2
+    with pytest.raises(StrategyFailed, match="redemptions of at most 200 USD"):
+        run(script(_1=lambda pm, _: pm.open_spot(pair, 1_000), _2=lambda pm, _: pm.close_all()), pair)
+
+
+def test_strategy_may_ask_before_it_enters():
+    pair = vault(limits=(VaultLimit(START, 0, 0), VaultLimit(START + DAY, None, None)))
+    answers = []
+
+    def decide(input):
+        pm = input.get_position_manager()
+        check = pm.check_enter_position(pair)
+        model = input.pricing_model
+        answers.append((bool(check), check.reason, model.can_deposit(input.timestamp, pair)))
+        assert model.check_redemption(input.timestamp, pair) is check.can_enter
+        return []
+
+    run(decide, pair, cycles=2)
+
+    assert answers == [(False, f"SHARE5-USDC takes no deposits at {START}", False), (True, "", True)]
+
+
+def test_check_enter_position_of_a_market_looks_at_blacklist_and_price():
+    prices = [100.0, *[None] * 5, 100.0]
+    said = []
+
+    def decide(input):
+        pm = input.get_position_manager()
+        if input.cycle == 7:
+            input.state.blacklist_asset(WETH_USDC.base, "hacked")
+        said.append(pm.check_enter_position(WETH_USDC).reason)
+        return []
+
+    run(decide, vault(), prices=[1.0] * 7, others={WETH_USDC: prices}, cycles=7)
+
+    assert said[:3] == ["", "", ""]
+    assert "No candle" in said[4]
+    assert said[6] == "WETH-USDC is blacklisted"
+
+
+def test_settlement_waits_for_a_share_price():
+    pair = vault(settlement_delay=2 * DAY)
+    prices = [1.0, *[None] * 6, *[1.1] * 5]
+
+    result = run(script(_1=lambda pm, _: pm.open_spot(pair, 1_000)), pair, prices=prices)
+
+    trade = result.state.portfolio.get_all_trades()[0]
+    assert trade.executed_at in (START + 2 * DAY, START + 7 * DAY)
+    assert trade.executed_at == START + 2 * DAY  # the price of two days ago is within the tolerance
+
+
+def test_stop_loss_on_a_settling_position_is_asked_for_once():
+    pair = vault(settlement_delay=2 * DAY)
+    falling = [1.0] * 4 + [0.5] * 8
+    universe = universe_of({pair: falling}, TimeBucket.d1, feed={pair: falling}, feed_bucket=TimeBucket.d1)
+    decide = script(_1=lambda pm, _: pm.open_spot(pair, 1_000, stop_loss_pct=0.9))
+
+    result = run_on(universe, decide, cycle=CycleDuration.cycle_1d, cycles=BARS)
+
+    assert result.trades["trade_type"].tolist() == ["rebalance", "stop_loss"]
+    assert result.state.portfolio.get_cash() == pytest.approx(9_500)
+
+
+# -- as a fold, and however it is cut ----------------------------------------------------------------------------------
+
+SLOW = vault(6, settlement_delay=timedelta(days=2, hours=12))
+NEXT_DAY = vault(7, settlement_time=time(18), protocol="slow")
+INSTANT = vault(8, limits=(VaultLimit(START + 3 * DAY, 0, None), VaultLimit(START + 6 * DAY, 3_000, 2_000)))
+VAULTS = (SLOW, NEXT_DAY, INSTANT)
+LENGTH = 30
+
+
+def seeded_plan(seed):
+    walk = random.Random(seed)
+    opens = {}
+    for pair in VAULTS:
+        price, prices = 1.0, []
+        for _ in range(LENGTH):
+            prices.append(price)
+            price *= walk.uniform(0.98, 1.03)
+        opens[pair] = prices
+
+    def decide_trades(input):
+        pm, rng = input.get_position_manager(), random.Random(seed * 7919 + input.cycle)
+        trades = []
+        for pair in input.strategy_universe.iterate_pairs():
+            position, roll = pm.get_current_position_for_pair(pair), rng.random()
+            value = pm.get_current_cash() / 4 * rng.random()
+            if position is None:
+                if roll < 0.6 and value > 1 and pm.check_enter_position(pair):
+                    limit = input.pricing_model.get_max_deposit(input.timestamp, pair)
+                    trades += pm.open_spot(pair, value if limit is None else min(value, limit))
+            elif not pm.can_redeem(position):
+                continue
+            elif roll < 0.4:
+                limit = input.pricing_model.get_max_redemption(input.timestamp, pair)
+                if limit is None or position.get_value() < limit:
+                    trades += pm.close_position(position)
+            elif roll < 0.6:
+                quantity = position.get_quantity() * Decimal(rng.uniform(0.1, 0.5))
+                trades += pm.adjust_position(pair, -1.0, -quantity, 0.5)
+        return trades
+
+    return plan_backtest(
+        decide_trades=decide_trades,
+        universe=universe_of(opens, TimeBucket.d1),
+        parameters={
+            "cycle_duration": CycleDuration.cycle_1d,
+            "routing": TradeRouting.default,
+            "initial_cash": 10_000,
+            "backtest_start": START,
+            "backtest_end": START + LENGTH * DAY,
+        },
+    )
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 10_000), st.sets(st.integers(1, LENGTH - 1), max_size=5))
+def test_cut_anywhere_and_replayed_the_answer_is_the_same(seed, cuts):
+    plan = seeded_plan(seed)
+    whole = BacktestRun(plan)
+    whole.advance(plan.cycle_count)
+    events, samples = whole.take_segment()
+
+    decoder, lines, parts, run = EventDecoder(plan.universe.pairs), [], [], BacktestRun(plan)
+    for end in [*sorted(cuts), plan.cycle_count]:
+        run.advance(end)
+        new, part = run.take_segment()
+        lines += [encode_event(event) for event in new]
+        parts.append(part.columns["equity"])
+        run = BacktestRun.resume(
+            plan,
+            EventDecoder(plan.universe.pairs).decode_all(lines),
+            next_cycle=end,
+            wallet=dict(run.wallet.balances),
+            queue=run.treasury.queue,
+        )
+
+    assert np.concatenate(parts).tobytes() == samples.columns["equity"].tobytes()
+    trades = [e for e in decoder.decode_all(lines) if type(e).__name__ != "CycleCompleted"]
+    assert trades == [e for e in events if type(e).__name__ != "CycleCompleted"]
+    replayed = State.replay(events, whole.marks)
+    assert replayed.portfolio.settlements == whole.state.portfolio.settlements
+    assert replayed.portfolio.calculate_total_equity() == whole.state.portfolio.calculate_total_equity()
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 10_000))
+def test_value_is_conserved_and_nothing_is_negative(seed):
+    plan = seeded_plan(seed)
+    run = BacktestRun(plan)
+    for cycle in range(1, plan.cycle_count + 1):
+        run.advance(cycle)
+        portfolio = run.state.portfolio
+        spent = sum(
+            (t.allocated if t.fill is None else t.fill.reserve)
+            for t in portfolio.get_all_trades()
+            if t.is_buy() and t.started_at
+        )
+        got = sum(t.fill.reserve for t in portfolio.get_all_trades() if t.is_sell() and t.fill)
+        assert abs(portfolio.reserve.quantity - (Decimal(10_000) - spent + got)) < Decimal("1e-20")
+        assert all(balance >= 0 for balance in run.wallet.balances.values())
+        assert portfolio.reserve.quantity >= 0

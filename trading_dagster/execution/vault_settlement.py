@@ -1,0 +1,71 @@
+"""Settles orders of vaults that take their time: money left, or shares were promised, when the order was made."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from trading_dagster.domain.error import CandleSampleUnavailable
+from trading_dagster.domain.event import TradeExecuted
+from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.state import State
+from trading_dagster.domain.time import to_aware
+from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.execution.wallet import SimulatedWallet, check_wallet
+
+
+class SharePrice(Protocol):
+    """What tells the price of a share; CandleSampleUnavailable when it is not known."""
+
+    def get_mid_price(self, timestamp: datetime, pair: TradingPairIdentifier) -> float:
+        """Return reserve per share at a naive UTC time."""
+        ...
+
+
+class VaultSettlement:
+    """Simulated vaults: an order settles in the first cycle that is late enough, at that cycle's share price."""
+
+    def __init__(self, wallet: SimulatedWallet, pricing: SharePrice) -> None:
+        """Settle into a wallet."""
+        self._wallet = wallet
+        self._pricing = pricing
+
+    def settle(self, timestamp: datetime, state: State) -> list[TradeExecution]:
+        """Settle the orders that are due at a naive UTC time; one whose vault has no price stays.
+
+        Returns:
+            The settled trades, oldest first.
+        """
+        settled: list[TradeExecution] = []
+        for trade_id, position_id in list(state.portfolio.settlements.items()):
+            trade = state.portfolio.get_position_by_id(position_id).trades[trade_id]
+            if trade.settles_at is None or trade.settles_at > timestamp:
+                continue
+            try:
+                price = self._pricing.get_mid_price(timestamp, trade.pair)
+            except CandleSampleUnavailable:
+                continue
+            self._settle(timestamp, state, trade, price)
+            settled.append(trade)
+        if settled:
+            touched: set[AssetIdentifier] = {trade.pair.base for trade in settled}
+            check_wallet(state, self._wallet, touched | {state.portfolio.reserve.asset})
+        return settled
+
+    def _settle(self, timestamp: datetime, state: State, trade: TradeExecution, price: float) -> None:
+        plan = trade.plan
+        fee = plan.pricing.pair_fee
+        if plan.quantity > 0:
+            reserve = trade.allocated
+            quantity = reserve / Decimal(price * (1 + fee))
+            self._wallet.add(plan.pair.base, quantity)
+            fees = float(reserve) * fee
+        else:
+            quantity = plan.quantity
+            reserve = -quantity * Decimal(price * (1 - fee))
+            self._wallet.add(plan.pair.base, quantity)
+            self._wallet.add(plan.reserve_currency, reserve)
+            fees = -float(quantity) * price * fee
+        paid = float(abs(reserve / quantity))
+        state.record(TradeExecuted(to_aware(timestamp), plan.trade_id, plan.position_id, quantity, reserve, paid, fees))

@@ -1,0 +1,92 @@
+"""What planning must know of vaults: whether a pair can be entered or left now, and which orders settle later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trading_dagster.domain.error import CandleSampleUnavailable, SettlementPending, VaultClosed
+from trading_dagster.domain.identifier import HumanReadableTradingPairDescription, TradingPairIdentifier
+from trading_dagster.domain.position import TradingPosition
+from trading_dagster.strategy.trade_planning import TradePlanning
+
+
+@dataclass(frozen=True, slots=True)
+class EnterCheck:
+    """Whether a pair can be bought now; ``reason`` says why not, "" when it can."""
+
+    pair: TradingPairIdentifier
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        """Tell whether it can be bought."""
+        return not self.reason
+
+    @property
+    def can_enter(self) -> bool:
+        """Tell whether it can be bought."""
+        return not self.reason
+
+
+class VaultPlanning(TradePlanning):
+    """Answers questions about vaults, and refuses orders that a vault would refuse."""
+
+    def check_enter_position(self, pair: TradingPairIdentifier | HumanReadableTradingPairDescription) -> EnterCheck:
+        """Say whether a pair can be bought now, and if not why: blacklist, price, a vault's deposits, an open order."""
+        pair = self.strategy_universe.resolve_pair(pair)
+        if self.is_problematic_pair(pair):
+            return EnterCheck(pair, f"{pair.get_ticker()} is blacklisted")
+        try:
+            self.pricing_model.get_mid_price(self.timestamp, pair)
+        except CandleSampleUnavailable as error:
+            return EnterCheck(pair, str(error))
+        if not self.can_deposit(pair):
+            return EnterCheck(pair, f"{pair.get_ticker()} takes no deposits at {self.timestamp}")
+        position = self._portfolio.get_open_position_for_pair(pair)
+        if position is not None and position.is_settling():
+            return EnterCheck(pair, f"{position} waits for a settlement")
+        return EnterCheck(pair)
+
+    def is_async_vault_sell_pair(self, pair: TradingPairIdentifier) -> bool:
+        """Tell whether a sell of the pair only requests a redemption, whose money comes in a later cycle."""
+        return pair.is_async_vault()
+
+    def can_deposit(self, pair: TradingPairIdentifier) -> bool:
+        """Tell whether the pair takes money now; a pair that is no vault always does."""
+        return not pair.is_vault() or self._vaults.terms_of(pair).get_max_deposit(self.timestamp) != 0
+
+    def can_redeem(self, position: TradingPosition) -> bool:
+        """Tell whether the position's shares can be given back now; a position that is in no vault always can."""
+        pair = position.pair
+        if not pair.is_vault():
+            return True
+        return not position.is_settling() and self._vaults.terms_of(pair).get_max_redemption(self.timestamp) != 0
+
+    def _refuse_closed_deposit(self, pair: TradingPairIdentifier, value: float) -> None:
+        """Raise VaultClosed for more money than a vault takes now."""
+        if not pair.is_vault():
+            return
+        limit = self._vaults.terms_of(pair).get_max_deposit(self.timestamp)
+        if limit is not None and value > limit:
+            raise VaultClosed(
+                f"{pair.get_ticker()} takes deposits of at most {limit} USD at {self.timestamp}, got {value}: ask "
+                "position_manager.check_enter_position() or pricing_model.get_max_deposit() first"
+            )
+
+    def _refuse_closed_redemption(self, pair: TradingPairIdentifier, value: float) -> None:
+        """Raise VaultClosed for more money than a vault gives now."""
+        if not pair.is_vault():
+            return
+        limit = self._vaults.terms_of(pair).get_max_redemption(self.timestamp)
+        if limit is not None and value > limit:
+            raise VaultClosed(
+                f"{pair.get_ticker()} gives redemptions of at most {limit} USD at {self.timestamp}, asked for {value}: "
+                "ask position_manager.can_redeem() or pricing_model.get_max_redemption() first"
+            )
+
+
+def refuse_settling(position: TradingPosition) -> None:
+    """Raise SettlementPending for a position whose vault has an order that did not settle."""
+    if position.is_settling():
+        raise SettlementPending(
+            f"{position} waits for its vault to settle an order: check position.is_settling() first"
+        )
