@@ -1,17 +1,19 @@
 """Own arithmetic against the deployed contracts: quotes, fills, tolerance, deadline."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from evm.deployment import Market, Rig
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading_dagster.domain.error import BadInput, ContractMissing, PriceImpactToleranceExceeded
+from trading_dagster.domain.error import BadInput, ContractMissing, PoolEmpty, PriceImpactToleranceExceeded
 from trading_dagster.domain.transaction import Finished, OutcomeStatus
 from trading_dagster.evm.abi import Function
+from trading_dagster.evm.dex import Hop, Route
 from trading_dagster.evm.token_flow import read_fill
-from trading_dagster.evm.uniswap_v2 import get_amount_in, get_amount_out, read_quote, swap
+from trading_dagster.evm.uniswap_v2 import UniswapV2Dex, get_amount_in, get_amount_out, read_quote, swap
 
 AMOUNTS_OUT = Function("getAmountsOut", ("uint256", "address[]"), ("uint256[]",))
 AMOUNTS_IN = Function("getAmountsIn", ("uint256", "address[]"), ("uint256[]",))
@@ -80,6 +82,29 @@ def test_fill_equals_the_quote_to_the_unit(rig: Rig):
     fill = read_fill(record.outcome.logs, rig.wallet.address, market.usd, market.btc)
     assert record.outcome.status is OutcomeStatus.confirmed
     assert (fill.amount_in, fill.amount_out) == (quote.amount_in, quote.amount_out)
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+def test_exact_output_costs_its_quote_and_no_more_than_is_allowed(rig: Rig, hops: int):
+    market, dex, client = rig.market, UniswapV2Dex(rig.market.uniswap), rig.market.client()
+    path = [market.usd, market.eth, market.btc][: hops + 1]
+    route, wanted = Route(tuple(Hop(*ends) for ends in pairwise(path))), 7 * 10 ** (18 if hops == 1 else 6)
+    head, wallet = client.connect(), rig.wallet.address
+    cost = dex.quote_output(client, route, wanted, head)
+    call = dex.build_output_swap(route, wanted, cost, wallet, head.timestamp + 600)
+    less = dex.build_output_swap(route, wanted, cost - 1, wallet, head.timestamp + 600)
+
+    (refused,) = settle(rig, rig.executor(), [less.to_intent("swap-1", rig.account)])
+    (record,) = settle(rig, rig.executor(), [call.to_intent("swap-2", rig.account)])
+
+    assert "EXCESSIVE_INPUT_AMOUNT" in refused.outcome.reason
+    fill = read_fill(record.outcome.logs, wallet, path[0], path[-1])
+    assert (fill.amount_in, fill.amount_out) == (cost, wanted)
+    assert call.expires_at == head.timestamp + 600
+    with pytest.raises(PoolEmpty, match="cannot give"):
+        dex.quote_output(client, route, 10**30, head)
+    with pytest.raises(BadInput, match="max_amount_in"):
+        dex.build_output_swap(route, wanted, 0, wallet, head.timestamp + 600)
 
 
 def test_taxed_token_is_booked_as_received(rig: Rig):

@@ -160,6 +160,35 @@ def test_fill_of_an_executed_intent_equals_the_quote_to_the_unit(v3: MarketV3, r
 
 
 @KINDS
+@pytest.mark.parametrize("hops", [1, 2])
+def test_exact_output_costs_its_quote_and_no_more_than_is_allowed(v3: MarketV3, kind: RouterKind, hops: int):
+    market, client, owner = v3.market, v3.market.client(), v3.market.owner
+    route, wanted = (usd_to_eth(market), 3 * 10**18) if hops == 1 else (usd_to_btc(market), 10**7)
+    before = client.connect()
+    cost = v3.dex.quote_output(client, route, wanted, before)
+    dex, deadline = v3.with_router(kind), before.timestamp + 600
+    with pytest.raises(CallReverted):
+        market.node.do(owner, dex.router, dex.build_output_swap(route, wanted, cost - 1, owner, deadline).data)
+    call = dex.build_output_swap(route, wanted, cost, owner, deadline)
+
+    market.node.do(owner, call.to, call.data)
+
+    head = client.read_head()
+    gave = read_balance(client, route.token_in, owner, before) - read_balance(client, route.token_in, owner, head)
+    got = read_balance(client, route.token_out, owner, head) - read_balance(client, route.token_out, owner, before)
+    assert (gave, got) == (cost, wanted)
+    assert (call.arguments["amountOut"], call.expires_at) == (wanted, deadline)
+
+
+def test_exact_output_beyond_the_liquidity_is_refused(v3: MarketV3):
+    client, head = v3.market.client(), v3.market.client().connect()
+    with pytest.raises(PoolEmpty, match="ask for less"):
+        v3.dex.quote_output(client, usd_to_eth(v3.market), 10**24, head)
+    with pytest.raises(BadInput, match="amount_out"):
+        v3.dex.quote_output(client, usd_to_eth(v3.market), 0, head)
+
+
+@KINDS
 def test_price_moved_beyond_tolerance_is_refused_before_signing(v3: MarketV3, rig_v3: Rig, kind: RouterKind):
     market, client, dex = v3.market, v3.market.client(), v3.with_router(kind)
     route = usd_to_eth(market)

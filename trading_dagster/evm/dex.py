@@ -135,3 +135,16 @@ class Dex(Protocol):
         be swappable where the exchange can, and ``min_amount_out`` must hold for what the recipient gets.
         """
         ...
+
+    def quote_output(self, client: EvmClient, route: Route, amount_out: int, block: BlockHeader) -> int:
+        """Return the least input that brings an exact output at a block; PoolEmpty when there is not as much."""
+        ...
+
+    def build_output_swap(
+        self, route: Route, amount_out: int, max_amount_in: int, recipient: str, deadline: int
+    ) -> ContractCall:
+        """Return the swap that brings an exact output for at most ``max_amount_in``, or has no effect.
+
+        For tokens that do not tax transfers. ``deadline`` is as for ``build_swap``.
+        """
+        ...

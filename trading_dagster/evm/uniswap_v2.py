@@ -27,6 +27,12 @@ SWAP = Function(
     (),
     ("amountIn", "amountOutMin", "path", "to", "deadline"),
 )
+SWAP_OUTPUT = Function(
+    "swapTokensForExactTokens",
+    ("uint256", "uint256", "address[]", "address", "uint256"),
+    ("uint256[]",),
+    ("amountOut", "amountInMax", "path", "to", "deadline"),
+)
 NO_PAIR = "0x" + "0" * 40
 MAX_HOPS = 2
 MAX_SLIPPAGE = Fraction(33, 100)
@@ -273,6 +279,27 @@ class UniswapV2Dex:
         path: list[Plain] = [*route.tokens]
         arguments = (amount_in, min_amount_out, path, require_address(recipient, "recipient"), deadline)
         return SWAP.call(self.deployment.router, arguments, expires_at=deadline)
+
+    def quote_output(self, client: EvmClient, route: Route, amount_out: int, block: BlockHeader) -> int:
+        """Return the least input for an exact output; raises BadInput, ContractMissing, PoolEmpty."""
+        self._require_fee(route)
+        amount = amount_out
+        for pool in reversed(self._read_pools(client, route, block)):
+            if 0 < pool.reserve_out <= amount:
+                raise PoolEmpty(f"Pool {pool.pool} of {self.name} has {pool.reserve_out}, it cannot give {amount}")
+            amount = get_amount_in(amount, pool.reserve_in, pool.reserve_out, self.deployment.fee)
+        return amount
+
+    def build_output_swap(
+        self, route: Route, amount_out: int, max_amount_in: int, recipient: str, deadline: int
+    ) -> ContractCall:
+        """Return the swap for an exact output; raises BadInput."""
+        self._require_fee(route)
+        _require_positive(amount_out, "amount_out")
+        _require_positive(max_amount_in, "max_amount_in")
+        path: list[Plain] = [*route.tokens]
+        arguments = (amount_out, max_amount_in, path, require_address(recipient, "recipient"), deadline)
+        return SWAP_OUTPUT.call(self.deployment.router, arguments, expires_at=deadline)
 
     def _read_pools(self, client: EvmClient, route: Route, block: BlockHeader) -> tuple[PoolState, ...]:
         return tuple(

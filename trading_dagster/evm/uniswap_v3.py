@@ -21,19 +21,31 @@ from trading_dagster.evm.dex import FEE_DENOMINATOR, Hop, Route, RouteQuote
 GET_POOL = Function("getPool", ("address", "address", "uint24"), ("address",))
 SLOT0 = Function("slot0", (), ("uint160", "int24"))  # the fields after these differ between forks
 LIQUIDITY = Function("liquidity", (), ("uint128",))
-QUOTE = Function("quoteExactInput", ("bytes", "uint256"), ("uint256", "uint160[]", "uint32[]", "uint256"))
-SWAP_SINGLE = Function("exactInputSingle", ("(address,address,uint24,address,uint256,uint256,uint160)",), ("uint256",))
-SWAP_SINGLE_UNTIL = Function(
-    "exactInputSingle", ("(address,address,uint24,address,uint256,uint256,uint256,uint160)",), ("uint256",)
-)
-SWAP = Function("exactInput", ("(bytes,address,uint256,uint256)",), ("uint256",))
-SWAP_UNTIL = Function("exactInput", ("(bytes,address,uint256,uint256,uint256)",), ("uint256",))
+QUOTE_ANSWER = ("uint256", "uint160[]", "uint32[]", "uint256")
+QUOTE = Function("quoteExactInput", ("bytes", "uint256"), QUOTE_ANSWER)
+QUOTE_OUTPUT = Function("quoteExactOutput", ("bytes", "uint256"), QUOTE_ANSWER)
 MULTICALL_UNTIL = Function("multicall", ("uint256", "bytes[]"), ("bytes[]",))
 
 NO_POOL = "0x" + "0" * 40
 MAX_HOPS = 2
 Q192 = 2**192
 NO_PRICE_LIMIT = 0
+
+
+class SwapKind(Enum):
+    """Which side of a swap is exact: the router's names of the function through one pool and through more."""
+
+    exact_input = ("exactInput", "amountIn", "amountOutMinimum")
+    exact_output = ("exactOutput", "amountOut", "amountInMaximum")
+
+    def function(self, *, is_single: bool, has_deadline: bool) -> Function:
+        """Return the router's function."""
+        until = "uint256," if has_deadline else ""
+        name = self.value[0]
+        if is_single:
+            fields = f"(address,address,uint24,address,{until}uint256,uint256,uint160)"
+            return Function(f"{name}Single", (fields,), ("uint256",))
+        return Function(name, (f"(bytes,address,{until}uint256,uint256)",), ("uint256",))
 
 
 class RouterKind(Enum):
@@ -178,32 +190,58 @@ class UniswapV3Dex:
         the first pool leaves the rest with the payer, but a second pool leaves it in the router, for anybody to take:
         the least output is what protects, so let it be near the quote.
         """
+        return self._build(SwapKind.exact_input, route, amount_in, min_amount_out, recipient, deadline)
+
+    def quote_output(self, client: EvmClient, route: Route, amount_out: int, block: BlockHeader) -> int:
+        """Return the least input for an exact output; raises BadInput, ContractMissing, PoolEmpty."""
+        if amount_out <= 0:
+            raise BadInput(f"amount_out is {amount_out}: it must be positive, in the token's smallest unit")
+        self._read_pools(client, route, block)
+        path = encode_path(route.tokens[::-1], _require_fees(route)[::-1])
+        try:
+            amount_in, *_ = client.call(self.quoter, QUOTE_OUTPUT, (path, amount_out), block)
+        except CallReverted as error:
+            raise PoolEmpty(
+                f"The pools of {self.name} along {route.tokens} cannot give {amount_out}: ask for less, or trade by "
+                f"others ({error})"
+            ) from error
+        return int(amount_in)
+
+    def build_output_swap(
+        self, route: Route, amount_out: int, max_amount_in: int, recipient: str, deadline: int
+    ) -> ContractCall:
+        """Return the swap for an exact output; pools that have not as much make it fail."""
+        return self._build(SwapKind.exact_output, route, amount_out, max_amount_in, recipient, deadline)
+
+    def _build(
+        self, kind: SwapKind, route: Route, amount: int, limit: int, recipient: str, deadline: int
+    ) -> ContractCall:
         fees = _require_fees(route)
-        if amount_in <= 0 or min_amount_out <= 0 or deadline <= 0:
+        _, exact, limited = kind.value
+        if amount <= 0 or limit <= 0 or deadline <= 0:
             raise BadInput(
-                f"A swap needs a positive input, least output and deadline; they are {amount_in}, {min_amount_out}, "
-                f"{deadline}"
+                f"A swap needs a positive {exact}, {limited} and deadline; they are {amount}, {limit}, {deadline}"
             )
         recipient = require_address(recipient, "recipient")
         arguments: dict[str, Plain] = {
             "path": [*route.tokens],
             "fees": [*fees],
             "recipient": recipient,
-            "amountIn": amount_in,
-            "amountOutMinimum": min_amount_out,
+            exact: amount,
+            limited: limit,
             "deadline": deadline,
         }
-        is_single = len(route.hops) == 1
-        head = (*route.tokens, fees[0]) if is_single else (encode_path(route.tokens, fees),)
-        tail = (NO_PRICE_LIMIT,) if is_single else ()
-        if self.router_kind is RouterKind.swap_router:
-            swap = SWAP_SINGLE_UNTIL if is_single else SWAP_UNTIL
-            data = swap.encode((*head, recipient, deadline, amount_in, min_amount_out, *tail))
+        is_single, takes_deadline = len(route.hops) == 1, self.router_kind is RouterKind.swap_router
+        swap = kind.function(is_single=is_single, has_deadline=takes_deadline)
+        # A path of an exact output is read from its end.
+        turn = -1 if kind is SwapKind.exact_output else 1
+        head = (*route.tokens, fees[0]) if is_single else (encode_path(route.tokens[::turn], fees[::turn]),)
+        until = (deadline,) if takes_deadline else ()
+        data = swap.encode((*head, recipient, *until, amount, limit, *((NO_PRICE_LIMIT,) if is_single else ())))
+        if takes_deadline:
             return ContractCall(self.router, data, swap.signature, arguments, expires_at=deadline)
-        swap = SWAP_SINGLE if is_single else SWAP
-        inner = swap.encode((*head, recipient, amount_in, min_amount_out, *tail))
-        data = MULTICALL_UNTIL.encode(deadline, [bytes.fromhex(inner[2:])])
         name = f"{MULTICALL_UNTIL.signature} of {swap.signature}"
+        data = MULTICALL_UNTIL.encode(deadline, [bytes.fromhex(data[2:])])
         return ContractCall(self.router, data, name, arguments, expires_at=deadline)
 
     def _find_pool(
