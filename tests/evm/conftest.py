@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from eth_abi.abi import encode
 from evm.deployment import KEY, KEY_VARIABLE, Market, Rig, deploy_market
+from evm.deployment_aave import PACKAGES_AAVE, Aave, deploy_aave
 from evm.fund import ALLOW, Fund
 from evm.node import Anvil, compile_own, install_packages, run_anvil
 from evm.vault_contract import VAULT_SOURCE
@@ -25,6 +26,11 @@ def evm_packages() -> Path:
 def deployed(evm_packages: Path) -> Iterator[Market]:
     with run_anvil(evm_packages) as node:
         yield deploy_market(node, evm_packages)
+
+
+@pytest.fixture(scope="session")
+def deployed_aave(deployed: Market) -> Aave:
+    return deploy_aave(deployed, install_packages(PACKAGES_AAVE, "evm-test-aave-1"))
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
-from evm.deployment import Market, Rig
-from evm.deployment_aave import PACKAGES_AAVE, Aave, deploy_aave
-from evm.node import Anvil, install_packages
+from evm.deployment import Rig
+from evm.deployment_aave import Aave
+from evm.node import Anvil
 
 from trading_dagster.domain.error import BadInput, ContractMissing
 from trading_dagster.domain.identifier import AssetType
@@ -21,11 +20,6 @@ from trading_dagster.evm.token_flow import read_flows
 
 USD, ETH = 10**6, 10**18
 YEAR_S = 31_536_000
-
-
-@pytest.fixture(scope="session")
-def deployed_aave(deployed: Market, evm_packages: Path) -> Aave:
-    return deploy_aave(deployed, install_packages(PACKAGES_AAVE, "evm-test-aave-1"))
 
 
 @dataclass

@@ -6,6 +6,7 @@ all versions 3.x. Its calls have no deadline: an intent of one never expires, so
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -138,6 +139,14 @@ class AaveAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceOracle:
+    """Aave's oracle, and what one USD is in its prices."""
+
+    address: str
+    unit: int
+
+
+@dataclass(frozen=True, slots=True)
 class AaveBalance:
     """What an account supplied and owes of one token with all interest, in its smallest unit."""
 
@@ -191,7 +200,11 @@ class AaveV3Deployment:
 
     def read_reserve(self, client: EvmClient, asset: str, block: BlockHeader) -> AaveReserve:
         """Read a token's rates, limits and tokens; raises ContractMissing when the market does not know the token."""
-        bits, _, supply_rate, _, borrow_rate, *rest = client.call(self.pool, RESERVE_DATA, (_asset(asset),), block)
+        return self.to_reserve(asset, client.call(self.pool, RESERVE_DATA, (_asset(asset),), block), block)
+
+    def to_reserve(self, asset: str, answer: Sequence[Any], block: BlockHeader) -> AaveReserve:
+        """Return what the pool's answer to ``RESERVE_DATA`` says; raises ContractMissing."""
+        bits, _, supply_rate, _, borrow_rate, *rest = answer
         collateral, debt = str(rest[3]).lower(), str(rest[5]).lower()
         if collateral == NO_TOKEN:
             raise ContractMissing(f"Aave's pool {self.pool} has no reserve of {asset}: check the token and the market")
@@ -220,18 +233,8 @@ class AaveV3Deployment:
 
     def read_account(self, client: EvmClient, owner: str, block: BlockHeader) -> AaveAccount:
         """Read what an account has, owes, and how near it is to liquidation."""
-        unit = self._read_price_unit(client, block)
-        data: tuple[Any, ...] = client.call(self.pool, ACCOUNT_DATA, (require_address(owner, "owner"),), block)
-        collateral, debt, borrowable, threshold, loan_to_value, health = data
-        return AaveAccount(
-            block=block,
-            collateral_usd=Fraction(collateral, unit),
-            debt_usd=Fraction(debt, unit),
-            borrowable_usd=Fraction(borrowable, unit),
-            liquidation_threshold=Fraction(threshold, BPS),
-            loan_to_value=Fraction(loan_to_value, BPS),
-            health_factor=Fraction(health, WAD) if debt else None,
-        )
+        unit = self.read_oracle(client, block).unit
+        return to_account(client.call(self.pool, ACCOUNT_DATA, (require_address(owner, "owner"),), block), unit, block)
 
     def read_balance(self, client: EvmClient, reserve: AaveReserve, owner: str, block: BlockHeader) -> AaveBalance:
         """Read what an account supplied and owes of a token, with the interest until a block."""
@@ -242,9 +245,9 @@ class AaveV3Deployment:
 
     def read_price(self, client: EvmClient, asset: str, block: BlockHeader) -> Fraction:
         """Return what a whole token is worth in USD by the oracle that decides about liquidations."""
-        oracle, unit = self._read_oracle(client, block), self._read_price_unit(client, block)
-        (price,) = client.call(oracle, ASSET_PRICE, (_asset(asset),), block)
-        return Fraction(price, unit)
+        oracle = self.read_oracle(client, block)
+        (price,) = client.call(oracle.address, ASSET_PRICE, (_asset(asset),), block)
+        return Fraction(price, oracle.unit)
 
     def read_assets(
         self, client: EvmClient, reserve: AaveReserve, block: BlockHeader
@@ -259,14 +262,26 @@ class AaveV3Deployment:
             replace(debt, type=AssetType.borrowed),
         )
 
-    def _read_oracle(self, client: EvmClient, block: BlockHeader) -> str:
+    def read_oracle(self, client: EvmClient, block: BlockHeader) -> PriceOracle:
+        """Return where the prices come from that decide about liquidations."""
         (provider,) = client.call(self.pool, ADDRESSES_PROVIDER, (), block)
         (oracle,) = client.call(provider, PRICE_ORACLE, (), block)
-        return str(oracle)
+        (unit,) = client.call(oracle, PRICE_UNIT, (), block)
+        return PriceOracle(str(oracle).lower(), int(unit))
 
-    def _read_price_unit(self, client: EvmClient, block: BlockHeader) -> int:
-        (unit,) = client.call(self._read_oracle(client, block), PRICE_UNIT, (), block)
-        return int(unit)
+
+def to_account(answer: Sequence[Any], unit: int, block: BlockHeader) -> AaveAccount:
+    """Return what the pool's answer to ``ACCOUNT_DATA`` says, with prices of an oracle's unit."""
+    collateral, debt, borrowable, threshold, loan_to_value, health = answer
+    return AaveAccount(
+        block=block,
+        collateral_usd=Fraction(collateral, unit),
+        debt_usd=Fraction(debt, unit),
+        borrowable_usd=Fraction(borrowable, unit),
+        liquidation_threshold=Fraction(threshold, BPS),
+        loan_to_value=Fraction(loan_to_value, BPS),
+        health_factor=Fraction(health, WAD) if debt else None,
+    )
 
 
 def to_percent(rate: int) -> float:
