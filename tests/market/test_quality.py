@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from trading_dagster.domain.time import TimeBucket
-from trading_dagster.market.contract import find_defects
-from trading_dagster.market.quality import drop_broken_candles, quality_report
+from trading_dagster.market.contract import find_defects, find_gaps
+from trading_dagster.market.quality import drop_broken_candles, judge_quality, quality_report
+from trading_dagster.market.row_check import OUTLIER_RULES
 
 COUNTS = ["duplicates", "not_finite", "impossible", "non_positive", "negative_volume", "off_grid", "missing_bars"]
 
@@ -73,16 +74,85 @@ def test_bitfinex_holes_are_found_one_by_one(shared_data):
         assert row["rows"] == len(own)
     assert report[COUNTS[:-1]].to_numpy().sum() == 0
     assert report.loc["LTC/USD", "longest_gap"] > timedelta(days=61)
-    assert report.loc["BTC/USD", "spikes"] > 0
+
+
+def test_bitfinex_has_three_long_holes_and_its_flash_crashes(shared_data):
+    candles = pd.read_parquet(shared_data / "bitfinex_7pairs_1h.parquet")
+    btc = candles[candles["pair"] == "BTC/USD"]
+    holes = find_gaps(btc, TimeBucket.h1, "bitfinex", timedelta(days=30))
+    assert [(hole.start.date().isoformat(), round(hole.length / timedelta(days=1))) for hole in holes] == [
+        ("2014-11-22", 40),
+        ("2015-05-01", 31),
+        ("2016-04-01", 61),
+    ]
+    report = quality_report(candles, TimeBucket.h1).set_index("pair")
+    assert report["spikes"].to_dict() == {
+        "BTC/USD": 8,  # among them the low of 0.01 on 2013-04-16
+        "EOS/USD": 1,
+        "ETH/USD": 0,
+        "IOT/USD": 1,
+        "LTC/USD": 3,
+        "NEO/USD": 2,
+        "XRP/USD": 1,
+    }
+    wicks = btc[(btc[["open", "close"]].min(axis=1) / btc["low"]) > 2]
+    assert len(wicks) == report.loc["BTC/USD", "spikes"]
+    assert wicks["low"].min() == 0.01
+    alarms = judge_quality(report.reset_index())
+    assert alarms[alarms["check"] == "gaps"]["pair"].tolist() == ["BTC/USD", "ETH/USD", "LTC/USD"]
+    assert set(alarms["severity"]) == {"warning"}
 
 
 @pytest.mark.parametrize(
-    ("name", "bucket", "missing"),
-    [("binance_136pairs_1h", TimeBucket.h1, 0), ("binance_136pairs_1d", TimeBucket.d1, 0)],
+    ("name", "bucket"),
+    [
+        ("binance_12pairs_1h", TimeBucket.h1),
+        ("binance_136pairs_1h", TimeBucket.h1),
+        ("binance_136pairs_1d", TimeBucket.d1),
+    ],
 )
-def test_clean_file_is_clean(shared_data, name, bucket, missing):
+def test_clean_file_raises_fewer_than_one_alarm_in_ten_thousand_candles(shared_data, name, bucket):
     report = quality_report(pd.read_parquet(shared_data / f"{name}.parquet"), bucket)
-    assert report[COUNTS].to_numpy().sum() == missing
+    assert report[COUNTS].to_numpy().sum() == 0
+    alarms = judge_quality(report)
+    assert set(alarms["check"]) <= {"jumps", "spikes"}
+    assert alarms["count"].sum() == report[list(OUTLIER_RULES)].to_numpy().sum() < report["rows"].sum() / 10_000
+
+
+def test_verdict_on_the_dirty_file_has_exact_counts(shared_data):
+    report = quality_report(pd.read_parquet(shared_data / "dirty_daily_12exchanges.parquet"), TimeBucket.d1)
+    alarms = judge_quality(report)
+    blocking = alarms[alarms["severity"] == "blocking"].groupby("check")["count"].sum().to_dict()
+    assert blocking == {"duplicates": 25, "impossible": 462, "non_positive": 215}
+    assert alarms[alarms["check"] == "delisted"]["pair"].tolist() == [
+        "BTC/USD@hitbtc",
+        "BTC/USD@mexbt",
+        "ETH/USD@hitbtc",
+        "LTC/USD@hitbtc",
+    ]
+    assert alarms["severity"].tolist() == sorted(alarms["severity"])
+
+
+def test_outliers_stand_out_from_what_is_usual_for_the_pair():
+    steady = np.full(200, 100.0)
+    noise = np.exp(np.random.default_rng(1).normal(0, 0.001, 200)).cumprod()
+    wild = np.exp(np.random.default_rng(1).normal(0, 0.2, 200)).cumprod()
+    for closes, expected in ((steady * noise, 1), (steady * wild, 0)):
+        candles = make_candles(closes)
+        candles.loc[100, "low"] = candles.loc[100, ["open", "close"]].min() / 3
+        assert quality_report(candles, TimeBucket.d1)["spikes"].tolist() == [expected]
+
+
+def test_feed_that_stands_still_and_impossible_volumes_are_counted():
+    candles = make_candles(100 + np.arange(200.0))
+    candles["volume"] = 10.0 + np.arange(200) % 7
+    candles.loc[51, ["open", "high", "low", "close", "volume"]] = candles.loc[
+        50, ["open", "high", "low", "close", "volume"]
+    ]
+    candles.loc[80, "volume"] = 5_000.0
+    candles.loc[120, "volume"] = 0.0
+    report = quality_report(candles, TimeBucket.d1)
+    assert report[["frozen", "volume_spikes", "moves_without_volume"]].to_numpy().tolist() == [[1, 1, 1]]
 
 
 def test_duplicates_are_rows_beyond_the_first_of_a_time():

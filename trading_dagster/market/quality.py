@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -12,16 +12,25 @@ from trading_dagster.market.contract import (
     Candles,
     bucket_width_us,
     duplicated_rows,
-    floor_to_bucket,
     numeric_columns,
     pair_codes,
     timestamps_us,
 )
-from trading_dagster.market.panel import OHLCV, PRICE_COLUMNS, Flags, Floats, Integers
+from trading_dagster.market.panel import OHLCV, ONE_US, Flags, Integers
+from trading_dagster.market.row_check import (
+    CONTRACT_RULES,
+    JUMP_FACTOR,
+    OUTLIER_RULES,
+    SPIKE_FACTOR,
+    broken_rows,
+    outlying_rows,
+)
 
-JUMP_FACTOR = 1.5
-SPIKE_FACTOR = 2.0
-REDENOMINATION_FACTOR = 5.0
+TOLERANCE = timedelta(days=2)
+"""How long a gap or a stale end may be before it is an alarm; the universe's price tolerance."""
+
+DELISTED_AFTER = timedelta(days=30)
+"""A pair whose candles ended that long before the others' is taken for delisted."""
 
 
 def quality_report(
@@ -47,7 +56,13 @@ def quality_report(
     - ``jumps``: close more than ``jump_factor`` times, or less than 1 ÷ that of, the close before it.
     - ``spikes``: a wick reaches ``spike_factor`` beyond both open and close, as in a flash crash.
     - ``redenominations``: opens 5 times away from the close before and stays there.
+    - ``frozen``: prices and volume are those of the candle before.
+    - ``volume_spikes``: more than 300 times the median volume of the candles around it.
+    - ``moves_without_volume``: the price moved and the volume is 0.
     - ``stale``: time between the end of the last candle and ``expected_end``, by default the frame's last end.
+    - ``ending``: "delisted" when that is more than 30 days, "stale" when it is more than 2, else "".
+
+    A jump or a spike must also exceed 30 times the median move of the candles around it; see `outlying_rows`.
 
     Raises:
         CandleContractBroken: Columns or times cannot be read.
@@ -57,7 +72,7 @@ def quality_report(
     codes, names = pair_codes(frame)
     present = np.unique(codes)
     width = bucket_width_us(bucket)
-    masks = _row_masks(columns, times, codes, bucket)
+    masks = broken_rows(columns, times, codes, bucket)
 
     def count(mask: Flags, of: Integers) -> Integers:
         counted: Integers = np.bincount(of[mask], minlength=len(names))[present]
@@ -84,11 +99,62 @@ def quality_report(
     longest = np.maximum.reduceat(gaps, starts) if len(starts) else gaps
     report["longest_gap"] = pd.TimedeltaIndex(np.maximum(longest, 0).view("timedelta64[us]"))
     ordered = {name: values[order] for name, values in columns.items()}
-    for name, mask in _outlier_masks(ordered, sorted_codes, jump_factor, spike_factor).items():
+    outliers = outlying_rows(ordered, sorted_codes, jump_factor=jump_factor, spike_factor=spike_factor)
+    for name, mask in outliers.items():
         report[name] = count(mask, sorted_codes)
     until = to_unix_us(expected_end) if expected_end is not None else int(last.max(initial=0)) + width
-    report["stale"] = pd.TimedeltaIndex(np.maximum(until - last - width, 0).view("timedelta64[us]"))
+    stale_us = np.maximum(until - last - width, 0)
+    report["stale"] = pd.TimedeltaIndex(stale_us.view("timedelta64[us]"))
+    endings = np.array(["", "stale", "delisted"], dtype=object)
+    limits = [max(limit // ONE_US, width) for limit in (TOLERANCE, DELISTED_AFTER)]
+    report["ending"] = pd.Series(endings[np.digitize(stale_us, limits, right=True)], dtype="str")
     return report
+
+
+def judge_quality(report: pd.DataFrame, tolerance: timedelta = TOLERANCE) -> pd.DataFrame:
+    """Return what is wrong in a quality report: a row a pair and check, the blocking ones first.
+
+    Columns: ``severity`` ("blocking": such candles are refused by whatever trades; "warning": look at them), ``check``,
+    ``pair``, ``count`` (candles, or bars), ``what``.
+
+    Args:
+        report: Of `quality_report`.
+        tolerance: How long a gap may be.
+    """
+    found: list[tuple[str, str, str, int, str]] = []
+    for row in report.to_dict("records"):
+        pair = str(row["pair"])
+        found += [("blocking", rule, pair, int(row[rule]), MEANINGS[rule]) for rule in CONTRACT_RULES if row[rule]]
+        found += [("warning", rule, pair, int(row[rule]), MEANINGS[rule]) for rule in OUTLIER_RULES if row[rule]]
+        if row["longest_gap"] > tolerance:
+            what = f"{MEANINGS['gaps']}; the longest is {row['longest_gap']}"
+            found.append(("warning", "gaps", pair, int(row["missing_bars"]), what))
+        if row["ending"]:
+            found.append(("warning", row["ending"], pair, 1, f"its candles end {row['stale']} before the others'"))
+    columns = ["severity", "check", "pair", "count", "what"]
+    order = {name: place for place, name in enumerate(MEANINGS)}
+    found.sort(key=lambda item: (item[0] != "blocking", order[item[1]], item[2]))
+    return pd.DataFrame(found, columns=columns)
+
+
+MEANINGS = {
+    "duplicates": "another candle of the pair has the same time",
+    "not_finite": "a price or the volume is missing or infinite",
+    "impossible": "high is below low, or open or close lies outside of them",
+    "non_positive": "a price is zero or below",
+    "negative_volume": "the volume is below zero",
+    "off_grid": "the time is not one at which a candle of this width opens",
+    "jumps": "the close is far from the one before",
+    "spikes": "high or low is far beyond open and close, as in a flash crash or a bad trade",
+    "redenominations": "the price begins anew at another level and stays there: a split or a new unit",
+    "frozen": "the candle repeats the one before: a feed that stands still",
+    "volume_spikes": "the volume is far beyond what is usual",
+    "moves_without_volume": "the price moved without a trade",
+    "gaps": "bars without a candle",
+    "stale": "the candles end early",
+    "delisted": "the candles ended long ago",
+}
+"""What each check of `judge_quality` says, in the order in which they are told."""
 
 
 def drop_broken_candles(frame: Candles, bucket: TimeBucket, source_name: str = "candles") -> Candles:
@@ -100,45 +166,8 @@ def drop_broken_candles(frame: Candles, bucket: TimeBucket, source_name: str = "
     times = timestamps_us(frame, source_name)
     columns = numeric_columns(frame, OHLCV, source_name)
     codes, _ = pair_codes(frame)
-    masks = _row_masks(columns, times, codes, bucket)
+    masks = broken_rows(columns, times, codes, bucket)
     broken = np.logical_or.reduce([mask for name, mask in masks.items() if name != "duplicates"])
     kept = np.flatnonzero(~broken)
     kept = kept[~duplicated_rows(codes[kept], times[kept])]
     return frame.iloc[kept].reset_index(drop=True)
-
-
-def _row_masks(columns: dict[str, Floats], times: Integers, codes: Integers, bucket: TimeBucket) -> dict[str, Flags]:
-    prices = [columns[name] for name in PRICE_COLUMNS]
-    high, low = columns["high"], columns["low"]
-    outside = [(columns[name] > high) | (columns[name] < low) for name in ("open", "close")]
-    return {
-        "duplicates": duplicated_rows(codes, times),
-        "not_finite": np.logical_or.reduce([~np.isfinite(values) for values in columns.values()]),
-        "impossible": np.logical_or.reduce([high < low, *outside]),
-        "non_positive": np.logical_or.reduce([values <= 0 for values in prices]),
-        "negative_volume": columns["volume"] < 0,
-        "off_grid": floor_to_bucket(times, bucket) != times,
-    }
-
-
-def _outlier_masks(
-    columns: dict[str, Floats], codes: Integers, jump_factor: float, spike_factor: float
-) -> dict[str, Flags]:
-    """Return outlying rows; rows sorted by pair and time."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        opening, high, low, close = (
-            np.where(columns[name] > 0, np.log(columns[name]), np.nan) for name in PRICE_COLUMNS
-        )
-    same_pair = codes[1:] == codes[:-1]
-    before: Floats = np.full(len(codes), np.nan)
-    before[1:] = np.where(same_pair, close[:-1], np.nan)
-    after: Floats = np.full(len(codes), np.nan)
-    after[:-1] = np.where(same_pair, close[1:], np.nan)
-    body_low, body_high = np.minimum(opening, close), np.maximum(opening, close)
-    jump, spike = np.log(jump_factor), np.log(spike_factor)
-    moved = np.abs(opening - before) > np.log(REDENOMINATION_FACTOR)
-    return {
-        "jumps": np.abs(close - before) > jump,
-        "spikes": (body_low - low > spike) | (high - body_high > spike),
-        "redenominations": moved & (np.abs(close - opening) < jump) & (np.abs(after - close) < jump),
-    }
