@@ -50,7 +50,9 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "strategy.parameters": ("StrategyParameters",),
     "strategy.position_manager": ("PositionManager",),
     "strategy.routing": ("ReserveCurrency", "TradeRouting"),
+    "strategy.signal_table": ("format_signals",),
     "strategy.size_risk": ("FixedSizeRiskModel", "QuoteTokenTVLSizeRiskModel", "SizeRisk", "USDTVLSizeRiskModel"),
+    "strategy.weight_difference": ("calculate_weight_diffs", "rebalance_portfolio_old"),
     "strategy.weighting": (
         "weight_by_1_slash_n",
         "weight_by_1_slash_signal",

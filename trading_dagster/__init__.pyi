@@ -140,6 +140,7 @@ from trading_dagster.strategy.routing import TradeRouting as TradeRouting
 
 __version__: str
 __all__: list[str]
+from trading_dagster.domain.error import BadWeightsException as BadWeightsException
 from trading_dagster.domain.error import SettlementPending as SettlementPending
 from trading_dagster.domain.error import VaultClosed as VaultClosed
 from trading_dagster.domain.vault import VaultLimit as VaultLimit
@@ -149,10 +150,13 @@ from trading_dagster.market.vault import Vault as Vault
 from trading_dagster.strategy.alpha_model import AlphaModel as AlphaModel
 from trading_dagster.strategy.alpha_signal import TradingPairSignal as TradingPairSignal
 from trading_dagster.strategy.alpha_signal import TradingPairSignalFlags as TradingPairSignalFlags
+from trading_dagster.strategy.signal_table import format_signals as format_signals
 from trading_dagster.strategy.size_risk import FixedSizeRiskModel as FixedSizeRiskModel
 from trading_dagster.strategy.size_risk import QuoteTokenTVLSizeRiskModel as QuoteTokenTVLSizeRiskModel
 from trading_dagster.strategy.size_risk import SizeRisk as SizeRisk
 from trading_dagster.strategy.size_risk import USDTVLSizeRiskModel as USDTVLSizeRiskModel
+from trading_dagster.strategy.weight_difference import calculate_weight_diffs as calculate_weight_diffs
+from trading_dagster.strategy.weight_difference import rebalance_portfolio_old as rebalance_portfolio_old
 from trading_dagster.strategy.weighting import weight_by_1_slash_n as weight_by_1_slash_n
 from trading_dagster.strategy.weighting import weight_by_1_slash_signal as weight_by_1_slash_signal
 from trading_dagster.strategy.weighting import weight_by_blend as weight_by_blend

@@ -150,7 +150,6 @@ def test_old_timestamp_name_stays_where_the_new_one_is_taken():
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        ("pm.is_async_vault_sell_pair(pair)", ".is_async_vault_sell_pair"),
         ("universe.read_pickle(path)", ".read_pickle"),
         ("pm.open_spot(pair, 1, lucky=True)", "open_spot(lucky=)"),
         ("TradingStrategyUniverse.create_from_dataset(a, b, c, d)", "create_from_dataset() with 4 arguments"),

@@ -226,6 +226,10 @@ class SettlementPending(InvalidTrade):
     """A vault has an order of the position that did not settle yet."""
 
 
+class BadWeightsException(TradeError):
+    """The weights of a portfolio do not sum to 1."""
+
+
 class TooSmallTrade(TradeError):
     """A trade is smaller than the dust epsilon."""
 

@@ -75,7 +75,6 @@ REASONS = {
     "compare_strategy_backtest_to_multiple_assets": NO_TABLE,
     "display_parameters": NO_TABLE,
     "filter_for_selected_pairs": NO_FILTER,
-    "format_signals": "not there yet: use alpha_model.get_debug_print()",
     "get_benchmark_data": NO_TABLE,
     "load_multivault_candles": NO_VAULT,
     "load_trading_and_lending_data": NO_LENDING,
@@ -265,15 +264,7 @@ METHODS: dict[str, tuple[str, ...]] = {
 """What strategies call on objects, by class."""
 
 METHOD_REASONS = {
-    "cap_chain_allocation": "not there yet: give signals of one chain, or cap weights with max_weight_function",
-    "check_enter_position": "not there yet: use strategy_universe.can_open_spot(timestamp, pair)",
-    "calculate_weight_diffs": "not there yet: generate_rebalance_trades_and_triggers plans the trades",
-    "carry_forward_non_redeemable_positions": NO_VAULT,
     "create_multichain_universe_by_pair_descriptions": "not there yet: use load_partial_data(pairs=...)",
-    "get_missed_vault_events": NO_VAULT,
-    "get_pair_by_vault_name": NO_VAULT,
-    "get_unallocatable_signals": NO_VAULT,
-    "is_async_vault_sell_pair": NO_VAULT,
     "open_spot_with_market_limit": NO_TRIGGER,
     "prepare_take_profit_trades": NO_TRIGGER,
     "read_pickle": "pickles are not read: let create_trading_universe load from the client",
@@ -291,7 +282,6 @@ KEYWORD_REASONS = {
     "lending_reserves": NO_LENDING,
     "leverage": NO_LENDING,
     "vault_bundled_price_data": NO_VAULT,
-    "vaults": NO_VAULT,
 }
 """Why a keyword argument is missing."""
 

@@ -26,7 +26,7 @@ from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.strategy.allocation import Sizing, cap_weights, fill_best_first, size_all, size_best
-from trading_dagster.strategy.alpha_signal import TradingPairSignal
+from trading_dagster.strategy.alpha_signal import TradingPairSignal, TradingPairSignalFlags
 from trading_dagster.strategy.position_manager import PositionManager
 from trading_dagster.strategy.rebalance import RebalanceRules, rebalance
 from trading_dagster.strategy.size_risk import SizeRiskModel
@@ -202,6 +202,36 @@ class AlphaModel:
         self._carried[pair_id] = self.signals[pair_id] = signal
         return value
 
+    def carry_forward_non_redeemable_positions(self, position_manager: PositionManager) -> float:
+        """Let positions keep their value whose vaults give nothing back now; returns the sum, USD.
+
+        Subtract it from the equity to invest. Call it before select_top_signals.
+        """
+        positions = position_manager.get_current_portfolio().open_positions.values()
+        pinned = [p for p in positions if p.is_vault() and not position_manager.can_redeem(p)]
+        return sum(self.carry_forward(position) for position in pinned)
+
+    def cap_chain_allocation(self, max_allocation: float) -> None:
+        """Scale down weights and targets of a chain that has more than this share; what is cut off stays cash.
+
+        Raises:
+            InvalidTrade: The share is not in (0, 1].
+        """
+        if not 0 < max_allocation <= 1:
+            raise InvalidTrade(f"cap_chain_allocation({max_allocation}): give a share above 0, up to 1")
+        by_chain: dict[int, list[TradingPairSignal]] = {}
+        for _, signal in self._competing():
+            by_chain.setdefault(signal.pair.chain_id, []).append(signal)
+        for signals in by_chain.values():
+            total = sum(signal.normalised_weight for signal in signals)
+            if total <= max_allocation:
+                continue
+            for signal in signals:
+                signal.normalised_weight *= max_allocation / total
+                if signal.position_target is not None:
+                    signal.position_target *= max_allocation / total
+                signal.flags.add(TradingPairSignalFlags.capped_by_chain_allocation)
+
     def calculate_target_positions(
         self, position_manager: PositionManager, investable_equity: float | None = None
     ) -> None:
@@ -238,7 +268,7 @@ class AlphaModel:
         individual_rebalance_min_threshold: float = 0.0,
         sell_rebalance_min_threshold: float | None = None,
         execution_context: Any = None,  # noqa: ARG002 - the vocabulary names it
-        same_cycle_cash_buffer_usd: float = 0.0,  # noqa: ARG002 - for asynchronous vaults, which do not exist yet
+        same_cycle_cash_buffer_usd: float = 0.0,
         cap_buys_to_sync_cash: bool = False,
         sync_cash_headroom_usd: float = 0.0,
     ) -> list[TradeExecution]:
@@ -250,7 +280,7 @@ class AlphaModel:
             individual_rebalance_min_threshold: A smaller change is left out, USD; never a close.
             sell_rebalance_min_threshold: The same for sells; None takes that for all.
             execution_context: Of no effect; strategies pass it.
-            same_cycle_cash_buffer_usd: Of no effect: it is for asynchronous vaults.
+            same_cycle_cash_buffer_usd: Cash kept when buys are scaled because vaults pay in a later cycle, USD.
             cap_buys_to_sync_cash: Scale buys to the cash there is and what the sells that will run bring. This is done
                 anyway when a sell is left out, so that no buy relies on its money.
             sync_cash_headroom_usd: Cash kept when buys are scaled, USD.
@@ -270,6 +300,7 @@ class AlphaModel:
             override_stop_loss=self.override_stop_loss,
             scales_buys=cap_buys_to_sync_cash,
             headroom=sync_cash_headroom_usd,
+            settlement_buffer=same_cycle_cash_buffer_usd,
         )
         return rebalance(list(self.signals.values()), position_manager, rules)
 
@@ -315,6 +346,37 @@ class AlphaModel:
     def get_flag_diagnostics_data(self) -> dict[str, int]:
         """Return how many signals have each flag."""
         return dict(Counter(flag.value for signal in self.signals.values() for flag in signal.flags))
+
+    def calculate_weight_diffs(self) -> dict[int, float]:
+        """Return by pair id how much each weight changes: the normalised one less that before the rebalance."""
+        return {key: signal.normalised_weight - signal.old_weight for key, signal in self.signals.items()}
+
+    def get_missed_vault_events(self) -> list[dict[str, Any]]:
+        """Return the deposits and redemptions that vaults did not let happen: pair, event, USD, reason."""
+        refusals = {
+            TradingPairSignalFlags.cannot_deposit: "deposit",
+            TradingPairSignalFlags.cannot_redeem: "redemption",
+            TradingPairSignalFlags.settlement_pending: "",
+        }
+        return [
+            {
+                "pair": signal.pair,
+                "event": event or ("deposit" if signal.position_adjust_usd > 0 else "redemption"),
+                "usd": abs(signal.position_adjust_usd),
+                "reason": flag.value,
+            }
+            for signal in self.signals.values()
+            for flag, event in refusals.items()
+            if flag in signal.flags
+        ]
+
+    def get_unallocatable_signals(self) -> list[TradingPairSignal]:
+        """Return the signals that want more money than their vaults take: their share stays cash."""
+        return [
+            signal
+            for signal in self.signals.values()
+            if signal.position_adjust_usd > 0 and TradingPairSignalFlags.cannot_deposit in signal.flags
+        ]
 
     def get_debug_print(self) -> str:
         """Return the signals as text, a line each."""

@@ -26,6 +26,7 @@ class RebalanceRules:
     override_stop_loss: bool = False
     scales_buys: bool = False
     headroom: float = 0.0
+    settlement_buffer: float = 0.0
 
 
 def rebalance(
@@ -38,10 +39,15 @@ def rebalance(
             signal.flags.add(TradingPairSignalFlags.max_adjust_too_small)
         return []
     actions = [action for signal in signals if (action := _choose(signal, position_manager, rules)) is not None]
+    for action in actions:
+        _limit_to_vault(action, position_manager)
     traded = {action.signal.pair_id for action in actions}
     is_sell_left_out = any(s.position_adjust_usd < 0 and s.old_value and s.pair_id not in traded for s in signals)
+    if any(action.is_sell() and action.signal.pair.is_async_vault() for action in actions):
+        flag = TradingPairSignalFlags.capped_by_pending_settlement_cash
+        _scale_buys(actions, position_manager, rules.settlement_buffer, flag)
     if rules.scales_buys or is_sell_left_out:
-        _scale_buys(actions, position_manager, rules)
+        _scale_buys(actions, position_manager, rules.headroom, TradingPairSignalFlags.capped_by_sync_cash)
     trades: list[TradeExecution] = []
     for action in actions:
         trades += _plan(action, position_manager, rules)
@@ -57,6 +63,9 @@ class _Action:
     closes: bool = False
     adjust_usd: float = 0.0
 
+    def is_sell(self) -> bool:
+        return self.closes or self.adjust_usd < 0
+
 
 def _choose(signal: TradingPairSignal, manager: PositionManager, rules: RebalanceRules) -> _Action | None:
     position = manager.get_current_position_for_pair(signal.pair)
@@ -68,6 +77,10 @@ def _choose(signal: TradingPairSignal, manager: PositionManager, rules: Rebalanc
         return None
     if any(frozen.pair == signal.pair for frozen in manager.get_current_portfolio().frozen_positions.values()):
         signal.flags.add(TradingPairSignalFlags.frozen)
+        return None
+    refusal = _vault_refusal(signal, position, manager)
+    if refusal is not None:
+        signal.flags.add(refusal)
         return None
     if signal.normalised_weight < rules.close_weight:
         signal.flags.add(TradingPairSignalFlags.close_position_weight_limit)
@@ -85,12 +98,47 @@ def _choose(signal: TradingPairSignal, manager: PositionManager, rules: Rebalanc
     return _Action(signal, position, adjust_usd=adjust)
 
 
-def _scale_buys(actions: Sequence[_Action], manager: PositionManager, rules: RebalanceRules) -> None:
-    """Scale buys to the cash there is and what the sells that run will bring."""
+def _vault_refusal(
+    signal: TradingPairSignal, position: TradingPosition | None, manager: PositionManager
+) -> TradingPairSignalFlags | None:
+    """Return why a vault cannot be traded now, None when it can, or is a market."""
+    if not signal.pair.is_vault():
+        return None
+    if position is not None and position.is_settling():
+        return TradingPairSignalFlags.settlement_pending
+    if signal.position_adjust_usd > 0:
+        return None if manager.can_deposit(signal.pair) else TradingPairSignalFlags.cannot_deposit
+    return None if position is None or manager.can_redeem(position) else TradingPairSignalFlags.cannot_redeem
+
+
+def _limit_to_vault(action: _Action, manager: PositionManager) -> None:
+    """Cut a change to what a vault takes or gives now."""
+    signal, position = action.signal, action.position
+    if action.adjust_usd > 0:
+        limit = manager.get_max_deposit(signal.pair)
+        if limit is not None and action.adjust_usd > limit:
+            action.adjust_usd = limit
+            signal.flags.add(TradingPairSignalFlags.capped_by_pool_size)
+    elif position is not None:
+        limit = manager.get_max_redemption(signal.pair)
+        wanted = position.get_value() if action.closes else -action.adjust_usd
+        if limit is not None and wanted > limit:
+            price = manager.pricing_model.get_mid_price(manager.timestamp, signal.pair)
+            action.closes, action.adjust_usd = False, -limit
+            signal.position_adjust_quantity = -limit / price
+            signal.flags.add(TradingPairSignalFlags.capped_by_pool_size)
+
+
+def _scale_buys(
+    actions: Sequence[_Action], manager: PositionManager, headroom: float, flag: TradingPairSignalFlags
+) -> None:
+    """Scale buys to the cash there is and what the sells that run will bring in this cycle."""
     buys = [action for action in actions if action.adjust_usd > 0]
     asked = sum(action.adjust_usd for action in buys)
-    available = manager.get_current_cash() - rules.headroom
+    available = manager.get_current_cash() - headroom
     for action in actions:
+        if action.signal.pair.is_async_vault():
+            continue
         fee = manager.get_pair_fee(action.signal.pair, "sell") or 0.0
         if action.closes and action.position is not None:
             available += action.position.get_value()
@@ -101,7 +149,7 @@ def _scale_buys(actions: Sequence[_Action], manager: PositionManager, rules: Reb
     factor = max(available, 0.0) / asked
     for action in buys:
         action.adjust_usd *= factor
-        action.signal.flags.add(TradingPairSignalFlags.capped_by_sync_cash)
+        action.signal.flags.add(flag)
 
 
 def _plan(action: _Action, manager: PositionManager, rules: RebalanceRules) -> list[TradeExecution]:

@@ -52,20 +52,23 @@ class VaultPlanning(TradePlanning):
 
     def can_deposit(self, pair: TradingPairIdentifier) -> bool:
         """Tell whether the pair takes money now; a pair that is no vault always does."""
-        return not pair.is_vault() or self._vaults.terms_of(pair).get_max_deposit(self.timestamp) != 0
+        return self.get_max_deposit(pair) != 0
 
     def can_redeem(self, position: TradingPosition) -> bool:
         """Tell whether the position's shares can be given back now; a position that is in no vault always can."""
-        pair = position.pair
-        if not pair.is_vault():
-            return True
-        return not position.is_settling() and self._vaults.terms_of(pair).get_max_redemption(self.timestamp) != 0
+        return self.get_max_redemption(position.pair) != 0 and not (position.is_vault() and position.is_settling())
+
+    def get_max_deposit(self, pair: TradingPairIdentifier) -> float | None:
+        """Return the most USD the pair takes now; 0 is closed, None no known limit."""
+        return self._vaults.terms_of(pair).get_max_deposit(self.timestamp) if pair.is_vault() else None
+
+    def get_max_redemption(self, pair: TradingPairIdentifier) -> float | None:
+        """Return the most USD the pair gives back now; 0 is closed, None no known limit."""
+        return self._vaults.terms_of(pair).get_max_redemption(self.timestamp) if pair.is_vault() else None
 
     def _refuse_closed_deposit(self, pair: TradingPairIdentifier, value: float) -> None:
         """Raise VaultClosed for more money than a vault takes now."""
-        if not pair.is_vault():
-            return
-        limit = self._vaults.terms_of(pair).get_max_deposit(self.timestamp)
+        limit = self.get_max_deposit(pair)
         if limit is not None and value > limit:
             raise VaultClosed(
                 f"{pair.get_ticker()} takes deposits of at most {limit} USD at {self.timestamp}, got {value}: ask "
@@ -74,9 +77,7 @@ class VaultPlanning(TradePlanning):
 
     def _refuse_closed_redemption(self, pair: TradingPairIdentifier, value: float) -> None:
         """Raise VaultClosed for more money than a vault gives now."""
-        if not pair.is_vault():
-            return
-        limit = self._vaults.terms_of(pair).get_max_redemption(self.timestamp)
+        limit = self.get_max_redemption(pair)
         if limit is not None and value > limit:
             raise VaultClosed(
                 f"{pair.get_ticker()} gives redemptions of at most {limit} USD at {self.timestamp}, asked for {value}: "
