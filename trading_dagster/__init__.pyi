@@ -98,7 +98,7 @@ from trading_dagster.domain.identifier import TradingPairIdentifier as TradingPa
 from trading_dagster.domain.identifier import TradingPairKind as TradingPairKind
 from trading_dagster.domain.portfolio import Portfolio as Portfolio
 from trading_dagster.domain.position import TradingPosition as TradingPosition
-from trading_dagster.domain.position import TriggerPriceUpdate as TriggerPriceUpdate
+from trading_dagster.domain.position_profit import TriggerPriceUpdate as TriggerPriceUpdate
 from trading_dagster.domain.state import State as State
 from trading_dagster.domain.time import CycleDuration as CycleDuration
 from trading_dagster.domain.time import TimeBucket as TimeBucket

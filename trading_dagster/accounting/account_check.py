@@ -110,10 +110,10 @@ def expected_balances(state: State) -> dict[AssetIdentifier, ExpectedBalance]:
     quantities: dict[AssetIdentifier, Decimal] = {reserve.asset: reserve.quantity}
     holders: dict[AssetIdentifier, list[TradingPosition]] = {}
     for position in portfolio.get_open_and_frozen_positions():
-        base = position.pair.base
-        quantities[base] = quantities.get(base, ZERO) + position.quantity
         quantities[reserve.asset] += position.allocated
-        holders.setdefault(base, []).append(position)
+        for asset, quantity in position.get_token_balances():
+            quantities[asset] = quantities.get(asset, ZERO) + quantity
+            holders.setdefault(asset, []).append(position)
     for asset, quantity in portfolio.dust.items():
         quantities[asset] = quantities.get(asset, ZERO) + quantity
     return {

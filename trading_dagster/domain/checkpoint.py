@@ -5,6 +5,7 @@ A live cycle is often a fresh process, and must not replay all that ever happene
 - totals (cash, counters, dust, times) are in a checkpoint,
 - pairs, flows of money and blacklisted tokens are folded again from their own, few events,
 - positions that are open, pending or frozen are folded again from their events,
+- what interest made of their loans is in the checkpoint: it accrues in every cycle,
 - positions that ended, and values a strategy stored, are fetched when somebody asks for them.
 
 The result equals the replay of the whole ledger. What it costs grows with the events of live positions and the number
@@ -21,11 +22,42 @@ from decimal import Decimal
 from trading_dagster.domain.archive import ArchivedPositions, PositionArchive
 from trading_dagster.domain.error import LedgerError
 from trading_dagster.domain.event import BalanceUpdated, DataSaved, Event, StateCreated, TradeStarted
+from trading_dagster.domain.loan import InterestTracker, Loan, LoanSide
 from trading_dagster.domain.position import Marks
 from trading_dagster.domain.state import OpenDecision, State
 
 PLENTY = Decimal(10) ** 24
 """Cash while old events are folded again: no buy of theirs lacks money, and the totals replace it afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class SideTotals:
+    """One side of a loan, in its tokens; ``accrued_at`` is naive UTC."""
+
+    quantity: Decimal
+    opening_amount: Decimal
+    accrued: Decimal
+    settled: Decimal
+    accrued_at: datetime
+
+    @classmethod
+    def of(cls, side: LoanSide) -> SideTotals:
+        """Return the totals of a side."""
+        tracker = side.interest
+        return cls(side.quantity, tracker.opening_amount, tracker.accrued, tracker.settled, tracker.last_event_at)
+
+    def restore(self, side: LoanSide) -> LoanSide:
+        """Return a side of the same token with these totals."""
+        tracker = InterestTracker(self.opening_amount, self.accrued, self.settled, self.accrued_at)
+        return LoanSide(side.asset, self.quantity, tracker, side.last_usd_price)
+
+
+@dataclass(frozen=True, slots=True)
+class LoanTotals:
+    """A loan; ``borrowed`` is None for a credit supply."""
+
+    collateral: SideTotals
+    borrowed: SideTotals | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +81,8 @@ class Checkpoint:
         share_count: Shares of the strategy.
         live_position_ids: Positions that did not end.
         allocations: Buys of live positions that took another amount than planned out of cash, by trade id.
+        loans: Loans of live positions, by position id: they hold all interest up to the checkpoint.
+        interest_synced_at: Up to when interest accrued.
         closed_count: How many positions closed.
         expired_count: How many positions were dropped before their first trade began.
     """
@@ -72,6 +106,8 @@ class Checkpoint:
     share_count: Decimal | None
     live_position_ids: tuple[int, ...]
     allocations: Mapping[int, Decimal]
+    loans: Mapping[int, LoanTotals]
+    interest_synced_at: datetime | None
     closed_count: int
     expired_count: int
 
@@ -109,6 +145,8 @@ def take_checkpoint(state: State, allocations: Mapping[int, Decimal]) -> Checkpo
         share_count=treasury.share_count,
         live_position_ids=tuple(sorted(live)),
         allocations=dict(allocations),
+        loans={p.position_id: _totals_of(loan) for p in portfolio.loan_positions.values() if (loan := p.loan)},
+        interest_synced_at=state.sync.interest_last_sync_at,
         closed_count=len(portfolio.closed_positions),
         expired_count=len(portfolio.expired_positions),
     )
@@ -134,6 +172,7 @@ def restore_state(
     """
     state = State(created, marks)
     live = set(checkpoint.live_position_ids)
+    state.is_restoring = True
     for event in events:
         if isinstance(event, BalanceUpdated) and event.update.position_id not in (None, *live):
             state.sync.treasury.note_flow(event.update)
@@ -143,6 +182,13 @@ def restore_state(
     found = {*portfolio.open_positions, *portfolio.pending_positions, *portfolio.frozen_positions}
     if found != live:
         raise LedgerError(f"The checkpoint has live positions {sorted(live)}, their events give {sorted(found)}")
+    state.is_restoring = False
+    for position_id, totals in checkpoint.loans.items():
+        position = portfolio.loan_positions[position_id]
+        loan = position.loan
+        if loan is None:
+            raise LedgerError(f"The checkpoint has a loan of {position}, its events give none")
+        position.restore_loan(_restore_loan(loan, totals))
     assets = {a.get_identifier(): a for pair in state.known_pairs.values() for a in (pair.base, pair.quote)}
     portfolio.dust = {assets[key]: quantity for key, quantity in checkpoint.dust.items()}
     portfolio.reserve.quantity = checkpoint.cash
@@ -156,6 +202,7 @@ def restore_state(
     treasury.last_updated_at = checkpoint.treasury_updated_at
     treasury.last_cycle_at = checkpoint.treasury_cycle_at
     treasury.share_count = checkpoint.share_count
+    state.sync.interest_last_sync_at = checkpoint.interest_synced_at
     state._cycle = checkpoint.cycle
     state._last_cycle_at = checkpoint.last_cycle_at
     state.last_updated_at = checkpoint.last_updated_at
@@ -176,6 +223,18 @@ def fold_ended_positions(
     for event in events:
         _fold_again(state, event, allocations)
     return state
+
+
+def _totals_of(loan: Loan) -> LoanTotals:
+    borrowed = None if loan.borrowed is None else SideTotals.of(loan.borrowed)
+    return LoanTotals(SideTotals.of(loan.collateral), borrowed)
+
+
+def _restore_loan(loan: Loan, totals: LoanTotals) -> Loan:
+    borrowed = loan.borrowed
+    if borrowed is not None and totals.borrowed is not None:
+        borrowed = totals.borrowed.restore(borrowed)
+    return Loan(loan.pair, totals.collateral.restore(loan.collateral), borrowed)
 
 
 def _fold_again(state: State, event: Event, allocations: Mapping[int, Decimal]) -> None:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.loan import LoanChange
 from trading_dagster.domain.trade import TradePlan
 from trading_dagster.domain.treasury import BalanceUpdate
 from trading_dagster.domain.trigger import Trigger
@@ -44,6 +45,13 @@ class BalanceUpdated(Event):
 
     update: BalanceUpdate
     share_price: float | None = None
+
+
+@value
+class InterestAccrued(Event):
+    """One side of a position's loan earned or owes interest: an update of cause interest, quantity above 0 or 0."""
+
+    update: BalanceUpdate
 
 
 @value
@@ -93,6 +101,7 @@ class TradeExecuted(Event):
     """The venue filled the trade. Quantity is signed, fees in USD.
 
     On a chain ``tx_hash`` and ``block_number`` say where; ``gas_cost`` is native tokens, with the trade's approvals.
+    ``loan`` is what it did to the loan of its position; a trade planned with one has one.
     """
 
     trade_id: int
@@ -104,6 +113,7 @@ class TradeExecuted(Event):
     tx_hash: str | None = None
     block_number: int | None = None
     gas_cost: Decimal | None = None
+    loan: LoanChange | None = None
 
 
 @value

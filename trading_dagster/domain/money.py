@@ -39,6 +39,7 @@ class DustTable:
     ) -> None:
         """Set the epsilons, in tokens."""
         self.token = token
+        self.collateral = credit_supply
         self._by_kind = {
             TradingPairKind.vault: vault_share,
             TradingPairKind.credit_supply: credit_supply,

@@ -35,8 +35,8 @@ class Portfolio:
 
     __slots__ = (
         "_first_position_by_pair", "_open_count_by_pair", "closed_positions", "dust", "expired_positions",
-        "frozen_positions", "marks", "next_balance_update_id", "next_position_id", "next_trade_id", "open_positions",
-        "pending_positions", "reserve", "settlements", "trade_count",
+        "frozen_positions", "loan_positions", "marks", "next_balance_update_id", "next_position_id", "next_trade_id",
+        "open_positions", "pending_positions", "reserve", "settlements", "trade_count",
     )  # fmt: skip
 
     def __init__(self, reserve_asset: AssetIdentifier, marks: Marks | None = None) -> None:
@@ -55,6 +55,8 @@ class Portfolio:
         self.frozen_positions: dict[int, TradingPosition] = {}
         self.closed_positions: dict[int, TradingPosition] | ArchivedPositions = {}
         self.expired_positions: dict[int, TradingPosition] | ArchivedPositions = {}
+        self.loan_positions: dict[int, TradingPosition] = {}
+        """Open and frozen positions that earn or owe interest."""
         self._first_position_by_pair: dict[TradingPairIdentifier, TradingPosition] = {}
         self._open_count_by_pair: dict[TradingPairIdentifier, int] = {}
 
@@ -215,6 +217,8 @@ class Portfolio:
     def add_open(self, position: TradingPosition) -> None:
         """Put a position among the open ones; only State calls this."""
         self.open_positions[position.position_id] = position
+        if position.pair.is_leverage() or position.pair.is_credit_supply():
+            self.loan_positions[position.position_id] = position
         self._first_position_by_pair.setdefault(position.pair, position)
         self._open_count_by_pair[position.pair] = self._open_count_by_pair.get(position.pair, 0) + 1
 

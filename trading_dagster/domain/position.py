@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.loan import Loan
 from trading_dagster.domain.money import DUST, QUANTITY_ZERO_EPSILON, ZERO
+from trading_dagster.domain.position_profit import PositionProfit, TriggerPriceUpdate
 from trading_dagster.domain.trade import TradeExecution, TradeFlag, TradeStatus
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause
-from trading_dagster.domain.value import value
 
 
 class Marks(Protocol):
@@ -26,28 +27,15 @@ class Marks(Protocol):
         ...
 
 
-@value
-class TriggerPriceUpdate:
-    """One change of the trigger levels of a position; levels are mid prices."""
-
-    timestamp: datetime
-    mid_price: float | None
-    stop_loss_before: float | None
-    stop_loss_after: float | None
-    take_profit_before: float | None
-    take_profit_after: float | None
-
-
-class TradingPosition:
+class TradingPosition(PositionProfit):
     """A position on one pair, from its first planned trade to its last; changed only by State."""
 
     __slots__ = (
-        "_bought_quantity", "_bought_value", "_held", "_marks", "_sold_quantity", "_sold_value", "allocated",
-        "balance_updates", "closed_at", "executed_trade_count", "expired_at", "expired_trades", "fees_paid",
-        "frozen_at", "last_executed_trade", "last_price_when_closed", "last_reserve_price", "loan", "notes",
-        "opened_at", "other_data", "pair", "pending_since_at", "pending_trades", "portfolio_value_at_open",
-        "position_id", "quantity", "reserve_currency", "stop_loss", "take_profit", "trades", "trailing_stop_loss_pct",
-        "trigger_updates", "unfinished_trade_count", "unfrozen_at",
+        "_fixed", "_held", "_loan", "_marks", "allocated", "balance_updates", "executed_trade_count", "expired_at",
+        "expired_trades", "fees_paid", "frozen_at", "last_executed_trade", "last_price_when_closed",
+        "last_reserve_price", "liquidation_price", "notes", "other_data", "pending_since_at", "pending_trades",
+        "position_id", "quantity", "reserve_currency", "stop_loss", "take_profit", "trades",
+        "trailing_stop_loss_pct", "unfinished_trade_count", "unfrozen_at",
     )  # fmt: skip
 
     def __init__(
@@ -84,10 +72,15 @@ class TradingPosition:
         self.balance_updates: dict[int, BalanceUpdate] = {}
         self.notes: str | None = None
         self.other_data: dict[str, Any] = {}
-        self.loan: None = None
+        self._loan: Loan | None = None
+        self.liquidation_price: float | None = None
+        """The mid price at which the newest plan's loan is liquidated, before fees and interest; None without debt."""
+        self.claimed_interest = 0.0
+        self.repaid_interest = 0.0
         self.last_reserve_price = 1.0
         self.quantity = ZERO
         self._held = 0.0
+        self._fixed = 0.0
         self.executed_trade_count = 0
         self.unfinished_trade_count = 0
         self.allocated = ZERO
@@ -130,14 +123,40 @@ class TradingPosition:
 
     @property
     def held(self) -> float:
-        """Return base tokens held as a float."""
+        """Return the base tokens whose price makes the value: negative for a short, 0 for a credit supply."""
         return self._held
 
     @property
+    def fixed_value(self) -> float:
+        """Return the part of the value that no price moves: what is lent out with its interest, USD."""
+        return self._fixed
+
+    @property
+    def loan(self) -> Loan | None:
+        """Return the loan at the last price, None for a position without one."""
+        loan = self._loan
+        return loan if loan is None or loan.borrowed is None else loan.at_price(self.last_token_price)
+
+    def get_liquidation_level(self) -> float | None:
+        """Return the mid price at which the protocol liquidates the loan, interest included; None without debt."""
+        return None if self._loan is None else self._loan.get_liquidation_price()
+
+    def get_token_balances(self) -> tuple[tuple[AssetIdentifier, Decimal], ...]:
+        """Return the tokens that belong to the position and how many a wallet holds of them; debt tokens count up."""
+        loan = self._loan
+        if loan is None:
+            return ((self.pair.base, self.quantity),)
+        if loan.borrowed is None:
+            return ((loan.collateral.asset, loan.collateral.total),)
+        return ((loan.borrowed.asset, loan.borrowed.total), (loan.collateral.asset, loan.collateral.total))
+
+    @property
     def last_token_price(self) -> float:
-        """Return the price the position was last valued at, reserve per base token."""
+        """Return the price the position was last valued at, reserve per base token; 1 for a credit supply."""
         if self.last_price_when_closed is not None:
             return self.last_price_when_closed
+        if self.pair.is_credit_supply():
+            return 1.0
         price = self._marks.price_of(self.pair)
         return self.get_opening_price() if price is None else price
 
@@ -151,11 +170,16 @@ class TradingPosition:
         return self.last_token_price
 
     def get_value(self) -> float:
-        """Return the USD value: quantity at the last price plus reserve allocated to started trades."""
+        """Return the USD value: quantity at the last price plus reserve allocated to started trades.
+
+        With a loan it is the loan's net asset value.
+        """
         if self.closed_at is not None:
             return 0.0
         held = self._held
         value = held * self.last_token_price if held else 0.0
+        if self._loan is not None:
+            value = self._fixed + value
         if self.allocated:
             value += float(self.allocated)
         return value
@@ -165,7 +189,10 @@ class TradingPosition:
         return self.get_value()
 
     def get_available_trading_quantity(self) -> Decimal:
-        """Return what may still be sold: quantity less planned sells that are not partial take profits."""
+        """Return what may still be sold: quantity less planned sells that are not partial take profits.
+
+        Of a short it is what may still be repaid, below 0.
+        """
         quantity = self.get_quantity()
         if not self.unfinished_trade_count:
             return quantity
@@ -173,7 +200,10 @@ class TradingPosition:
             (
                 t.planned_quantity
                 for t in self.trades.values()
-                if t.is_sell() and t.is_unfinished() and TradeFlag.partial_take_profit not in t.flags
+                if t.plan.quantity
+                and t.is_shrinking()
+                and t.is_unfinished()
+                and TradeFlag.partial_take_profit not in t.flags
             ),
             ZERO,
         )
@@ -185,8 +215,10 @@ class TradingPosition:
         )
 
     def can_be_closed(self) -> bool:
-        """Tell whether what is left counts as nothing."""
-        return abs(self.quantity) <= DUST.close_epsilon(self.pair.kind)
+        """Tell whether what is left counts as nothing; of a loan both sides."""
+        if abs(self.quantity) > DUST.close_epsilon(self.pair.kind):
+            return False
+        return self._loan is None or self._loan.collateral.total <= DUST.collateral
 
     # -- trades ---------------------------------------------------------------------------------------------------
 
@@ -232,10 +264,6 @@ class TradingPosition:
     def get_value_at_open(self) -> float:
         """Return the executed value of the first trade, USD."""
         return self.get_first_trade().get_value()
-
-    def get_capital_tied_at_open_pct(self) -> float:
-        """Return the share of the portfolio the first trade took."""
-        return self.get_value_at_open() / self.portfolio_value_at_open if self.portfolio_value_at_open else 0.0
 
     # -- state ----------------------------------------------------------------------------------------------------
 
@@ -303,87 +331,6 @@ class TradingPosition:
         """Tell whether a trailing stop closed the position."""
         return self.is_stop_loss() and self.trailing_stop_loss_pct is not None
 
-    # -- profit ---------------------------------------------------------------------------------------------------
-
-    def get_buy_value(self) -> float:
-        """Return USD spent on executed buys, less the cost of what was redeemed in kind."""
-        return self._bought_value
-
-    def get_sell_value(self) -> float:
-        """Return USD received from executed sells."""
-        return self._sold_value
-
-    def get_buy_quantity(self) -> Decimal:
-        """Return base tokens bought, less those redeemed in kind."""
-        return self._bought_quantity
-
-    def get_sell_quantity(self) -> Decimal:
-        """Return base tokens sold."""
-        return self._sold_quantity
-
-    def get_average_buy(self) -> float | None:
-        """Return USD per token over executed buys, None before the first."""
-        return self._bought_value / float(self._bought_quantity) if self._bought_quantity else None
-
-    def get_average_sell(self) -> float | None:
-        """Return USD per token over executed sells, None before the first."""
-        return self._sold_value / float(self._sold_quantity) if self._sold_quantity else None
-
-    def get_realised_profit_usd(self) -> float | None:
-        """Return (average sell - average buy) x quantity sold, None before the first sell."""
-        average_buy, average_sell = self.get_average_buy(), self.get_average_sell()
-        if average_buy is None or average_sell is None:
-            return None
-        return (average_sell - average_buy) * float(self._sold_quantity)
-
-    def get_unrealised_profit_usd(self) -> float:
-        """Return (last price - average buy) x quantity held."""
-        average_buy = self.get_average_buy()
-        if self.closed_at is not None or average_buy is None:
-            return 0.0
-        return (self.last_token_price - average_buy) * float(self.get_quantity())
-
-    def get_total_profit_usd(self) -> float:
-        """Return realised and unrealised profit."""
-        return (self.get_realised_profit_usd() or 0.0) + self.get_unrealised_profit_usd()
-
-    def get_realised_profit_percent(self) -> float:
-        """Return sell value over the cost of what was sold, less 1."""
-        if not self._bought_quantity or not self._sold_quantity or not self._bought_value:
-            return 0.0
-        fraction_closed = float(self._sold_quantity / self._bought_quantity)
-        return self._sold_value / (self._bought_value * fraction_closed) - 1
-
-    def get_unrealised_and_realised_profit_percent(self) -> float:
-        """Return (sell value + value of the rest - buy value) / buy value."""
-        if not self._bought_value:
-            return 0.0
-        return (self._sold_value + self.get_value() - self._bought_value) / self._bought_value
-
-    def get_size_relative_realised_profit_percent(self) -> float:
-        """Return the realised percent times the share of capital tied at open."""
-        return self.get_realised_profit_percent() * self.get_capital_tied_at_open_pct()
-
-    def get_loss_risk_at_open(self) -> float | None:
-        """Return USD that is lost when the first stop loss is hit, None without one."""
-        stop_loss = self.get_original_stop_loss()
-        if stop_loss is None:
-            return None
-        return abs(self.get_opening_price() - stop_loss) * abs(float(self.get_opening_quantity()))
-
-    def get_loss_risk_at_open_pct(self) -> float | None:
-        """Return the loss risk at open as a share of the portfolio, None without a stop loss."""
-        risk = self.get_loss_risk_at_open()
-        return None if risk is None or not self.portfolio_value_at_open else risk / self.portfolio_value_at_open
-
-    def get_original_stop_loss(self) -> float | None:
-        """Return the first stop-loss level, None without one."""
-        return next((u.stop_loss_after for u in self.trigger_updates if u.stop_loss_after is not None), None)
-
-    def get_duration(self) -> timedelta | None:
-        """Return how long the position was open, None while it is."""
-        return None if self.closed_at is None else self.closed_at - self.opened_at
-
     # -- folding --------------------------------------------------------------------------------------------------
 
     def add_trade(self, trade: TradeExecution) -> None:
@@ -400,24 +347,44 @@ class TradingPosition:
         fill = trade.fill
         if fill is None:
             return
-        self.quantity += fill.quantity
-        self._held = float(self.get_quantity())
+        change = fill.loan
+        if change is None:
+            self.quantity += fill.quantity
+            self._held = float(self.get_quantity())
+        else:
+            loan = self._loan
+            self._owe(
+                Loan.begin(self.pair, change, fill.quantity, fill.executed_at)
+                if loan is None
+                else loan.apply(change, fill.quantity)
+            )
+            self.claimed_interest += float(change.claimed_interest)
+            self.repaid_interest += float(change.repaid_interest) * fill.price
+            self.liquidation_price = change.liquidation_price
         self.unfinished_trade_count -= 1
         self.executed_trade_count += 1
         self.last_executed_trade = trade
         self.fees_paid += fill.lp_fees
         if fill.quantity > 0:
             self._bought_quantity += fill.quantity
-            self._bought_value += float(fill.reserve)
+            self._bought_value += fill.get_value(self.pair)
         else:
             self._sold_quantity -= fill.quantity
-            self._sold_value += float(fill.reserve)
+            self._sold_value += fill.get_value(self.pair)
 
     def apply_balance(self, update: BalanceUpdate) -> None:
         """Add tokens that came or went without a trade; only State calls this.
 
-        An in-kind redemption takes its part of the cost with it, at the average buy price.
+        An in-kind redemption takes its part of the cost with it, at the average buy price. Interest and corrections of
+        a loan belong to the side of their token.
         """
+        if self._loan is not None:
+            if update.cause is BalanceUpdateCause.interest:
+                self._owe(self._loan.accrue(update.asset, update.quantity, update.block_mined_at))
+            else:
+                self._owe(self._loan.correct(update.asset, update.quantity))
+            self.balance_updates[update.balance_update_id] = update
+            return
         average_buy = self.get_average_buy()
         if update.cause is BalanceUpdateCause.redemption and average_buy is not None:
             self._bought_quantity += update.quantity
@@ -425,6 +392,17 @@ class TradingPosition:
         self.quantity += update.quantity
         self._held = float(self.get_quantity())
         self.balance_updates[update.balance_update_id] = update
+
+    def restore_loan(self, loan: Loan) -> None:
+        """Set the loan to what it was at a checkpoint; only State's restoring calls this."""
+        self._owe(loan)
+
+    def _owe(self, loan: Loan) -> None:
+        """Take over a loan: the quantity is what is lent out, or less than 0 what is owed."""
+        self._loan = loan
+        self._fixed = float(loan.collateral.total)
+        self.quantity = loan.collateral.total if loan.borrowed is None else -loan.borrowed.total
+        self._held = 0.0 if loan.borrowed is None else float(self.get_quantity())
 
     def use_marks(self, marks: Marks) -> None:
         """Read prices elsewhere from now on; only State calls this."""

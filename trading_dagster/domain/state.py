@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from trading_dagster.domain import waiting
 from trading_dagster.domain.equity_statistics import Statistics
-from trading_dagster.domain.error import BadInput, IntegrityError, LedgerError, NotEnoughMoney
+from trading_dagster.domain.error import BadInput, IntegrityError, LedgerError
 from trading_dagster.domain.event import (
     AssetAllowed,
     AssetBlacklisted,
@@ -23,6 +23,7 @@ from trading_dagster.domain.event import (
     CycleSkipped,
     DataSaved,
     Event,
+    InterestAccrued,
     PairIntroduced,
     PositionFrozen,
     PositionOpened,
@@ -44,12 +45,14 @@ from trading_dagster.domain.event import (
 )
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.integrity import check_integrity
-from trading_dagster.domain.money import FLOAT_ROUNDING, ZERO
+from trading_dagster.domain.money import ZERO
 from trading_dagster.domain.other_data import OtherData
 from trading_dagster.domain.portfolio import Portfolio
-from trading_dagster.domain.position import Marks, TradingPosition, TriggerPriceUpdate
+from trading_dagster.domain.position import Marks, TradingPosition
+from trading_dagster.domain.position_profit import TriggerPriceUpdate
 from trading_dagster.domain.time import CycleDuration, from_unix_us, to_aware, to_naive
-from trading_dagster.domain.trade import TradeExecution, TradeFill
+from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.trade_fold import fill_trade, give_back, keep_left_over, start_trade
 from trading_dagster.domain.treasury import (
     BalanceUpdateCause,
     BalanceUpdatePositionType,
@@ -115,9 +118,12 @@ class State:
         """Events since the store took the last ones."""
         self._now = created.at
         self._naive_of: tuple[datetime, datetime] = (created.at, self.created_at)
+        self.is_restoring = False
+        """Set while live positions are folded again without the interest of their loans: none of them closes then."""
         self._folds: dict[type[Event], Callable[[Any], None]] = {
             PairIntroduced: self._fold_pair,
             BalanceUpdated: self._fold_balance,
+            InterestAccrued: self._fold_interest,
             PositionOpened: self._fold_position_opened,
             TradePlanned: self._fold_planned,
             TradeWaits: self._fold_waits,
@@ -234,6 +240,14 @@ class State:
             treasury.share_count = (treasury.share_count or ZERO) + minted
         treasury.note_flow(update)
 
+    def _fold_interest(self, event: InterestAccrued) -> None:
+        update = event.update
+        portfolio = self.portfolio
+        _refuse_used_id("balance update", update.balance_update_id, portfolio.next_balance_update_id)
+        self._position(update.position_id or 0).apply_balance(update)
+        portfolio.next_balance_update_id = update.balance_update_id + 1
+        self.sync.interest_last_sync_at = self._naive(event.at)
+
     def _fold_position_opened(self, event: PositionOpened) -> None:
         portfolio = self.portfolio
         _refuse_used_id("position", event.position_id, portfolio.next_position_id)
@@ -279,22 +293,7 @@ class State:
 
     def _fold_started(self, event: TradeStarted) -> None:
         position = self._position(event.position_id)
-        trade = position.trades[event.trade_id]
-        plan = trade.plan
-        if trade.started_at is not None:
-            raise LedgerError(f"{trade} is started a second time: the ledger counts it twice")
-        if plan.quantity > 0:
-            cash = self.portfolio.reserve.quantity
-            allocated = min(plan.reserve, cash)
-            if plan.reserve - allocated > cash * FLOAT_ROUNDING:
-                raise NotEnoughMoney(
-                    f"Trade #{plan.trade_id} buys {plan.pair.get_ticker()} for {plan.reserve} "
-                    f"{plan.reserve_currency.token_symbol} but cash is {cash}: buy for less or sell first"
-                )
-            self.portfolio.add_cash(-allocated)
-            trade.allocated = allocated
-            position.allocated += allocated
-        trade.started_at = self._naive(event.at)
+        start_trade(self.portfolio, position, position.trades[event.trade_id], self._naive(event.at))
 
     def _fold_broadcasted(self, event: TradeBroadcasted) -> None:
         self._position(event.position_id).trades[event.trade_id].broadcasted_at = self._naive(event.at)
@@ -307,46 +306,20 @@ class State:
         self.portfolio.settlements[event.trade_id] = event.position_id
 
     def _fold_executed(self, event: TradeExecuted) -> None:
-        portfolio = self.portfolio
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
-        profit = None
-        portfolio.settlements.pop(event.trade_id, None)
-        if trade.started_at is None or trade.fill is not None:
-            raise LedgerError(f"{trade} cannot be executed: a trade is started, then executed once")
-        if event.quantity > 0:
-            position.allocated -= trade.allocated
-            change = trade.allocated - event.reserve
-            if change:
-                portfolio.add_cash(change)
-        else:
-            portfolio.add_cash(event.reserve)
-            average_buy = position.get_average_buy()
-            if average_buy is not None:
-                profit = float(event.reserve) + average_buy * float(event.quantity)
+        self.portfolio.settlements.pop(event.trade_id, None)
         executed_at = self._naive(event.at)
-        trade.fill = TradeFill(
-            executed_at,
-            event.quantity,
-            event.reserve,
-            event.price,
-            event.lp_fees,
-            profit,
-            event.tx_hash,
-            event.block_number,
-            event.gas_cost,
-        )
-        position.apply_fill(trade)
-        portfolio.trade_count += 1
-        may_close = trade.plan.quantity < 0 or trade.plan.closing  # an empty trade closes what a correction took away
-        if may_close and position.can_be_closed() and position.closed_at is None:
+        fill_trade(self.portfolio, position, trade, event, executed_at)
+        may_close = trade.is_shrinking() or trade.plan.closing  # an empty trade closes what a correction took away
+        if may_close and self._is_nothing_left(position) and position.closed_at is None:
             self._close(position, executed_at)
 
     def _fold_failed(self, event: TradeFailed) -> None:
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
         self.portfolio.settlements.pop(event.trade_id, None)
-        self._give_back(position, trade)
+        give_back(self.portfolio, position, trade)
         trade.failed_at = self._naive(event.at)
         trade.failure = event.reason
         position.finish_trade()
@@ -361,7 +334,7 @@ class State:
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
         self.portfolio.settlements.pop(event.trade_id, None)
-        self._give_back(position, trade)
+        give_back(self.portfolio, position, trade)
         trade.discarded_at = self._naive(event.at)
         trade.failure = event.reason
         position.finish_trade()
@@ -372,9 +345,12 @@ class State:
         portfolio = self.portfolio
         position.close(at)
         waiting.expire_all(position, at, "its position closed")
-        portfolio.keep_dust(position.pair.base, position.quantity)
+        keep_left_over(portfolio, position)
         self._take_out(position)
         portfolio.closed_positions[position.position_id] = position
+
+    def _is_nothing_left(self, position: TradingPosition) -> bool:
+        return position.can_be_closed() and not self.is_restoring
 
     def _expire(self, position: TradingPosition, at: datetime) -> None:
         position.expired_at = at
@@ -390,12 +366,7 @@ class State:
         else:
             portfolio.frozen_positions.pop(position.position_id, None)
             portfolio.pending_positions.pop(position.position_id, None)
-
-    def _give_back(self, position: TradingPosition, trade: TradeExecution) -> None:
-        """Put what a trade had taken from cash back."""
-        if trade.allocated:
-            position.allocated -= trade.allocated
-            self.portfolio.add_cash(trade.allocated)
+        portfolio.loan_positions.pop(position.position_id, None)
 
     def _fold_triggers(self, event: TriggersMoved) -> None:
         position = self._position(event.position_id)
@@ -427,7 +398,7 @@ class State:
             raise LedgerError(f"Position #{event.position_id} is not frozen, so it cannot be released")
         position.unfrozen_at = self._naive(event.at)
         position.notes = event.reason if position.notes is None else f"{position.notes}\n{event.reason}"
-        if position.unfinished_trade_count or not position.can_be_closed():
+        if position.unfinished_trade_count or not self._is_nothing_left(position):
             portfolio.add_open(position)
         elif position.executed_trade_count:
             self._close(position, position.unfrozen_at)

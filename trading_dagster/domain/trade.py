@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.loan import LoanChange
 from trading_dagster.domain.money import ZERO
 from trading_dagster.domain.trigger import Trigger
 from trading_dagster.domain.value import value
@@ -25,6 +26,8 @@ class TradeType(Enum):
     take_profit = "take_profit"
     market_limit = "market_limit"
     flexible_trigger = "flexible_trigger"
+    liquidation = "liquidation"
+    """The lending protocol closed a loan whose collateral no longer covered it."""
     repair = "repair"
     accounting_correction = "accounting_correction"
 
@@ -85,7 +88,10 @@ class TradePricing:
 
 @value
 class TradePlan:
-    """What a decision asked for. Quantity is signed: a buy is positive, a sell negative; reserve is never negative."""
+    """What a decision asked for. Quantity is signed: a buy is positive, a sell negative; reserve is never negative.
+
+    ``loan`` says what the trade does to collateral and interest; None for trades without a loan.
+    """
 
     trade_id: int
     position_id: int
@@ -100,6 +106,14 @@ class TradePlan:
     flags: frozenset[TradeFlag] = NO_FLAGS
     notes: str | None = None
     other_data: Mapping[str, Any] = field(default_factory=dict)
+    loan: LoanChange | None = None
+
+    @property
+    def allocation(self) -> Decimal:
+        """Return the reserve tokens that leave cash when the trade is started."""
+        if self.loan is not None:
+            return max(self.loan.collateral_allocation, ZERO)
+        return self.reserve if self.quantity > 0 else ZERO
 
 
 @value
@@ -112,11 +126,17 @@ class TradeFill:
     price: float
     lp_fees: float
     profit: float | None
-    """Realised profit of a sell against the average cost before it, USD; None for buys."""
+    """Realised profit of what shrinks the position against the average entry before it, USD; else None."""
     tx_hash: str | None = None
     block_number: int | None = None
     gas_cost: Decimal | None = None
     """What the chain took for it, native tokens; None where there is no chain."""
+    loan: LoanChange | None = None
+    """What it did to the loan of its position; None without one."""
+
+    def get_value(self, pair: TradingPairIdentifier) -> float:
+        """Return the USD value: the reserve, for shorts what was borrowed or repaid at the price."""
+        return abs(float(self.quantity)) * self.price if pair.is_leverage() else float(self.reserve)
 
 
 class TradeExecution:
@@ -281,6 +301,50 @@ class TradeExecution:
         return self.opened_at if fired is None or fired.triggered_at is None else fired.triggered_at
 
     @property
+    def planned_loan_update(self) -> LoanChange | None:
+        """Return what the trade is to do to its position's loan; None without one."""
+        return self.plan.loan
+
+    @property
+    def executed_loan_update(self) -> LoanChange | None:
+        """Return what the trade did to its position's loan; None without one, or when not executed."""
+        return None if self.fill is None else self.fill.loan
+
+    @property
+    def planned_collateral_allocation(self) -> Decimal | None:
+        """Return reserve tokens to move from cash into collateral, below 0 back; None without a loan."""
+        return None if self.plan.loan is None else self.plan.loan.collateral_allocation
+
+    @property
+    def executed_collateral_allocation(self) -> Decimal | None:
+        """Return reserve tokens moved from cash into collateral, below 0 back; None without a loan."""
+        change = self.executed_loan_update
+        return None if change is None else change.collateral_allocation
+
+    @property
+    def planned_collateral_consumption(self) -> Decimal | None:
+        """Return reserve tokens that sold debt is to bring, below 0 what buying it back is to take."""
+        return None if self.plan.loan is None else self.plan.loan.collateral_consumption
+
+    @property
+    def executed_collateral_consumption(self) -> Decimal | None:
+        """Return reserve tokens that sold debt brought, below 0 what buying it back took."""
+        change = self.executed_loan_update
+        return None if change is None else change.collateral_consumption
+
+    @property
+    def claimed_interest(self) -> float | None:
+        """Return interest of the collateral that was claimed, USD; None without a loan, or when not executed."""
+        change = self.executed_loan_update
+        return None if change is None else float(change.claimed_interest)
+
+    @property
+    def paid_interest(self) -> float | None:
+        """Return interest of the debt that was repaid, USD; None without a loan, or when not executed."""
+        change = self.executed_loan_update
+        return None if change is None or self.fill is None else float(change.repaid_interest) * self.fill.price
+
+    @property
     def reserve_currency_allocated(self) -> Decimal:
         """Return the reserve that left cash for this trade and is not yet spent."""
         running = self.started_at is not None and not (self.fill or self.failed_at or self.discarded_at)
@@ -309,7 +373,7 @@ class TradeExecution:
         if self.repaired_at is not None or self.discarded_at is not None:
             return 0.0
         if self.fill is not None:
-            return float(self.fill.reserve)
+            return self.fill.get_value(self.plan.pair)
         return 0.0 if self.started_at is None and self.failed_at is None else self.get_planned_value()
 
     def get_planned_value(self) -> float:
@@ -362,7 +426,30 @@ class TradeExecution:
 
     def is_reduce(self) -> bool:
         """Tell whether the trade shrinks its position without closing it."""
-        return self.plan.quantity < 0 and not self.plan.closing
+        return self.is_shrinking() and not self.plan.closing
+
+    def is_shrinking(self) -> bool:
+        """Tell whether the trade makes its position smaller: a sell, for shorts a repayment or released collateral."""
+        plan = self.plan
+        if not plan.pair.is_leverage():
+            return plan.quantity < 0
+        return plan.quantity > 0 or (not plan.quantity and plan.loan is not None and not plan.allocation)
+
+    def is_liquidation(self) -> bool:
+        """Tell whether the lending protocol made this trade."""
+        return self.plan.trade_type is TradeType.liquidation
+
+    def is_short(self) -> bool:
+        """Tell whether the trade changes a short."""
+        return self.plan.pair.is_short()
+
+    def is_spot(self) -> bool:
+        """Tell whether the trade is on a spot market."""
+        return self.plan.pair.is_spot()
+
+    def is_credit_supply(self) -> bool:
+        """Tell whether the trade lends out the reserve or takes it back."""
+        return self.plan.pair.is_credit_supply()
 
     def is_test(self) -> bool:
         """Tell whether this is a test trade."""

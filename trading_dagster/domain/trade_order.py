@@ -19,7 +19,7 @@ def execution_sort_key(trade: TradeExecution) -> int:
     pair, trade_id = trade.pair, trade.trade_id
     if trade.closing:
         return (CREDIT_CLOSE if pair.is_credit_supply() else CLOSE) - trade_id
-    if trade.is_reduce() != pair.is_short():
+    if trade.is_reduce():
         return (VAULT_REDUCE if pair.is_vault() else REDUCE) - trade_id
     if pair.is_vault():
         return VAULT_DEPOSIT + trade_id

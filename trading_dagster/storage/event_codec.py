@@ -19,6 +19,7 @@ from trading_dagster.domain import event as events
 from trading_dagster.domain.error import LedgerError, SerialisationRefused
 from trading_dagster.domain.event import DataSaved, Event, PairIntroduced
 from trading_dagster.domain.identifier import AssetIdentifier, AssetType, TradingPairIdentifier, TradingPairKind
+from trading_dagster.domain.loan import LoanChange
 from trading_dagster.domain.other_data import MAX_SAFE_INTEGER, require_storable
 from trading_dagster.domain.time import CycleDuration, TimeBucket
 from trading_dagster.domain.trade import TradeFlag, TradePlan, TradePricing, TradeType
@@ -29,7 +30,15 @@ SCHEMA_VERSION = 1
 
 _VALUES: dict[str, type[Any]] = {
     cls.__name__: cls
-    for cls in (AssetIdentifier, TradingPairIdentifier, TradePlan, TradePricing, BalanceUpdate, Trigger)
+    for cls in (
+        AssetIdentifier,
+        TradingPairIdentifier,
+        TradePlan,
+        TradePricing,
+        BalanceUpdate,
+        Trigger,
+        LoanChange,
+    )
 }
 _ENUMS: dict[str, type[Enum]] = {
     cls.__name__: cls
@@ -91,12 +100,20 @@ class EventDecoder:
             ) from error
         if isinstance(event, PairIntroduced):
             key = event.pair.get_identifier()
-            pair = self._known.get(key, event.pair)
-            if self._known and key not in self._known:
-                pair = dataclasses.replace(pair, internal_id=None)  # its id is of another universe
-            self._pairs[key] = pair
+            pair = self._pairs[key] = self._resolve(event.pair)
             return PairIntroduced(event.at, pair)
         return event
+
+    def _resolve(self, pair: TradingPairIdentifier) -> TradingPairIdentifier:
+        """Return the running universe's pair; the id of a pair that it lacks is of another universe."""
+        known = self._known.get(pair.get_identifier())
+        if known is not None or not self._known:
+            return known or pair
+        spot = pair.underlying_spot_pair
+        if spot is None:
+            return dataclasses.replace(pair, internal_id=None)
+        spot = self._resolve(spot)  # a loan is priced, and found, by its spot pair
+        return dataclasses.replace(pair, internal_id=spot.internal_id, underlying_spot_pair=spot)
 
     def decode_all(self, lines: Iterable[str]) -> list[Event]:
         """Return the events of several lines."""

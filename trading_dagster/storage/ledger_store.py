@@ -30,7 +30,7 @@ class EventRow:
         type: Name of the event's class.
         position_id: The position it belongs to, None for none.
         topic: Set on the few events that are needed to begin a process whatever their age: ``pair``, ``flow``,
-            ``asset``, ``data``.
+            ``asset``, ``data``; and on the interest of a position, which only its end makes worth reading again.
         body: The event as JSON.
     """
 

@@ -14,11 +14,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from trading_dagster.domain.checkpoint import Checkpoint
+from trading_dagster.domain.checkpoint import Checkpoint, LoanTotals, SideTotals
 from trading_dagster.domain.state import OpenDecision
 from trading_dagster.storage.ledger_store import StateSnapshot
 
-SNAPSHOT_FORMAT = 3
+SNAPSHOT_FORMAT = 4
 
 _TIMES = (
     "at",
@@ -29,6 +29,7 @@ _TIMES = (
     "reserve_synced_at",
     "treasury_updated_at",
     "treasury_cycle_at",
+    "interest_synced_at",
 )
 
 
@@ -54,6 +55,9 @@ def encode_snapshot(stored: StoredState) -> StateSnapshot:
     body["share_count"] = None if body["share_count"] is None else str(body["share_count"])
     body["dust"] = {key: str(quantity) for key, quantity in body["dust"].items()}
     body["allocations"] = {str(key): str(amount) for key, amount in body["allocations"].items()}
+    body["loans"] = {
+        str(key): [_encode_side(loan.collateral), _encode_side(loan.borrowed)] for key, loan in body["loans"].items()
+    }
     body["data_seqs"] = dict(stored.data_seqs)
     return StateSnapshot(stored.seq, SNAPSHOT_FORMAT, json.dumps(body, separators=(",", ":")))
 
@@ -73,8 +77,25 @@ def decode_snapshot(snapshot: StateSnapshot | None) -> StoredState | None:
         body["share_count"] = None if body["share_count"] is None else Decimal(body["share_count"])
         body["dust"] = {key: Decimal(quantity) for key, quantity in body["dust"].items()}
         body["allocations"] = {int(key): Decimal(amount) for key, amount in body["allocations"].items()}
+        body["loans"] = {int(key): _decode_loan(*sides) for key, sides in body["loans"].items()}
         body["live_position_ids"] = tuple(body["live_position_ids"])
         data_seqs = body.pop("data_seqs")
         return StoredState(snapshot.seq, Checkpoint(**body), data_seqs)
     except (ValueError, TypeError, KeyError, ArithmeticError):
         return None
+
+
+def _encode_side(side: SideTotals | None) -> list[str] | None:
+    if side is None:
+        return None
+    amounts = (side.quantity, side.opening_amount, side.accrued, side.settled)
+    return [*map(str, amounts), side.accrued_at.isoformat()]
+
+
+def _decode_loan(collateral: list[str], borrowed: list[str] | None) -> LoanTotals:
+    return LoanTotals(_decode_side(collateral), None if borrowed is None else _decode_side(borrowed))
+
+
+def _decode_side(texts: list[str]) -> SideTotals:
+    quantity, opening_amount, accrued, settled = map(Decimal, texts[:4])
+    return SideTotals(quantity, opening_amount, accrued, settled, datetime.fromisoformat(texts[4]))

@@ -22,6 +22,7 @@ from trading_dagster.domain.event import (
     BalanceUpdated,
     DataSaved,
     Event,
+    InterestAccrued,
     PairIntroduced,
     StateCreated,
     TradePlanned,
@@ -222,7 +223,7 @@ class StrategyLedger:
                 position_id, trade_id = row.position_id or 0, int(json.loads(row.body)["trade_id"])
                 position = portfolio.open_positions.get(position_id) or portfolio.frozen_positions.get(position_id)
                 trade = None if position is None else position.trades[trade_id]
-                if trade is not None and trade.plan.quantity > 0 and trade.allocated != trade.plan.reserve:
+                if trade is not None and trade.allocated != trade.plan.allocation:
                     self._allocations[trade_id] = trade.allocated
 
 
@@ -263,7 +264,8 @@ class _StoredArchive:
         return found[0].position_id if found else None
 
     def load(self, position_ids: Sequence[int]) -> list[TradingPosition]:
-        rows = self._store.read_some(self._strategy_id, self._seq, position_ids=position_ids)
+        interest = [_interest_topic(position_id) for position_id in position_ids]
+        rows = self._store.read_some(self._strategy_id, self._seq, topics=interest, position_ids=position_ids)
         allocations: dict[int, Decimal] = {}
         for ended in self._store.read_allocations(self._strategy_id, position_ids):
             allocations |= {int(key): Decimal(text) for key, text in json.loads(ended.allocations or "{}").items()}
@@ -283,7 +285,7 @@ def _describe_ended(position: TradingPosition, kind: str, number: int) -> EndedP
     unusual = {
         str(trade_id): str(trade.allocated)
         for trade_id, trade in position.trades.items()
-        if trade.started_at is not None and trade.plan.quantity > 0 and trade.allocated != trade.plan.reserve
+        if trade.started_at is not None and trade.allocated != trade.plan.allocation
     }
     closed_at = position.closed_at
     ended_us = 0 if closed_at is None else to_unix_us(closed_at)
@@ -309,6 +311,11 @@ def _position_id(event: Event) -> int | None:
     return position_id
 
 
+def _interest_topic(position_id: int | None) -> str:
+    """Return where the interest of a position is found: it accrues in every cycle, so only ended positions read it."""
+    return f"loan-{position_id}"
+
+
 def _topic(event: Event) -> str | None:
     """Return why an event is needed whatever its age; see domain.checkpoint."""
     if isinstance(event, PairIntroduced):
@@ -317,6 +324,8 @@ def _topic(event: Event) -> str | None:
         return ASSET
     if isinstance(event, DataSaved):
         return DATA
+    if isinstance(event, InterestAccrued):
+        return _interest_topic(event.update.position_id)
     if isinstance(event, BalanceUpdated):
         update = event.update
         is_reserve = update.position_type is BalanceUpdatePositionType.reserve
