@@ -270,7 +270,7 @@ def test_nothing_is_left_out_of_a_snapshot():
     assert set(vars(state)) == {
         "_clock", "_cycle", "_folds", "_last_cycle_at", "_naive_of", "_now", "backtest_data",
         "blacklisted_assets", "created_at", "decision", "initial_share_price", "known_pairs", "last_decision_at",
-        "last_updated_at", "name", "new_events", "other_data", "portfolio", "ready_at", "stats", "sync",
+        "is_restoring", "last_updated_at", "name", "new_events", "other_data", "portfolio", "ready_at", "stats", "sync",
         "visualisation",
     }  # fmt: skip
     assert set(Portfolio.__slots__) == {
