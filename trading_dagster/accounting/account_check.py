@@ -103,7 +103,7 @@ class AccountTable:
 def expected_balances(state: State) -> dict[AssetIdentifier, ExpectedBalance]:
     """Return what a ledger says is held: cash, the tokens of open and frozen positions, and dust of closed ones.
 
-    Reserve that was taken out of cash by a buy that has not ended is still expected to be there.
+    Reserve that was taken out of cash by a buy that has not ended is still expected to be there, unless a vault has it.
     """
     portfolio = state.portfolio
     reserve = portfolio.reserve
@@ -116,6 +116,7 @@ def expected_balances(state: State) -> dict[AssetIdentifier, ExpectedBalance]:
             holders.setdefault(asset, []).append(position)
     for asset, quantity in portfolio.dust.items():
         quantities[asset] = quantities.get(asset, ZERO) + quantity
+    quantities[reserve.asset] -= portfolio.get_reserve_at_vaults()
     return {
         asset: ExpectedBalance(asset, quantity, tuple(holders.get(asset, ()))) for asset, quantity in quantities.items()
     }

@@ -113,10 +113,14 @@ class Portfolio:
         """Return the USD value of frozen positions."""
         return sum(p.get_value() for p in self.frozen_positions.values())
 
+    def get_reserve_at_vaults(self) -> Decimal:
+        """Return reserve tokens that vaults took for shares they did not give yet."""
+        trades = (self.get_position_by_id(key).trades[trade_id] for trade_id, key in self.settlements.items())
+        return sum((trade.reserve_currency_allocated for trade in trades), ZERO)
+
     def get_pending_settlement_value(self) -> float:
         """Return USD that vaults took for shares they did not give yet."""
-        trades = (self.get_position_by_id(key).trades[trade_id] for trade_id, key in self.settlements.items())
-        return float(sum((trade.reserve_currency_allocated for trade in trades), ZERO))
+        return float(self.get_reserve_at_vaults()) * self.reserve.reserve_token_price
 
     # -- positions and trades -------------------------------------------------------------------------------------
 
