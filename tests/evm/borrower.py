@@ -12,9 +12,11 @@ from evm.deployment_aave import Aave
 
 from trading_dagster.domain.transaction import Intent, IntentRecord
 from trading_dagster.evm.aave_v3 import ALL, AaveBalance
-from trading_dagster.evm.dex import Hop, Route
+from trading_dagster.evm.client import EvmClient
+from trading_dagster.evm.dex import Dex, Hop, Route
 from trading_dagster.evm.erc20 import read_balance
-from trading_dagster.evm.loan_planner import LoanLimits, LoanPlanner
+from trading_dagster.evm.loan_check import LoanLimits
+from trading_dagster.evm.loan_planner import LoanPlanner
 from trading_dagster.evm.loan_progress import LoanGoal
 from trading_dagster.evm.loan_runner import LoanJob, LoanResult, LoanRunner
 from trading_dagster.evm.loan_view import LoanReader
@@ -50,12 +52,21 @@ class Borrower:
     def mine(self, seconds: float = 0.0) -> None:
         self.rig.market.node.mine()
 
+    def planner(self, client: EvmClient, dex: Dex) -> LoanPlanner:
+        reader = LoanReader(client, Multicall(client, self.rig.market.aggregator), self.aave.deployment, self.wallet)
+        return LoanPlanner(client, reader, dex, limits=self.limits)
+
+    def check(self, goal: LoanGoal) -> None:
+        """Ask whether a goal can be reached as things are."""
+        client = self.rig.market.client()
+        planner = self.planner(client, UniswapV2Dex(self.rig.market.uniswap))
+        planner.require_feasible(goal, self.job(goal, 99).route, ("USD", "ETH"))
+
     def runner(self, **more: Any) -> LoanRunner:
         market = self.rig.market
         client = more.pop("client", None) or market.client()
         executor = more.pop("executor", None) or self.rig.executor(client=client, sleep=self.mine)
         dex = more.pop("dex", None) or UniswapV2Dex(market.uniswap)
-        reader = LoanReader(client, Multicall(client, market.aggregator), self.aave.deployment, self.wallet)
 
         def execute(intents: Sequence[Intent], timeout_s: float) -> Sequence[IntentRecord]:
             return executor.execute(intents, timeout_s)
@@ -64,7 +75,7 @@ class Borrower:
             client,
             self.rig.journal,
             TradingAccount.of_wallet(self.rig.account),
-            LoanPlanner(client, reader, dex, limits=self.limits),
+            self.planner(client, dex),
             execute,
             sleep=self.mine,
             **more,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from eth_abi.abi import encode
+from evm.borrower import Borrower
 from evm.deployment import KEY, KEY_VARIABLE, Market, Rig, deploy_market
 from evm.deployment_aave import PACKAGES_AAVE, Aave, deploy_aave
 from evm.fund import ALLOW, Fund
@@ -52,6 +53,11 @@ def rig(market: Market, monkeypatch: pytest.MonkeyPatch) -> Rig:
     rig = Rig(market, HotWallet.from_environment(KEY_VARIABLE))
     market.fund(rig.wallet.address)
     return rig
+
+
+@pytest.fixture
+def borrower(deployed_aave: Aave, rig: Rig) -> Borrower:
+    return Borrower(deployed_aave, rig)
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,9 @@ INIT_RESERVES = Function(
 CONFIGURE = Function("configureReserveAsCollateral", ("address", "uint256", "uint256", "uint256"))
 ENABLE_BORROWING = Function("setReserveBorrowing", ("address", "bool"))
 SET_SUPPLY_CAP = Function("setSupplyCap", ("address", "uint256"))
+SET_BORROW_CAP = Function("setBorrowCap", ("address", "uint256"))
+SET_PAUSE = Function("setReservePause", ("address", "bool"))
+SET_FREEZE = Function("setReserveFreeze", ("address", "bool"))
 SET_SOURCES = Function("setAssetSources", ("address[]", "address[]"))
 NOBODY = "0x" + "0" * 40
 LTV, THRESHOLD, BONUS = 8_000, 8_500, 10_500
@@ -71,6 +74,25 @@ class Aave:
     def set_price(self, asset: str, usd: int) -> None:
         source = self.artefacts.deploy("mocks/oracle/CLAggregators/MockAggregator", ["int256"], [usd * PRICE_UNIT])
         self.market.node.do(self.market.owner, self.oracle, SET_SOURCES.encode([asset], [source]))
+
+    def pause(self, asset: str, *, is_paused: bool = True) -> None:
+        self.market.node.do(self.market.owner, self.configurator, SET_PAUSE.encode(asset, is_paused))
+
+    def freeze(self, asset: str) -> None:
+        self.market.node.do(self.market.owner, self.configurator, SET_FREEZE.encode(asset, True))
+
+    def set_borrow_cap(self, asset: str, tokens: int) -> None:
+        self.market.node.do(self.market.owner, self.configurator, SET_BORROW_CAP.encode(asset, tokens))
+
+    def drain(self, asset: str, amount: int) -> None:
+        """Take out what the owner lent, so that so much less can be withdrawn or borrowed."""
+        owner = self.market.owner
+        self.market.node.do(owner, self.deployment.pool, self.deployment.withdraw(asset, amount, owner).data)
+
+    def lend_out(self, asset: str, amount: int) -> None:
+        """Let the owner borrow, against what it lent of the other token."""
+        owner = self.market.owner
+        self.market.node.do(owner, self.deployment.pool, self.deployment.borrow(asset, amount, owner).data)
 
     def set_supply_cap(self, asset: str, tokens: int) -> None:
         self.market.node.do(self.market.owner, self.configurator, SET_SUPPLY_CAP.encode(asset, tokens))

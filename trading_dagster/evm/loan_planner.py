@@ -13,54 +13,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
-from trading_dagster.domain.error import BadConfiguration, ContractMissing, InvalidTrade, PoolEmpty
+from trading_dagster.domain.error import ContractMissing, InvalidTrade, PoolEmpty
 from trading_dagster.domain.transaction import Plain
-from trading_dagster.evm.aave_v3 import ALL, SECONDS_PER_YEAR, AaveV3Deployment
+from trading_dagster.evm.aave_v3 import ALL, AaveV3Deployment
 from trading_dagster.evm.abi import ContractCall
 from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import Dex, Route
+from trading_dagster.evm.loan_check import DEFAULT_LOAN_LIMITS, LoanCheck, LoanLimits, missing_base
 from trading_dagster.evm.loan_progress import ACTION, BLOCK, UNDO, WHY, LoanAction, LoanGoal, LoanProgress
-from trading_dagster.evm.loan_view import (
-    LendingSide,
-    LoanReader,
-    LoanView,
-    require_borrowing,
-    require_repayment,
-    require_supply,
-    require_withdrawal,
-)
+from trading_dagster.evm.loan_view import LendingSide, LoanReader, LoanView
 
-
-@dataclass(frozen=True, slots=True)
-class LoanLimits:
-    """How near its limits a loan may come.
-
-    Attributes:
-        min_health: What the account's health factor must stay above after each borrowing and withdrawal.
-        borrow_margin: What is left of the pool's loan to value unused, a fraction: prices move until it is mined.
-        max_rounds: In how many rounds of borrowing or paying back a trade must be done.
-        tries: How often a step that is refused before it is signed is decided anew.
-        interest_ahead_s: How many seconds of interest are bought beyond what is owed when all is paid back.
-    """
-
-    min_health: Fraction = Fraction(105, 100)
-    borrow_margin: Fraction = Fraction(5, 1000)
-    max_rounds: int = 20
-    tries: int = 3
-    interest_ahead_s: int = 3_600
-
-    def __post_init__(self) -> None:
-        """Check."""
-        if not self.min_health > 1 or not 0 <= self.borrow_margin < 1:
-            raise BadConfiguration(
-                f"min_health is {float(self.min_health)} and borrow_margin {float(self.borrow_margin)}: expected more "
-                "than 1, and a fraction"
-            )
-        if self.max_rounds < 1 or self.tries < 1 or self.interest_ahead_s < 0:
-            raise BadConfiguration("max_rounds and tries of a loan must be 1 or more, interest_ahead_s 0 or more")
+LEAST_PART = 50
+"""A round of borrowing below this part of what is still to be borrowed leads nowhere."""
+LEAST_PART_OUT = 1_000
+"""A withdrawal below this part of what is still owed leads nowhere; getting out may be slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +74,7 @@ class LoanPlanner:
         reader: LoanReader,
         dex: Dex,
         *,
-        limits: LoanLimits = LoanLimits(),
+        limits: LoanLimits = DEFAULT_LOAN_LIMITS,
         deadline_s: int = 120,
     ) -> None:
         """Take the parts; swaps must be mined within ``deadline_s`` seconds of the chain after they were planned."""
@@ -125,93 +93,24 @@ class LoanPlanner:
         """Return the account as it is at the head."""
         return self._reader.read(goal.reserve, goal.base or None, self._client.read_head())
 
-    # Before a trade begins
-
     def require_feasible(self, goal: LoanGoal, route: Route | None, symbols: tuple[str, str]) -> None:
-        """Raise InvalidTrade when the pools would not do all of a trade as they are now.
-
-        ``route`` is the way its swaps go, ``symbols`` are of reserve and base tokens.
-        """
+        """Raise InvalidTrade when the pools would not do all of a trade as they are now; see ``LoanCheck``."""
         view = self.view(goal)
-        if goal.is_reduction:
-            self._require_reduction(goal, view, route, symbols)
-        else:
-            self._require_enlargement(goal, view, route, symbols)
-
-    def _require_enlargement(
-        self, goal: LoanGoal, view: LoanView, route: Route | None, symbols: tuple[str, str]
-    ) -> None:
-        proceeds = 0
-        if goal.borrow and view.debt is not None and route is not None:
-            require_borrowing(view.debt, goal.borrow, symbols[1])
-            proceeds = self._dex.quote(self._client, route, goal.borrow, view.block).amount_out
-            least = goal.least_proceeds(goal.borrow)
-            if proceeds < least:
-                raise InvalidTrade(
-                    f"What is borrowed would bring {proceeds} units of {symbols[0]}, at least {least} are asked for: "
-                    "the price moved beyond the slippage tolerance"
+        check = LoanCheck(goal, view, self._limits, symbols)
+        try:
+            if not goal.is_reduction:
+                is_sold = goal.borrow and route is not None
+                check.require_enlargement(
+                    self._dex.quote(self._client, route, goal.borrow, view.block).amount_out if is_sold and route else 0
                 )
-            self._require_carried(goal, view, view.debt, proceeds)
-        require_supply(view.collateral, goal.deposit + proceeds, symbols[0])
-
-    def _require_carried(self, goal: LoanGoal, view: LoanView, debt: LendingSide, proceeds: int) -> None:
-        """Check health and loan to value at the end, and the number of rounds."""
-        limits, side, account = self._limits, view.collateral, view.account
-        added = (goal.deposit + proceeds) * side.unit_usd
-        owed = account.debt_usd + goal.borrow * debt.unit_usd
-        health = (view.weighted_usd + added * side.reserve.liquidation_threshold) / owed
-        if health < limits.min_health:
-            raise InvalidTrade(
-                f"The account's health factor would be {float(health):.4f}, at least {float(limits.min_health)} is "
-                "kept: use less leverage"
-            )
-        kept = 1 - limits.borrow_margin
-        ratio = side.reserve.loan_to_value * kept
-        room = account.collateral_usd * account.loan_to_value * kept + added * ratio
-        if owed > room:
-            raise InvalidTrade(
-                f"{float(owed):,.2f} USD would be owed, the collateral carries {float(room):,.2f} at the pool's loan "
-                "to value: use less leverage"
-            )
-        # Each round borrows against what the round before brought: a geometric row.
-        wanted, rounds = goal.borrow * debt.unit_usd, 0
-        free = account.collateral_usd * account.loan_to_value * kept - account.debt_usd
-        free += goal.deposit * side.unit_usd * ratio
-        kept_of_sale = Fraction(proceeds * side.unit_usd) / wanted
-        while wanted > 0 and free > 0 and rounds <= limits.max_rounds:
-            part = min(wanted, free)
-            wanted, free, rounds = wanted - part, free - part + part * kept_of_sale * ratio, rounds + 1
-        if rounds > limits.max_rounds or wanted > 0:
-            raise InvalidTrade(
-                f"It takes more than {limits.max_rounds} rounds of borrowing and selling to get there: use less "
-                "leverage, or allow more rounds"
-            )
-
-    def _require_reduction(self, goal: LoanGoal, view: LoanView, route: Route | None, symbols: tuple[str, str]) -> None:
-        side = view.collateral
-        wanted = side.supplied if goal.withdraw == ALL else min(goal.withdraw, side.supplied)
-        if goal.repay and view.debt is not None and view.debt.owed and route is not None:
-            require_repayment(view.debt, symbols[1])
-            needed = self._missing_base(goal, LoanProgress(), view.debt)
-            cost = self._dex.quote_output(self._client, route, needed, view.block) if needed > 0 else 0
-            most = goal.most_cost(needed)
-            if cost > most:
-                raise InvalidTrade(
-                    f"What is owed would cost {cost} units of {symbols[0]}, at most {most} are allowed: the price "
-                    "moved beyond the slippage tolerance"
-                )
-            if not view.withdrawable(self._limits.min_health, pays_back=True):
-                raise InvalidTrade(
-                    f"No collateral can be taken out to pay back with: the account's health factor is "
-                    f"{float(view.account.health_factor or 0):.4f}; pay back from elsewhere, or supply more"
-                )
-        elif not goal.repay and wanted > view.withdrawable(self._limits.min_health):
-            require_withdrawal(side, wanted, symbols[0])
-            raise InvalidTrade(
-                f"{wanted} units of {symbols[0]} cannot be taken out: the account's health factor must stay above "
-                f"{float(self._limits.min_health)}; pay back debt first"
-            )
-        require_withdrawal(side, wanted, symbols[0])
+                return
+            debt = view.debt if goal.repay else None
+            is_owed = debt is not None and debt.owed > 0
+            needed = max(0, missing_base(goal, LoanProgress(), debt, self._limits)) if debt and is_owed else 0
+            cost = self._dex.quote_output(self._client, route, needed, view.block) if needed and route else 0
+        except PoolEmpty as error:
+            raise InvalidTrade(str(error)) from error
+        check.require_reduction(needed, cost)
 
     # Steps
 
@@ -255,7 +154,7 @@ class LoanPlanner:
         _require_fresh(is_stale)
         amount = min(missing, view.borrowable(self._limits.min_health, self._limits.borrow_margin))
         rounds = sum(step.action is LoanAction.borrow for step in progress.steps)
-        if amount <= 0 or rounds > 2 * self._limits.max_rounds:
+        if amount * LEAST_PART < missing or rounds > 2 * self._limits.max_rounds:
             raise InvalidTrade(
                 f"{missing} units are still to be borrowed and the collateral carries {amount}: the account's health "
                 f"factor is {float(view.account.health_factor or 0):.4f}"
@@ -296,7 +195,7 @@ class LoanPlanner:
     ) -> LoanStep | LoanEnd:
         """Get the base tokens that are still missing: collateral first, then a swap of it."""
         assert route is not None, "what is owed is bought along a route"
-        needed = self._missing_base(goal, progress, debt)
+        needed = missing_base(goal, progress, debt, self._limits)
         cost = self._dex.quote_output(self._client, route, needed, view.block)
         most = goal.most_cost(progress.bought + needed) - progress.cost
         if cost > most:
@@ -313,21 +212,13 @@ class LoanPlanner:
             return self._buy_for(goal, progress, route, view, in_hand)
         amount = min(wanted - in_hand, view.withdrawable(self._limits.min_health, pays_back=True))
         rounds = sum(step.action is LoanAction.withdraw for step in progress.steps)
-        if amount <= 0 or rounds > 2 * self._limits.max_rounds:
+        if amount * LEAST_PART_OUT < wanted - in_hand or rounds > 2 * self._limits.max_rounds:
             raise InvalidTrade(
                 f"{wanted - in_hand} units of collateral are needed to pay back, {max(0, amount)} can be taken out: "
                 f"the pool has {view.collateral.liquidity}, the health factor is "
                 f"{float(view.account.health_factor or 0):.4f}"
             )
         return self._withdraw(goal, view, amount)
-
-    def _missing_base(self, goal: LoanGoal, progress: LoanProgress, debt: LendingSide) -> int:
-        """Return how many base tokens must be bought to pay the rest, with interest until that is mined."""
-        if goal.repay != ALL:
-            return min(debt.owed, goal.repay - progress.repaid) - progress.base_in_hand(goal)
-        rate = Fraction(debt.reserve.borrow_apr) / 100 / SECONDS_PER_YEAR
-        ahead = math.ceil(debt.owed * rate * self._limits.interest_ahead_s) + 1
-        return debt.owed + ahead - progress.base_in_hand(goal)
 
     def _undo(self, goal: LoanGoal, progress: LoanProgress, view: LoanView, why: str) -> LoanStep | None:
         """Return the next step that takes back what was begun, None when nothing can or need be."""
@@ -341,7 +232,7 @@ class LoanPlanner:
             step = self._supply(goal, view, in_hand, in_hand)
         elif goal.is_new and not owed and rest > 0:
             amount = min(rest, view.withdrawable(self._limits.min_health))
-            step = self._withdraw(goal, view, amount) if amount else None
+            step = self._withdraw(goal, view, ALL if goal.is_alone else amount) if amount else None
         return None if step is None else replace(step, is_undo=True, why=why)
 
     # Calls

@@ -60,6 +60,7 @@ class LoanGoal:
         slippage: What a swap may be worse than that, a fraction.
         base_in_hand: Base tokens that are there already and nobody's: left over by earlier trades.
         is_new: Whether the position had nothing supplied and owed nothing before.
+        is_alone: Whether nothing else of the trader is supplied in the reserve token.
     """
 
     reserve: str
@@ -72,6 +73,7 @@ class LoanGoal:
     slippage: Fraction = Fraction(0)
     base_in_hand: int = 0
     is_new: bool = False
+    is_alone: bool = False
 
     @property
     def is_reduction(self) -> bool:
