@@ -32,6 +32,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "domain.trade": ("TradeExecution", "TradeFlag", "TradePricing", "TradeStatus", "TradeType"),
     "domain.treasury": ("BalanceUpdate", "BalanceUpdateCause"),
     "domain.vault": ("VaultLimit", "VaultTerms", "VaultWindow"),
+    "domain.trigger": ("Trigger", "TriggerCondition", "TriggerModel", "TriggerType"),
     "domain.visualisation": ("PlotKind", "PlotShape", "RecordingTime"),
     "market.dataset": ("Dataset", "UniverseOptions"),
     "market.loader": ("load_partial_data",),

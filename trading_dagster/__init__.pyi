@@ -109,6 +109,10 @@ from trading_dagster.domain.trade import TradeStatus as TradeStatus
 from trading_dagster.domain.trade import TradeType as TradeType
 from trading_dagster.domain.treasury import BalanceUpdate as BalanceUpdate
 from trading_dagster.domain.treasury import BalanceUpdateCause as BalanceUpdateCause
+from trading_dagster.domain.trigger import Trigger as Trigger
+from trading_dagster.domain.trigger import TriggerCondition as TriggerCondition
+from trading_dagster.domain.trigger import TriggerModel as TriggerModel
+from trading_dagster.domain.trigger import TriggerType as TriggerType
 from trading_dagster.domain.visualisation import PlotKind as PlotKind
 from trading_dagster.domain.visualisation import PlotShape as PlotShape
 from trading_dagster.domain.visualisation import RecordingTime as RecordingTime

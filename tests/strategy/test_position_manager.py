@@ -561,11 +561,6 @@ def test_adjust_by_dust_leaves_nothing_behind(desk):
     assert len(position.trades) == 1
 
 
-@pytest.mark.parametrize("arguments", [{"pending": True}, {"trigger_price": 120.0}])
-def test_trades_that_wait_are_refused_until_they_are_supported(desk, arguments):
-    refused(lambda: desk.manager.adjust_position(WETH_USDC, 10, None, 0.1, **arguments), "not supported yet")
-
-
 # -- closing ----------------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from trading_dagster.backtest.plan import BacktestOptions, BacktestPlan, StrategyLike, plan_backtest
 from trading_dagster.backtest.result import BacktestResult
 from trading_dagster.backtest.run import BacktestRun, Progress
+from trading_dagster.domain.trigger import TriggerModel
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.strategy.indicator_calculation import IndicatorStore
 from trading_dagster.strategy.parameters import StrategyParameters
@@ -25,6 +26,7 @@ def run_backtest(
     start: datetime | None = None,
     end: datetime | None = None,
     initial_cash: float | None = None,
+    trigger_model: TriggerModel | None = None,
     name: str | None = None,
     client: Any = None,
     options: BacktestOptions | None = None,
@@ -43,6 +45,8 @@ def run_backtest(
         start: First decision, naive UTC; default ``Parameters.backtest_start``.
         end: Exclusive end, naive UTC; default ``Parameters.backtest_end``.
         initial_cash: USD; default ``Parameters.initial_cash``.
+        trigger_model: Whether stop losses, take profits and waiting trades are looked for at the opens of the stop-loss
+            candles or inside them, too; default ``Parameters.trigger_model``, or else at the opens.
         name: Shown in reports.
         client: Market data source handed to create_trading_universe; None is the embedded sample.
         options: Fees and tolerances that are not the strategy's.
@@ -66,6 +70,7 @@ def run_backtest(
         start=start,
         end=end,
         initial_cash=initial_cash,
+        trigger_model=trigger_model,
         name=name,
         client=client,
         options=options,

@@ -20,6 +20,7 @@ from trading_dagster.domain.error import BadInput, NotEnoughHistory, StrategyMod
 from trading_dagster.domain.money import exact
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import CycleDuration, from_unix_us, require_naive_utc, to_unix_us
+from trading_dagster.domain.trigger import TriggerModel
 from trading_dagster.market.dataset import UniverseOptions
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.strategy.execution_context import ExecutionContext, ExecutionMode
@@ -71,6 +72,8 @@ class BacktestPlan:
         """Check the range against the data and lay out the decision times."""
         object.__setattr__(self, "grid_us", decision_grid(self.start, self.end, self.cycle_duration))
         check_range(self.universe, self.start, self.end, self.parameters.get("required_history_period"))
+        if self.trigger_model is TriggerModel.intrabar:
+            check_feed_inside(self.universe, self.grid_us, self.cycle_duration)
 
     @property
     def grid(self) -> pd.DatetimeIndex:
@@ -81,6 +84,12 @@ class BacktestPlan:
     def cycle_count(self) -> int:
         """Return how many decisions there are."""
         return len(self.grid_us)
+
+    @property
+    def trigger_model(self) -> TriggerModel:
+        """Return how triggers are looked for between decisions."""
+        model: TriggerModel = self.parameters.get("trigger_model") or TriggerModel.sampled
+        return model
 
     def cycle_at(self, timestamp: datetime) -> int:
         """Return the index of the first decision at or after a naive UTC time."""
@@ -123,6 +132,22 @@ def check_range(universe: TradingStrategyUniverse, start: datetime, end: datetim
         )
 
 
+def check_feed_inside(
+    universe: TradingStrategyUniverse, grid_us: npt.NDArray[np.int64], duration: CycleDuration
+) -> None:
+    """Raise BadInput when a stop-loss candle lies over a decision: looking into it would look into the future."""
+    feed = universe.stop_loss_candles
+    if feed is None:
+        return
+    width = duration.to_timedelta() // timedelta(microseconds=1)
+    if width % feed.width_us or int(grid_us[0] - feed.start_us) % feed.width_us:
+        raise BadInput(
+            f"trigger_model intrabar looks into stop-loss candles of {feed.bucket.value}, which lie over decisions "
+            f"every {duration.value}: load candles whose length divides the cycle with stop_loss_time_bucket, or use "
+            "TriggerModel.sampled"
+        )
+
+
 def plan_backtest(
     strategy: StrategyLike | None = None,
     *,
@@ -131,6 +156,7 @@ def plan_backtest(
     start: datetime | None = None,
     end: datetime | None = None,
     initial_cash: float | None = None,
+    trigger_model: TriggerModel | None = None,
     name: str | None = None,
     client: Any = None,
     options: BacktestOptions | None = None,
@@ -141,7 +167,7 @@ def plan_backtest(
 ) -> BacktestPlan:
     """Load a strategy, build its universe and calculate its indicators; arguments as in run_backtest."""
     module = resolve_strategy(strategy, parameters, functions)
-    values = _with_run_arguments(module.parameters, start, end, initial_cash)
+    values = _with_run_arguments(module.parameters, start, end, initial_cash, trigger_model)
     require_for_backtest(values)
     first, last = values.backtest_start, values.backtest_end
     _warn_off_grid(first, decision_grid(first, last, values.cycle_duration), values.cycle_duration)
@@ -222,9 +248,18 @@ def _from_functions(functions: dict[str, Any]) -> StrategyModule:
 
 
 def _with_run_arguments(
-    parameters: StrategyParameters, start: datetime | None, end: datetime | None, initial_cash: float | None
+    parameters: StrategyParameters,
+    start: datetime | None,
+    end: datetime | None,
+    initial_cash: float | None,
+    trigger_model: TriggerModel | None,
 ) -> StrategyParameters:
-    given = {"backtest_start": start, "backtest_end": end, "initial_cash": initial_cash}
+    given = {
+        "backtest_start": start,
+        "backtest_end": end,
+        "initial_cash": initial_cash,
+        "trigger_model": trigger_model,
+    }
     return parameters.replace(**{name: value for name, value in given.items() if value is not None})
 
 

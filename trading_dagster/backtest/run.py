@@ -11,7 +11,7 @@ from decimal import Decimal
 from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS, EquityLog
 from trading_dagster.accounting.simulated_treasury import QueuedFlow, SimulatedTreasury
 from trading_dagster.backtest.plan import BacktestPlan
-from trading_dagster.backtest.trigger_checks import TriggerChecks
+from trading_dagster.backtest.trigger_checks import TriggerChecks, require_watched
 from trading_dagster.cycle import CycleHooks, DecisionCycle
 from trading_dagster.domain.event import Event, StateCreated
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
@@ -104,12 +104,13 @@ class BacktestRun:
             trigger_clock = DecisionClock([int(plan.grid_us[0])])
             trigger_pricing = CandlePricing(feed, fees, trigger_clock, data_delay_tolerance=tolerance)
             self.triggers = TriggerChecks(
-                feed=trigger_pricing.opens,
+                pricing=trigger_pricing,
                 clock=trigger_clock,
                 position_manager=PositionManager(trigger_clock, universe, state, trigger_pricing, slippage),
                 execution=execution,
                 marks=self.marks,
                 equity_log=self.equity_log,
+                model=plan.trigger_model,
             )
         if not is_new:
             self.cycle.note_holdings(next_cycle)
@@ -157,7 +158,10 @@ class BacktestRun:
             if index == last and is_last and not changed:
                 cycle.complete(index)
                 changed = True
-            if triggers is not None:
+            if triggers is None:
+                if changed:
+                    require_watched(self.state.portfolio)
+            else:
                 if changed:
                     triggers.refresh()
                 if triggers.is_watching:

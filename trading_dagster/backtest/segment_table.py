@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from trading_dagster.backtest.run import BacktestRun
 from trading_dagster.backtest.visualisation_table import take_visualisation
-from trading_dagster.domain.event import Event, TradePlanned
+from trading_dagster.domain.event import Event, TradePlanned, TradeTriggered, TradeWaits
+from trading_dagster.domain.portfolio import Portfolio
+from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.statistics.table import Table
 from trading_dagster.statistics.trade_table import decision_rows, trade_rows
 
@@ -18,8 +20,7 @@ def segment_tables(run: BacktestRun, events: Sequence[Event], samples: Table, cy
     showed (messages, calculations, plots and their looks) is left out when there is none.
     """
     state, portfolio = run.state, run.state.portfolio
-    planned = [(e.plan.position_id, e.plan.trade_id) for e in events if isinstance(e, TradePlanned)]
-    trades = [portfolio.get_position_by_id(position_id).trades[trade_id] for position_id, trade_id in planned]
+    trades = list_made_trades(portfolio, events)
     grid_us = run.plan.grid_us[cycles.start : cycles.stop]
     tables = {
         "decisions": decision_rows(state, samples, grid_us, trades, cycles.start),
@@ -27,3 +28,14 @@ def segment_tables(run: BacktestRun, events: Sequence[Event], samples: Table, cy
         "equity": samples,
     }
     return tables | take_visualisation(state.visualisation)
+
+
+def list_made_trades(portfolio: Portfolio, events: Sequence[Event]) -> list[TradeExecution]:
+    """Return the trades that a piece of a ledger made: planned in it, or fired in it if they waited before."""
+    made: dict[int, int] = {}
+    for event in events:
+        if isinstance(event, TradePlanned | TradeTriggered):
+            made[event.plan.trade_id] = event.plan.position_id
+        elif isinstance(event, TradeWaits):
+            made.pop(event.trade_id, None)
+    return [portfolio.get_position_by_id(position_id).trades[trade_id] for trade_id, position_id in made.items()]

@@ -31,7 +31,8 @@ def check_returned(returned: Any, cycle: int) -> list[TradeExecution]:
 def review_decision(state: State, trades: Sequence[TradeExecution], first_planned_id: int, cycle: int) -> None:
     """Check the trades of a decision against what was planned in the cycle.
 
-    Trades planned but dropped by the strategy are discarded by an event, so that no position waits for ever.
+    Trades planned but dropped by the strategy are discarded by an event, so that no position waits for ever. Those that
+    wait for a trigger are not executed now, so they are not returned.
 
     Raises:
         DuplicateTrade: a trade is in the list twice.
@@ -42,19 +43,38 @@ def review_decision(state: State, trades: Sequence[TradeExecution], first_planne
     if len(returned) != len(trades):
         twice = [t for i, t in enumerate(trades) if t.trade_id in {o.trade_id for o in trades[:i]}]
         raise DuplicateTrade(f"decide_trades returned a trade twice at cycle {cycle}: {twice}")
-    planned = set(range(first_planned_id, state.portfolio.next_trade_id))
-    if planned and not trades:
-        raise TradesNotReturned(
-            f"decide_trades planned {len(planned)} trades at cycle {cycle} but returned none: "
-            "return the trades that the position manager gave you"
+    waiting = [trade for trade in trades if trade.is_waiting()]
+    if waiting:
+        raise StrategyFailed(
+            f"decide_trades returned {waiting} at cycle {cycle}: they wait for a trigger and are not executed now; "
+            "return only the trades to be made at once"
         )
+    planned = set(range(first_planned_id, state.portfolio.next_trade_id))
     unknown = returned - planned
     if unknown:
         raise StrategyFailed(f"decide_trades returned trades {sorted(unknown)} that were not planned at cycle {cycle}")
     dropped = planned - returned
     if dropped:
+        dropped &= _planned_for_now(state, first_planned_id)
+    if dropped and not trades:
+        raise TradesNotReturned(
+            f"decide_trades planned {len(dropped)} trades at cycle {cycle} but returned none: "
+            "return the trades that the position manager gave you"
+        )
+    if dropped:
         _discard(state, dropped)
     _check_single_positions(state, trades)
+
+
+def _planned_for_now(state: State, first_planned_id: int) -> set[int]:
+    """Return the ids of trades planned in this cycle that neither wait for a trigger nor were cancelled."""
+    ids: set[int] = set()
+    for position in state.portfolio.open_positions.values():
+        for trade_id in reversed(position.trades):
+            if trade_id < first_planned_id:
+                break
+            ids.add(trade_id)
+    return ids
 
 
 def _discard(state: State, trade_ids: set[int]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from trading_dagster.backtest.partition import PartitionedBacktest, PartitionStatus, Replay
+from trading_dagster.backtest.segment_table import list_made_trades
 from trading_dagster.domain.error import CandleContractBroken
 from trading_dagster.market.contract import check_candles as refuse_broken_candles
 from trading_dagster.market.quality import quality_report
@@ -124,7 +125,7 @@ def _check_replay(partitions: PartitionedBacktest, replay: Replay | None, key: d
     if replay is None:
         return dg.AssetCheckResult(check_name="ledger_replays", asset_key=key, passed=True, metadata={"partitions": 0})
     portfolio = replay.state.portfolio
-    trades = trade_rows(portfolio.get_all_trades()).frame
+    trades = trade_rows(list_made_trades(portfolio, replay.events)).frame
     same_cash = portfolio.reserve.quantity == Decimal(replay.snapshots[-1].cash)
     same_trades = trades.equals(partitions.read_table("trades", replay.keys).frame)
     return dg.AssetCheckResult(

@@ -5,6 +5,8 @@ A missing bar is replaced by the latest earlier one within a tolerance. The fee 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -204,7 +206,17 @@ class CandlePricing(VaultRules):
         self.fees = fees
         self.opens = PriceColumns(candles, "open", data_delay_tolerance)
         self._clock = clock
+        self._mid: float | None = None
         self._liquidity = None if liquidity is None else PriceColumns(liquidity, "open", data_delay_tolerance)
+
+    @contextmanager
+    def at_mid(self, mid: float | None) -> Iterator[None]:
+        """Price at this mid, not at an open: what a trade inside a candle is filled at; None changes nothing."""
+        self._mid = mid
+        try:
+            yield
+        finally:
+            self._mid = None
 
     def get_mid_price(self, timestamp: datetime, pair: TradingPairIdentifier) -> float:
         """Return the price without fee; raises CandleSampleUnavailable."""
@@ -212,6 +224,8 @@ class CandlePricing(VaultRules):
 
     def _quote(self, timestamp: datetime, pair: TradingPairIdentifier) -> tuple[float, float]:
         """Return the price without fee, and how many seconds ago its candle opened."""
+        if self._mid is not None:
+            return self._mid, 0.0
         timestamp_us = self._visible_us(timestamp)
         pair_id = pair.get_pricing_pair().internal_id
         opens = self.opens

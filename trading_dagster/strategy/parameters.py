@@ -11,6 +11,7 @@ from typing import Any
 
 from trading_dagster.domain.error import ParameterMissing, ParameterTypeInvalid
 from trading_dagster.domain.time import CycleDuration, TimeBucket, require_naive_utc
+from trading_dagster.domain.trigger import TriggerModel
 
 _NO_VALUES = (property, staticmethod, classmethod)
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -146,6 +147,7 @@ _ENGINE_TYPES: dict[str, type | tuple[type, ...]] = {
     "required_history_period": timedelta,
     "slippage_tolerance": (int, float),
     "max_price_impact": (int, float),
+    "trigger_model": TriggerModel,
 }
 
 _REMEDIES = {
@@ -158,4 +160,5 @@ _REMEDIES = {
     "required_history_period": "a timedelta such as timedelta(days=30)",
     "slippage_tolerance": "a fraction such as 0.02",
     "max_price_impact": "a fraction such as 0.05",
+    "trigger_model": "TriggerModel.sampled or TriggerModel.intrabar",
 }

@@ -13,13 +13,14 @@ from trading_dagster.domain.error import InvalidTrade, NotEnoughCashForBuys
 from trading_dagster.domain.money import FLOAT_ROUNDING, ZERO
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import NO_FLAGS, TradeExecution, TradeFlag, TradeType
-from trading_dagster.strategy.spot_planning import SpotPlanning, refuse_waiting_trades
 from trading_dagster.strategy.trigger import TriggerLevels
+from trading_dagster.strategy.waiting_planning import WaitingPlanning
+from trading_dagster.strategy.waiting_rule import is_changeable
 
 logger = logging.getLogger(__name__)
 
 
-class PositionManager(SpotPlanning):
+class PositionManager(WaitingPlanning):
     """Plans the trades of one decision."""
 
     def close_position(
@@ -30,9 +31,21 @@ class PositionManager(SpotPlanning):
         slippage_tolerance: float | None = None,
         flags: Iterable[TradeFlag] = NO_FLAGS,
         pending: bool = False,
+        trigger_price: float | None = None,
     ) -> list[TradeExecution]:
-        """Sell everything available; no trades, with a warning, when nothing is left to sell."""
-        refuse_waiting_trades(pending)
+        """Sell everything available; no trades, with a warning, when nothing is left to sell.
+
+        With ``pending`` a position that is pending is given up, and no trades are returned; with ``trigger_price`` as
+        well the sell waits until the mid price is there or above, and decide_trades does not return it.
+        """
+        if pending:
+            return self._close_later(position, trigger_price, notes, slippage_tolerance, flags)
+        if trigger_price is not None:
+            raise InvalidTrade(f"close_position(trigger_price={trigger_price}) waits: give pending=True, too")
+        if position.is_pending():
+            raise InvalidTrade(
+                f"Cannot close {position}: it waits for its first trade; close_position(pending=True) gives it up"
+            )
         if not position.is_spot() and not position.is_vault():
             raise InvalidTrade(f"Cannot close {position}: positions of kind {position.pair.kind.value} come later")
         return self.close_spot_position(position, trade_type, notes, slippage_tolerance, flags)
@@ -55,7 +68,7 @@ class PositionManager(SpotPlanning):
         """
         if not 0 < stop_loss < math.inf:
             raise InvalidTrade(f"update_stop_loss({position}) needs a price above 0, got {stop_loss}")
-        if not position.is_open():
+        if not is_changeable(position, is_later=True):
             raise InvalidTrade(f"update_stop_loss(): {position} is not open; check position.is_open() first")
         if trailing:
             if not position.is_spot():

@@ -22,6 +22,12 @@ from trading_dagster.strategy.trade_planning import (
 )
 from trading_dagster.strategy.trigger import NO_LEVELS, TriggerLevels, opening_levels
 from trading_dagster.strategy.vault_planning import VaultPlanning, refuse_settling
+from trading_dagster.strategy.waiting_rule import (
+    PARTIAL_TAKE_PROFIT,
+    adjusting_trigger,
+    is_changeable,
+    require_planned,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -100,14 +106,15 @@ class SpotPlanning(VaultPlanning):
     ) -> list[TradeExecution]:
         """Buy for ``dollar_delta`` USD when above 0, sell ``|quantity_delta|`` tokens when below.
 
-        ``weight`` is the position's target share of the portfolio; triggers are fractions as in open_spot.
+        ``weight`` is the position's target share of the portfolio; triggers are fractions as in open_spot. With
+        ``pending`` the trade waits until the mid price is at ``trigger_price`` or above: a buy is a market-limit
+        entry, a sell a partial take profit, and decide_trades does not return it. ``position`` may be pending then.
 
         Raises:
             InvalidTrade: wrong sign or weight, blacklisted pair, more sold than there is, impossible levels, or a
                 position that is closed or on another pair.
         """
         pair = self._tradable(pair)
-        refuse_waiting_trades(pending, trigger_price)
         if dollar_delta == 0 or dollar_delta != dollar_delta:  # noqa: PLR0124 - NaN is not equal to itself
             raise InvalidTrade(
                 f"adjust_position({pair.get_ticker()}) needs a dollar_delta other than {dollar_delta}: "
@@ -115,7 +122,8 @@ class SpotPlanning(VaultPlanning):
             )
         if not 0 <= weight <= 1:
             raise InvalidTrade(f"adjust_position({pair.get_ticker()}) needs 0 <= weight <= 1, got {weight}")
-        if position is not None and (position.pair != pair or not position.is_open()):
+        trigger = adjusting_trigger(pair, pending, trigger_price, is_buy=dollar_delta > 0)
+        if position is not None and not (position.pair == pair and is_changeable(position, is_later=pending)):
             raise InvalidTrade(f"adjust_position({pair.get_ticker()}) cannot change {position}: give an open one on it")
         flags = frozenset(flags)
         if dollar_delta > 0:
@@ -137,26 +145,40 @@ class SpotPlanning(VaultPlanning):
                 other_data=other_data,
             )
         else:
-            if quantity_delta is None or not quantity_delta < 0:
-                raise InvalidTrade(
-                    f"adjust_position({pair.get_ticker()}) sells for {dollar_delta} USD: "
-                    f"give quantity_delta as a negative number of tokens, got {quantity_delta}"
-                )
-            position = position or self._position_to_keep(pair) or self._portfolio.get_open_position_for_pair(pair)
-            if position is None:
-                raise InvalidTrade(
-                    f"adjust_position({pair.get_ticker()}) sells, but there is no open position: "
-                    "check get_current_position_for_pair() first"
-                )
-            quantity = _sellable(position, -exact(quantity_delta, "quantity_delta"))
+            position = position or self._position_to_reduce(pair)
+            quantity = self._quantity_to_sell(position, dollar_delta, quantity_delta, is_later=pending)
             pricing = self.pricing_model.get_sell_price(self.timestamp, pair, float(quantity))
             levels = _asked_levels(pair, pricing.mid_price, stop_loss, take_profit, trailing_stop_loss)
+            flags |= PARTIAL_TAKE_PROFIT if pending else REDUCING
             trade = self._plan_sell(
-                position, quantity, pricing, REDUCING | flags, slippage_tolerance, notes=notes, other_data=other_data
+                position, quantity, pricing, flags, slippage_tolerance, notes=notes, other_data=other_data
             )
         if levels is not NO_LEVELS:
             self._adjust_levels(trade, levels, override_stop_loss)
+        if trigger is not None:
+            self._let_wait(trade, trigger)
         return [trade]
+
+    def _position_to_reduce(self, pair: TradingPairIdentifier) -> TradingPosition:
+        position = self._position_to_keep(pair) or self._portfolio.get_open_position_for_pair(pair)
+        if position is None:
+            raise InvalidTrade(
+                f"adjust_position({pair.get_ticker()}) sells, but there is no open position: "
+                "check get_current_position_for_pair() first"
+            )
+        return position
+
+    def _quantity_to_sell(
+        self, position: TradingPosition, dollar_delta: float, quantity_delta: float | Decimal | None, *, is_later: bool
+    ) -> Decimal:
+        """Return how many tokens to sell: not more than there are, or than the position is planned to have."""
+        if quantity_delta is None or not quantity_delta < 0:
+            raise InvalidTrade(
+                f"adjust_position({position.pair.get_ticker()}) sells for {dollar_delta} USD: "
+                f"give quantity_delta as a negative number of tokens, got {quantity_delta}"
+            )
+        quantity = -exact(quantity_delta, "quantity_delta")
+        return require_planned(position, quantity) if is_later else _sellable(position, quantity)
 
     def close_spot_position(
         self,
@@ -253,15 +275,6 @@ class SpotPlanning(VaultPlanning):
             trade_type=trade_type,
             closing=closing,
             other_data=other_data,
-        )
-
-
-def refuse_waiting_trades(pending: bool, trigger_price: float | None = None) -> None:
-    """Raise InvalidTrade for a trade that is to wait for a trigger."""
-    if pending or trigger_price is not None:
-        raise InvalidTrade(
-            f"Trades that wait for a trigger are not supported yet: got pending={pending}, "
-            f"trigger_price={trigger_price}; leave both out to trade at once"
         )
 
 

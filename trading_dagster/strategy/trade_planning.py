@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from trading_dagster.domain.error import InvalidTrade, TooSmallTrade
-from trading_dagster.domain.event import PairIntroduced, PositionOpened, TradePlanned, TriggersMoved
+from trading_dagster.domain.event import PairIntroduced, PositionOpened, TradePlanned, TradeWaits, TriggersMoved
 from trading_dagster.domain.identifier import TradingPairIdentifier
 from trading_dagster.domain.money import DUST
 from trading_dagster.domain.position import TradingPosition
@@ -21,6 +21,7 @@ from trading_dagster.domain.trade import (
     TradePricing,
     TradeType,
 )
+from trading_dagster.domain.trigger import Trigger
 from trading_dagster.domain.vault import VaultBook
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.strategy.clock import DecisionClock
@@ -117,11 +118,15 @@ class TradePlanning(PositionQueries):
         self.state.record(TradePlanned(self._clock.aware, plan))
         return position.trades[trade_id]
 
+    def _let_wait(self, trade: TradeExecution, trigger: Trigger) -> None:
+        """Let a planned trade wait for a trigger."""
+        self.state.record(TradeWaits(self._clock.aware, trade.trade_id, trade.position_id, (trigger,)))
+
     def _slippage(self, asked: float | None) -> float:
         return self.default_slippage_tolerance if asked is None else _checked_slippage(asked)
 
     def _adjust_levels(self, trade: TradeExecution, asked: TriggerLevels, override_stop_loss: bool) -> None:
-        position = self._portfolio.open_positions[trade.position_id]
+        position = self._portfolio.get_position_by_id(trade.position_id)
         keep_stop = asked.stop_loss is None or (position.stop_loss is not None and not override_stop_loss)
         trailing = asked.trailing_stop_loss_pct
         levels = TriggerLevels(

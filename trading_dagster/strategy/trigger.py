@@ -1,6 +1,7 @@
 """Stop loss, take profit and trailing stop: what their levels are and when they fire.
 
-Levels refer to mid prices. The feed is sampled at its bars' opens; highs and lows are not looked at.
+Levels refer to mid prices. At an instant they are compared with its price; the intrabar model compares them with a
+candle's low and high, too.
 """
 
 from __future__ import annotations
@@ -97,3 +98,21 @@ def fired_trigger(position: TradingPosition, mid: float) -> TradeType | None:
     if stop is not None and mid <= stop:
         return TradeType.stop_loss
     return TradeType.take_profit if profit is not None and mid >= profit else None
+
+
+def fired_inside(
+    position: TradingPosition, *, opened: float, low: float, high: float
+) -> tuple[TradeType, float] | None:
+    """Return which trigger closes the position inside a candle, and at which mid price.
+
+    A stop is filled at the worse of its level and the candle's open, a take profit at the better. When both levels lie
+    in the candle nobody knows which came first: the stop is assumed.
+    """
+    stop, profit = position.stop_loss, position.take_profit
+    if position.is_short():
+        if stop is not None and high >= stop:
+            return TradeType.stop_loss, max(stop, opened)
+        return (TradeType.take_profit, min(profit, opened)) if profit is not None and low <= profit else None
+    if stop is not None and low <= stop:
+        return TradeType.stop_loss, min(stop, opened)
+    return (TradeType.take_profit, max(profit, opened)) if profit is not None and high >= profit else None

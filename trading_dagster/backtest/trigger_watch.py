@@ -1,0 +1,95 @@
+"""What the trigger checks look at of one position: the candles of its pair as plain floats; whether any may fire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from trading_dagster.domain.position import TradingPosition
+from trading_dagster.domain.trigger import TriggerModel
+from trading_dagster.pricing.candle_pricing import PriceColumns
+from trading_dagster.strategy.trigger import fired_trigger, trailed_stop
+from trading_dagster.strategy.waiting_order import may_fire_between
+
+_NOTHING = memoryview(b"")
+
+
+class FeedColumns:
+    """The columns of a stop-loss feed; lows and highs only where the model looks at them."""
+
+    def __init__(self, opens: PriceColumns, model: TriggerModel) -> None:
+        """Read the panel of ``opens``."""
+        self.opens = opens
+        self.is_intrabar = model is TriggerModel.intrabar
+        self._extremes: dict[int, tuple[memoryview, memoryview]] = {}
+
+    def extremes(self, pair_id: int) -> tuple[memoryview, memoryview]:
+        """Return lows and highs of a pair by bar number, NaN where there is no candle; empty if not looked at."""
+        if not self.is_intrabar:
+            return _NOTHING, _NOTHING
+        known = self._extremes.get(pair_id)
+        if known is None:
+            panel = self.opens.panel
+            row = panel.row_of(pair_id)
+            low, high, opened = (panel.columns[name][row] for name in ("low", "high", "open"))
+            exists = panel.exists[row]
+            known = (
+                memoryview(np.where(exists, np.fmin(low, opened), np.nan).data),
+                memoryview(np.where(exists, np.fmax(high, opened), np.nan).data),
+            )
+            self._extremes[pair_id] = known
+        return known
+
+
+class Watch:
+    """A position that is watched."""
+
+    __slots__ = ("has_waiting", "highs", "is_open", "is_short", "lows", "opens", "position")
+
+    def __init__(self, position: TradingPosition, columns: FeedColumns) -> None:
+        """Watch a position on the candles of its pair."""
+        pair_id = position.pair.get_pricing_pair().internal_id or 0
+        self.position = position
+        self.opens = columns.opens.view(pair_id)
+        self.lows, self.highs = columns.extremes(pair_id)
+        self.is_short = position.is_short()
+        self.is_open = position.is_open()
+        self.has_waiting = bool(position.pending_trades)
+
+    def has_candle(self, bar: int) -> bool:
+        """Tell whether a bar's low and high are known."""
+        low: float = self.lows[bar]
+        return low == low  # noqa: PLR0124 - NaN is not equal to itself
+
+    def may_fire(self, first: int, last: int, last_at: datetime) -> bool:
+        """Tell whether anything may fire, expire or move in bars first .. last, of which the last opens at a time."""
+        low, high = self._range(first, last)
+        position = self.position
+        if self.has_waiting and may_fire_between(position, last_at, low=low, high=high):
+            return True
+        if not self.is_open:
+            return False
+        if _fires_at(position, low):
+            return True
+        is_stop_only = position.take_profit is None and position.trailing_stop_loss_pct is None
+        return (self.is_short or not is_stop_only) and _fires_at(position, high)
+
+    def _range(self, first: int, last: int) -> tuple[float, float]:
+        """Return the lowest and the highest price that is looked at."""
+        opens = _part(self.opens, first, last)
+        low, high = float(np.fmin.reduce(opens)), float(np.fmax.reduce(opens))
+        if self.lows:
+            low = min(low, float(np.fmin.reduce(_part(self.lows, first, last))))
+            high = max(high, float(np.fmax.reduce(_part(self.highs, first, last))))
+        return low, high
+
+
+def _part(view: memoryview, first: int, last: int) -> npt.NDArray[np.float64]:
+    return np.asarray(view)[first : last + 1]
+
+
+def _fires_at(position: TradingPosition, mid: float) -> bool:
+    """Tell whether a mid price would close a position or move its trailing stop."""
+    return fired_trigger(position, mid) is not None or trailed_stop(position, mid) is not None
