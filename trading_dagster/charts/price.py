@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from trading_dagster.charts.marker import sort_markers
 from trading_dagster.charts.number import format_duration, format_price, format_usd
 from trading_dagster.charts.palette import GAIN, LOSS, NEUTRAL, colour_of
+from trading_dagster.charts.plot import Panel, add_panels, arrange_panels, stack_rows, trace_price_plots
 from trading_dagster.charts.sampling import MAX_BARS, Curve, bar_width, plot_times, resample_candles, thin_curve
 from trading_dagster.charts.theme import plain, say_nothing_to_show, style_figure
+from trading_dagster.domain.visualisation import Plot
 
 MANY_MARKERS = 400
+PRICE_HEIGHT, MARGINS = 390, 70
+"""Pixels: of the price, and of what surrounds the rows."""
+
 NO_CANDLES = "No candles in this range"
 
 
@@ -27,6 +31,7 @@ def draw_price_and_trades(
     positions: pd.DataFrame | None = None,
     overlays: Mapping[str, Curve] | None = None,
     indicators: Mapping[str, Curve] | None = None,
+    plots: Sequence[Plot] = (),
     style: Literal["candle", "line"] = "candle",
     title: str | None = None,
     max_bars: int = MAX_BARS,
@@ -39,44 +44,45 @@ def draw_price_and_trades(
         positions: positions of this pair; each closed one becomes a line from entry to exit, coloured by its profit
         overlays: curves drawn on the price, such as moving averages
         indicators: curves drawn below the price, one panel each
+        plots: what the strategy plotted for this pair, on the price or in panels of their own
         style: "candle", or "line" for closes only
         title: heading inside the figure
         max_bars: how many candles are drawn at most
 
     Returns:
-        A figure: the price first, then overlays, position lines and one trace per kind of marker; names are those of
-        the legend.
+        A figure: the price first, then overlays, plots, position lines and one trace per kind of marker; names are
+        those of the legend.
     """
-    panels = dict(indicators or {})
-    price_share = 0.7 if len(panels) < 2 else 0.55
-    figure = make_subplots(
-        rows=1 + len(panels),
-        cols=1,
-        shared_xaxes=True,
-        vertical_spacing=0.04,
-        row_heights=[price_share, *[(1 - price_share) / len(panels) for _ in panels]],
-    )
+    panels = [
+        Panel(name, [_curve_trace(name, curve, number).update(showlegend=False)])
+        for number, (name, curve) in enumerate((indicators or {}).items())
+    ]
+    panels += arrange_panels(plots)
+    heights = [PRICE_HEIGHT, *(panel.height for panel in panels)]
+    figure = stack_rows(heights)
     shown = resample_candles(candles, max_bars)
     if shown.empty:
         say_nothing_to_show(figure, NO_CANDLES)
-    figure.add_trace(_candle_trace(shown) if style == "candle" else _line_trace(shown), row=1, col=1)
-    for position, (name, curve) in enumerate((overlays or {}).items()):
-        figure.add_trace(_curve_trace(name, curve, position), row=1, col=1)
-    if positions is not None:
-        for trace in _position_traces(positions):
-            figure.add_trace(trace, row=1, col=1)
-    if trades is not None:
-        size = 11 if len(trades) <= MANY_MARKERS else 8
-        for kind, rows in sort_markers(trades).items():
-            marker = {"symbol": kind.symbol, "color": kind.colour, "size": size}
-            figure.add_trace(_marker_trace(kind.name, rows, marker), row=1, col=1)
-    for row, (name, curve) in enumerate(panels.items(), start=2):
-        figure.add_trace(_curve_trace(name, curve, row - 2).update(showlegend=False), row=row, col=1)
-        figure.update_yaxes(title_text=plain(name), nticks=4, row=row, col=1)
+    traces = [_candle_trace(shown) if style == "candle" else _line_trace(shown)]
+    traces += [_curve_trace(name, curve, number) for number, (name, curve) in enumerate((overlays or {}).items())]
+    traces += trace_price_plots(plots)
+    traces += [] if positions is None else _position_traces(positions)
+    traces += [] if trades is None else _trade_traces(trades)
+    for trace in traces:
+        figure.add_trace(trace, row=1, col=1)
+    add_panels(figure, panels, first_row=2)
     figure.update_layout(
         hovermode="closest", dragmode="zoom", xaxis={"type": "date", "rangeslider": {"visible": False}}, showlegend=True
     )
-    return style_figure(figure, title=title, height=460 + 110 * len(panels))
+    return style_figure(figure, title=title, height=MARGINS + sum(heights))
+
+
+def _trade_traces(trades: pd.DataFrame) -> list[go.Scatter]:
+    size = 11 if len(trades) <= MANY_MARKERS else 8
+    return [
+        _marker_trace(kind.name, rows, {"symbol": kind.symbol, "color": kind.colour, "size": size})
+        for kind, rows in sort_markers(trades).items()
+    ]
 
 
 def describe_bars(candles: pd.DataFrame, max_bars: int = MAX_BARS) -> str:

@@ -136,7 +136,7 @@ def bar_width(candles: pd.DataFrame) -> pd.Timedelta | None:
     return pd.Timedelta(widths[counts.argmax()])
 
 
-def plot_times(times: pd.Index | pd.Series[pd.Timestamp]) -> npt.NDArray[np.datetime64]:
+def plot_times(times: pd.Index | pd.Series[pd.Timestamp] | npt.NDArray[np.datetime64]) -> npt.NDArray[np.datetime64]:
     """Return times for a plotly axis: to the second, to the millisecond where that would lose something."""
     exact = np.asarray(times, dtype="datetime64[ns]")
     seconds = exact.astype("datetime64[s]")

@@ -16,6 +16,7 @@
       IndicatorError                 (see the classes below)
       StrategyFailed                 decide_trades raised, or broke the protocol
         TradesNotReturned
+      ChartFailed                    the function of a chart raised
       TradeError                     a trade that may not be planned or executed
         NotEnoughMoney, NotEnoughCashForBuys, TooSmallTrade, OutOfSimulatedBalance, BacktestExecutionFailed ...
         TradeLimitExceeded, TokenUnsafe, ApprovalMissing
@@ -92,6 +93,18 @@ class ParameterMissing(ParameterError, AttributeError, KeyError):
 
 class ParameterTypeInvalid(ParameterError, TypeError):
     """A strategy parameter has the wrong type."""
+
+
+class ChartNotValid(BadInput, AssertionError):
+    """A function that cannot be registered as a chart."""
+
+
+class UnknownChart(BadInput, KeyError):
+    """No chart of that id is registered."""
+
+    def __str__(self) -> str:
+        """Return the message as it is; KeyError would quote it."""
+        return str(self.args[0]) if self.args else ""
 
 
 class StrategyModuleNotValid(BadInput):
@@ -208,6 +221,10 @@ class TradesNotReturned(StrategyFailed, RuntimeError):
 
 class DuplicateTrade(StrategyFailed, AssertionError):
     """decide_trades returned the same trade twice."""
+
+
+class ChartFailed(TradingDagsterError):
+    """The function of a chart raised; the message names the chart and has the traceback."""
 
 
 class TradeError(TradingDagsterError):

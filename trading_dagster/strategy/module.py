@@ -9,12 +9,14 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from trading_dagster.domain.error import StrategyModuleNotValid
 from trading_dagster.market.universe import TradingStrategyUniverse
+from trading_dagster.strategy.chart import ChartRegistry
 from trading_dagster.strategy.execution_context import ExecutionContext
 from trading_dagster.strategy.indicator_definition import IndicatorSet
 from trading_dagster.strategy.indicator_registry import IndicatorRegistry
@@ -39,7 +41,7 @@ class StrategyModule:
     source: str = ""
     create_trading_universe: Callable[..., TradingStrategyUniverse] | None = None
     create_indicators: Callable[..., Any] | IndicatorRegistry | None = None
-    create_charts: Callable[..., Any] | None = None
+    create_charts: Callable[..., Any] | ChartRegistry | None = None
     before_strategy_tick: Callable[..., None] | None = None
     after_strategy_tick: Callable[..., None] | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -96,6 +98,36 @@ class StrategyModule:
         if not isinstance(made, IndicatorSet):
             raise StrategyModuleNotValid(
                 f"create_indicators of {self.name} returned {type(made).__name__}: return an IndicatorSet"
+            )
+        return made
+
+    def build_charts(
+        self,
+        universe: TradingStrategyUniverse,
+        parameters: StrategyParameters,
+        context: ExecutionContext,
+        timestamp: datetime | None = None,
+    ) -> ChartRegistry:
+        """Call create_charts; no charts when the file has none.
+
+        Raises:
+            StrategyModuleNotValid: create_charts raised, or returned something else.
+        """
+        function = self.create_charts
+        if function is None or isinstance(function, ChartRegistry):
+            return function or ChartRegistry()
+        try:
+            made = function(timestamp, parameters, universe, context)
+        except Exception as error:
+            trace = "".join(traceback.format_exception(error))
+            raise StrategyModuleNotValid(
+                f"create_charts of {self.name} raised {type(error).__name__}: {error}\n{trace}"
+            ) from error
+        if made is None:
+            return ChartRegistry()
+        if not isinstance(made, ChartRegistry):
+            raise StrategyModuleNotValid(
+                f"create_charts of {self.name} returned {type(made).__name__}: return a ChartRegistry"
             )
         return made
 
@@ -159,8 +191,11 @@ def load_strategy_module(module: ModuleType | Mapping[str, Any], source: str | N
             f"Strategy {where} has no function create_indicators and no IndicatorRegistry: "
             f"engine {version} requires one, it may return an empty IndicatorSet()"
         )
-    if version == "0.6" and not callable(names.get("create_charts")):
+    charts = names.get("create_charts") or next((v for v in names.values() if isinstance(v, ChartRegistry)), None)
+    if version == "0.6" and charts is None:
         raise StrategyModuleNotValid(f"Strategy {where} has no function create_charts: engine 0.6 requires it")
+    if charts is not None and not callable(charts) and not isinstance(charts, ChartRegistry):
+        raise StrategyModuleNotValid(f"create_charts of strategy {where} is no function: {charts!r}")
     docstring = (namespace.get("__doc__") or "").strip().split("\n", 1)[0]
     return StrategyModule(
         name=str(names.get("name") or (path.stem if path else "strategy")),
@@ -173,7 +208,7 @@ def load_strategy_module(module: ModuleType | Mapping[str, Any], source: str | N
         source=source,
         create_trading_universe=names["create_trading_universe"],
         create_indicators=indicators,
-        create_charts=names.get("create_charts"),
+        create_charts=charts,
         before_strategy_tick=names.get("before_strategy_tick"),
         after_strategy_tick=names.get("after_strategy_tick"),
         details={"docstring": docstring, **{n: names[n] for n in DETAILS if n in names}},
