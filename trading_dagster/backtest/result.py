@@ -25,9 +25,12 @@ from trading_dagster.statistics.trade_analysis import calculate_all_summary_stat
 from trading_dagster.statistics.trade_table import decision_rows, positions_table, trades_table
 from trading_dagster.storage.event_codec import encode_event
 from trading_dagster.storage.file import write_frame, write_text
+from trading_dagster.strategy.chart import ChartFunction, ChartInput, ChartRegistry
+from trading_dagster.strategy.indicator_lookup import StrategyInputIndicators
 
 if TYPE_CHECKING:
     from trading_dagster.backtest.plan import BacktestPlan
+    from trading_dagster.charts.rendering import RenderedChart
     from trading_dagster.charts.report import ReportContent
     from trading_dagster.domain.event import Event
     from trading_dagster.domain.state import State
@@ -129,6 +132,45 @@ class BacktestResult:
         """Return the performance metrics of the strategy by name: the column "Strategy" of the table."""
         benchmark = calculate_daily_returns_from_curve(self.buy_and_hold, self.plan.end)
         return calculate_metrics(self.daily_returns, benchmark)
+
+    @cached_property
+    def charts(self) -> ChartRegistry:
+        """Return the charts that the strategy's create_charts registered; none where it has no such function."""
+        plan = self.plan
+        return plan.strategy.build_charts(plan.universe, plan.parameters, plan.context)
+
+    @cached_property
+    def chart_input(self) -> ChartInput:
+        """Return what charts of this backtest are given; its cache is shared by all of them."""
+        return ChartInput(
+            execution_context=self.plan.context,
+            state=self.state,
+            strategy_input_indicators=StrategyInputIndicators(self.universe, self.indicators),
+            backtest_start_at=self.plan.start,
+            backtest_end_at=self.plan.end,
+        )
+
+    def render_chart(self, chart: str | ChartFunction, pairs: Any = None, **options: Any) -> Any:
+        """Return what a chart's function makes: a figure, a table, or several.
+
+        Args:
+            chart: Id or function of a registered chart.
+            pairs: A pair, its description, or several; by default the registry's benchmark pairs, or those traded most.
+            options: Handed to the function.
+
+        Raises:
+            UnknownChart: No such chart is registered.
+            ChartFailed: The function raised; the message names the chart.
+        """
+        from trading_dagster.charts.rendering import render_chart  # plotly is loaded only when a chart is wanted
+
+        return render_chart(self.charts, chart, self.chart_input, pairs, **options)
+
+    def render_charts(self) -> list[RenderedChart]:
+        """Return all registered charts; one that failed has an error, and the others are there."""
+        from trading_dagster.charts.rendering import render_charts
+
+        return render_charts(self.charts, self.chart_input)
 
     def report(self, path: str | Path) -> Path:
         """Write one self-contained HTML file; returns where."""

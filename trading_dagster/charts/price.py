@@ -63,18 +63,31 @@ def draw_price_and_trades(
     shown = resample_candles(candles, max_bars)
     if shown.empty:
         say_nothing_to_show(figure, NO_CANDLES)
-    traces = [_candle_trace(shown) if style == "candle" else _line_trace(shown)]
-    traces += [_curve_trace(name, curve, number) for number, (name, curve) in enumerate((overlays or {}).items())]
-    traces += trace_price_plots(plots)
-    traces += [] if positions is None else _position_traces(positions)
-    traces += [] if trades is None else _trade_traces(trades)
-    for trace in traces:
+    for trace in trace_price(shown, trades, positions=positions, overlays=overlays, plots=plots, style=style):
         figure.add_trace(trace, row=1, col=1)
     add_panels(figure, panels, first_row=2)
     figure.update_layout(
         hovermode="closest", dragmode="zoom", xaxis={"type": "date", "rangeslider": {"visible": False}}, showlegend=True
     )
     return style_figure(figure, title=title, height=MARGINS + sum(heights))
+
+
+def trace_price(
+    candles: pd.DataFrame,
+    trades: pd.DataFrame | None = None,
+    *,
+    positions: pd.DataFrame | None = None,
+    overlays: Mapping[str, Curve] | None = None,
+    plots: Sequence[Plot] = (),
+    style: Literal["candle", "line"] = "candle",
+) -> list[go.Candlestick | go.Scatter]:
+    """Return what lies on the price, the price first; arguments as in `draw_price_and_trades`."""
+    traces = [_candle_trace(candles) if style == "candle" else _line_trace(candles)]
+    traces += [_curve_trace(name, curve, number) for number, (name, curve) in enumerate((overlays or {}).items())]
+    traces += trace_price_plots(plots)
+    traces += [] if positions is None else _position_traces(positions)
+    traces += [] if trades is None else _trade_traces(trades)
+    return traces
 
 
 def _trade_traces(trades: pd.DataFrame) -> list[go.Scatter]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,11 +65,14 @@ def value_positions(state: State) -> PositionValues:
     kept = np.append(times[1:] != times[:-1], True)
     times_us: Integers = times[kept].astype(np.int64)
     cash, equity = (np.asarray(samples.columns[name], dtype=np.float64)[kept] for name in ("cash", "equity"))
-    positions = [p for p in state.portfolio.get_all_positions() if p.executed_trade_count]
+    positions = [
+        p for p in state.portfolio.get_all_positions() if any(t.started_at is not None for t in p.trades.values())
+    ]
     positions.sort(key=lambda p: p.position_id)
     held = [_quantities(position, times_us) for position in positions]
+    on_the_way = [_allocations(position, times_us) for position in positions]
     at_cycles, at_triggers = (
-        [quantity * prices for quantity, prices in zip(held, _prices(marks, positions, times_us, feed), strict=True)]
+        [a * b + c for a, b, c in zip(held, _prices(marks, positions, times_us, feed), on_the_way, strict=True)]
         for feed in (None, marks.trigger_columns)
     )
     # A sample was valued on the candles or, at a trigger, on the stop-loss feed: its equity tells which.
@@ -87,6 +91,34 @@ def calculate_asset_weights(state: State) -> pd.DataFrame:
     values = value_positions(state)
     reserve = state.portfolio.reserve.asset.token_symbol
     return _to_frame(values, reserve, ((pair.base.token_symbol, part) for pair, part in values.by_pair().items()))
+
+
+def calculate_weights_statistics(weights: pd.DataFrame) -> pd.DataFrame:
+    """Return the largest, smallest and average position, in USD and as a share, with the reserve and without.
+
+    Args:
+        weights: What `calculate_asset_weights` returned.
+
+    Returns:
+        A row per measure; columns USD, Share (of equity; without the reserve of what is invested), Asset and At, the
+        last two for extremes only. Smallest and average are of times at which an asset is held.
+    """
+    rows: list[tuple[str, float, float, str, Any]] = []
+    reserve = weights.attrs[RESERVE_SYMBOL]
+    for label, table in (("with reserve", weights), ("without reserve", weights.drop(columns=reserve))):
+        values = table.to_numpy(dtype=np.float64)
+        held = np.where(values > 0, values, np.nan)
+        shares = held / np.nansum(held, axis=1, keepdims=True, initial=0.0, where=values > 0)
+        if not (values > 0).any():
+            names = ("Largest", "Smallest", "Average")
+            rows += [(f"{name} position, {label}", np.nan, np.nan, "", pd.NaT) for name in names]
+            continue
+        for name, pick, pick_share in (("Largest", np.nanargmax, np.nanmax), ("Smallest", np.nanargmin, np.nanmin)):
+            row, column = divmod(int(pick(held)), held.shape[1])
+            found = float(held[row, column]), float(pick_share(shares)), str(table.columns[column]), table.index[row]
+            rows.append((f"{name} position, {label}", *found))
+        rows.append((f"Average position, {label}", float(np.nanmean(held)), float(np.nanmean(shares)), "", pd.NaT))
+    return pd.DataFrame(rows, columns=["Measure", "USD", "Share", "Asset", "At"]).set_index("Measure")
 
 
 def calculate_chain_weights(state: State) -> pd.DataFrame:
@@ -125,6 +157,19 @@ def _quantities(position: TradingPosition, times_us: Integers) -> Floats:
     if position.closed_at is not None:  # what a close leaves behind is no position
         quantities[times_us >= to_unix_us(position.closed_at)] = 0.0
     return quantities
+
+
+def _allocations(position: TradingPosition, times_us: Integers) -> Floats:
+    """Return USD that trades took and gave nothing for yet at each time, as a vault does between order and shares."""
+    waiting = np.zeros(len(times_us))
+    for trade in position.trades.values():
+        if trade.started_at is None or not trade.allocated:
+            continue
+        ended_at = trade.failed_at or (None if trade.fill is None else trade.fill.executed_at)
+        first_us = to_unix_us(trade.started_at)
+        is_over = np.zeros(len(times_us), dtype=np.bool_) if ended_at is None else times_us >= to_unix_us(ended_at)
+        waiting[(times_us >= first_us) & ~is_over] += float(trade.allocated)
+    return waiting
 
 
 def _prices(

@@ -1,0 +1,67 @@
+"""Charts that strategies register by name: each takes a ChartInput and returns a figure, a table or several.
+
+::
+
+    from trading_dagster.charts.standard import equity_curve, trading_metrics
+    charts.register(equity_curve, ChartKind.state_all_pairs)
+"""
+
+from trading_dagster.charts.standard.cycle import last_messages, latest_cycle_snapshot
+from trading_dagster.charts.standard.equity import (
+    equity_curve,
+    equity_curve_by_asset,
+    equity_curve_by_asset_with_legend,
+    equity_curve_by_chain,
+    equity_curve_with_drawdown,
+)
+from trading_dagster.charts.standard.metric import (
+    extended_performance_metrics,
+    performance_metrics,
+    trading_metrics,
+    trading_pair_breakdown,
+    weight_allocation_statistics,
+)
+from trading_dagster.charts.standard.position import (
+    positions_at_end,
+    trading_pair_positions,
+    trading_pair_price_and_trades,
+)
+from trading_dagster.charts.standard.signal import (
+    alpha_model_diagnostics,
+    price_vs_signal,
+    signal_comparison,
+    skipped_signals,
+    volatility_benchmark,
+)
+from trading_dagster.charts.standard.universe import available_trading_pairs, inclusion_criteria_check
+from trading_dagster.charts.standard.weight import (
+    volatile_and_non_volatile_percent,
+    volatile_weights_by_percent,
+)
+
+__all__ = [
+    "alpha_model_diagnostics",
+    "available_trading_pairs",
+    "equity_curve",
+    "equity_curve_by_asset",
+    "equity_curve_by_asset_with_legend",
+    "equity_curve_by_chain",
+    "equity_curve_with_drawdown",
+    "extended_performance_metrics",
+    "inclusion_criteria_check",
+    "last_messages",
+    "latest_cycle_snapshot",
+    "performance_metrics",
+    "positions_at_end",
+    "price_vs_signal",
+    "signal_comparison",
+    "skipped_signals",
+    "trading_metrics",
+    "trading_pair_breakdown",
+    "trading_pair_positions",
+    "trading_pair_price_and_trades",
+    "volatile_and_non_volatile_percent",
+    "volatile_weights_by_percent",
+    "volatility_benchmark",
+    "weight_allocation_statistics",
+]
