@@ -13,7 +13,7 @@ import pandas as pd
 
 import trading_dagster as td
 
-trading_strategy_engine_version = "0.5"
+trading_strategy_engine_version = "0.6"
 
 
 class Parameters:
@@ -74,6 +74,46 @@ def decide_trades(input: td.StrategyInput) -> list[td.TradeExecution]:
     model.normalise_weights(max_weight=parameters.max_concentration)
     model.update_old_weights(portfolio)
     model.calculate_target_positions(pm, portfolio.calculate_total_equity() * parameters.allocation - pinned)
-    return model.generate_rebalance_trades_and_triggers(
+    trades = model.generate_rebalance_trades_and_triggers(
         pm, individual_rebalance_min_threshold=parameters.individual_rebalance_min_threshold_usd
     )
+    if input.is_visualisation_enabled():
+        show(input, model, trades)
+    return trades
+
+
+def show(input: td.StrategyInput, model: td.AlphaModel, trades: list[td.TradeExecution]) -> None:
+    """Keep for the charts how many pairs rise, and on days with trades what the model made of each."""
+    visualisation = input.state.visualisation
+    visualisation.plot_indicator(
+        input.timestamp, "Rising pairs", td.PlotKind.technical_indicator_detached, model.get_signal_count(),
+        plot_shape=td.PlotShape.horizontal_vertical,
+    )  # fmt: skip
+    if trades:
+        visualisation.add_calculations(input.timestamp, {"alpha_model": model.to_dict()})
+        visualisation.add_message(input.timestamp, f"{len(trades)} trades for {model.get_allocated_value():,.0f} USD")
+
+
+def create_charts(
+    timestamp: datetime | None,
+    parameters: td.StrategyParameters,
+    strategy_universe: td.TradingStrategyUniverse,
+    execution_context: td.ExecutionContext,
+) -> td.ChartRegistry:
+    charts, standard, kind = td.ChartRegistry(), td.standard_chart, td.ChartKind
+    charts.register(standard.equity_curve, kind.state_all_pairs)
+    charts.register(standard.equity_curve_by_asset_with_legend, kind.state_all_pairs, name="What it held")
+    charts.register(standard.volatile_weights_by_percent, kind.state_all_pairs)
+    charts.register(standard.weight_allocation_statistics, kind.state_all_pairs)
+    charts.register(standard.performance_metrics, kind.state_all_pairs)
+    charts.register(standard.trading_pair_breakdown, kind.state_all_pairs)
+    charts.register(standard.positions_at_end, kind.state_all_pairs)
+    charts.register(standard.alpha_model_diagnostics, kind.state_all_pairs)
+    charts.register(standard.last_messages, kind.state_all_pairs)
+
+    @charts.define(kind.indicator_multi_pair)
+    def momentum_of_pairs(input: td.ChartInput) -> object:
+        """The rise of each pair over three weeks, by which the model ranks them."""
+        return standard.signal_comparison(input, indicator_name="momentum")
+
+    return charts

@@ -72,6 +72,10 @@ def decide_trades(input: td.StrategyInput) -> list[td.TradeExecution]:
     market = universe.get_pair_by_human_description(parameters.pairs[0])
     is_rising = regimes[universe.pairs.index(market)] > 1
 
+    if input.is_visualisation_enabled():
+        for pair, strength in zip(universe.pairs, strengths.tolist(), strict=True):
+            show(input, pair, strength, parameters.rsi_min)
+
     model = td.AlphaModel(input.timestamp)
     for pair, strength in zip(universe.pairs, strengths.tolist(), strict=True):
         if is_rising and strength >= parameters.rsi_min:
@@ -86,3 +90,13 @@ def decide_trades(input: td.StrategyInput) -> list[td.TradeExecution]:
     return model.generate_rebalance_trades_and_triggers(
         pm, min_trade_threshold=threshold, individual_rebalance_min_threshold=threshold
     )
+
+
+def show(input: td.StrategyInput, pair: td.TradingPairIdentifier, strength: float, least: float) -> None:
+    """Plot the strength of a pair below its price, and the least at which it is held."""
+    name, plot = f"RSI {pair.base.token_symbol}", input.state.visualisation.plot_indicator
+    plot(input.timestamp, name, td.PlotKind.technical_indicator_detached, strength, pair=pair)
+    plot(
+        input.timestamp, f"least {name}", td.PlotKind.technical_indicator_overlay_on_detached, least,
+        colour="grey", detached_overlay_name=name, pair=pair,
+    )  # fmt: skip

@@ -40,8 +40,10 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "market.universe": ("TradingStrategyUniverse",),
     "market.vault": ("Vault",),
     "pricing.candle_pricing": ("CandlePricing",),
+    "charts.rendering": ("ChartBacktestRenderingSetup",),
     "strategy.alpha_model": ("AlphaModel",),
     "strategy.alpha_signal": ("TradingPairSignal", "TradingPairSignalFlags"),
+    "strategy.chart": ("ChartInput", "ChartKind", "ChartRegistry"),
     "strategy.execution_context": ("ExecutionContext", "ExecutionMode"),
     "strategy.indicator_binding": ("IndicatorSource",),
     "strategy.indicator_definition": ("IndicatorSet",),
@@ -67,7 +69,12 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-_SUBMODULES = {"inclusion": "strategy.inclusion", "synthetic": "market.synthetic", "technical": "strategy.technical"}
+_SUBMODULES = {
+    "inclusion": "strategy.inclusion",
+    "standard_chart": "charts.standard_chart",
+    "synthetic": "market.synthetic",
+    "technical": "strategy.technical",
+}
 
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

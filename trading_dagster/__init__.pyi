@@ -144,8 +144,13 @@ from trading_dagster.strategy.routing import TradeRouting as TradeRouting
 
 __version__: str
 __all__: list[str]
+from trading_dagster.charts import standard_chart as standard_chart
+from trading_dagster.charts.rendering import ChartBacktestRenderingSetup as ChartBacktestRenderingSetup
 from trading_dagster.domain.error import BadWeightsException as BadWeightsException
+from trading_dagster.domain.error import ChartFailed as ChartFailed
+from trading_dagster.domain.error import ChartNotValid as ChartNotValid
 from trading_dagster.domain.error import SettlementPending as SettlementPending
+from trading_dagster.domain.error import UnknownChart as UnknownChart
 from trading_dagster.domain.error import VaultClosed as VaultClosed
 from trading_dagster.domain.vault import VaultLimit as VaultLimit
 from trading_dagster.domain.vault import VaultTerms as VaultTerms
@@ -154,6 +159,9 @@ from trading_dagster.market.vault import Vault as Vault
 from trading_dagster.strategy.alpha_model import AlphaModel as AlphaModel
 from trading_dagster.strategy.alpha_signal import TradingPairSignal as TradingPairSignal
 from trading_dagster.strategy.alpha_signal import TradingPairSignalFlags as TradingPairSignalFlags
+from trading_dagster.strategy.chart import ChartInput as ChartInput
+from trading_dagster.strategy.chart import ChartKind as ChartKind
+from trading_dagster.strategy.chart import ChartRegistry as ChartRegistry
 from trading_dagster.strategy.signal_table import format_signals as format_signals
 from trading_dagster.strategy.size_risk import FixedSizeRiskModel as FixedSizeRiskModel
 from trading_dagster.strategy.size_risk import QuoteTokenTVLSizeRiskModel as QuoteTokenTVLSizeRiskModel

@@ -115,11 +115,13 @@ def render_chart(
 
     Raises:
         UnknownChart: No such chart.
+        UnknownPair: A pair asked for, or a benchmark pair, is not in the universe.
         ChartFailed: The function raised; the message names the chart.
     """
     found = registry.find(chart)
+    chosen = given.with_pairs(choose_pairs(registry, found.kind, given, pairs))
     try:
-        return found.func(given.with_pairs(choose_pairs(registry, found.kind, given, pairs)), **options)
+        return found.func(chosen, **options)
     except TradingDagsterError as error:
         raise ChartFailed(f"Chart {found.id!r}: {error}") from error
     except Exception as error:
@@ -140,6 +142,8 @@ def render_charts(registry: ChartRegistry, given: ChartInput) -> list[RenderedCh
             rendered.append(RenderedChart(chart, split_output(chart, render_chart(registry, chart.id, given))))
         except ChartFailed as error:
             rendered.append(RenderedChart(chart, error=str(error)))
+        except TradingDagsterError as error:
+            rendered.append(RenderedChart(chart, error=f"Chart {chart.id!r}: {error}"))
     return rendered
 
 

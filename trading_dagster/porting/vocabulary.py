@@ -23,7 +23,7 @@ from trading_dagster.porting.vocabulary_table import (
 PACKAGES = ("tradeexecutor", "tradingstrategy")
 
 _HERE = "trading_dagster"
-_NOT_IMPORTED = frozenset(("__version__", "inclusion", "synthetic", "technical"))
+_NOT_IMPORTED = frozenset(("__version__", "inclusion", "standard_chart", "synthetic", "technical"))
 
 _OWN_CLASSES = {"Visualisation": "trading_dagster.domain.visualisation"}
 

@@ -191,11 +191,12 @@ def load_strategy_module(module: ModuleType | Mapping[str, Any], source: str | N
             f"Strategy {where} has no function create_indicators and no IndicatorRegistry: "
             f"engine {version} requires one, it may return an empty IndicatorSet()"
         )
-    charts = names.get("create_charts") or next((v for v in names.values() if isinstance(v, ChartRegistry)), None)
+    registered = next((v for v in names.values() if isinstance(v, ChartRegistry)), None)
+    charts = names["create_charts"] if callable(names.get("create_charts")) else registered
     if version == "0.6" and charts is None:
-        raise StrategyModuleNotValid(f"Strategy {where} has no function create_charts: engine 0.6 requires it")
-    if charts is not None and not callable(charts) and not isinstance(charts, ChartRegistry):
-        raise StrategyModuleNotValid(f"create_charts of strategy {where} is no function: {charts!r}")
+        raise StrategyModuleNotValid(
+            f"Strategy {where} has no function create_charts and no ChartRegistry: engine 0.6 requires one"
+        )
     docstring = (namespace.get("__doc__") or "").strip().split("\n", 1)[0]
     return StrategyModule(
         name=str(names.get("name") or (path.stem if path else "strategy")),

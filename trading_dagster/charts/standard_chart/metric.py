@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from trading_dagster.charts.standard.equity import hold_instead
+from trading_dagster.charts.standard_chart.equity import hold_instead
 from trading_dagster.statistics.asset_weight import calculate_asset_weights, calculate_weights_statistics
 from trading_dagster.statistics.equity_curve import calculate_daily_returns, calculate_equity_curve
 from trading_dagster.statistics.metrics_table import STRATEGY_COLUMN, calculate_advanced_metrics, format_metrics

@@ -2,39 +2,39 @@
 
 ::
 
-    from trading_dagster.charts.standard import equity_curve, trading_metrics
+    from trading_dagster.charts.standard_chart import equity_curve, trading_metrics
     charts.register(equity_curve, ChartKind.state_all_pairs)
 """
 
-from trading_dagster.charts.standard.cycle import last_messages, latest_cycle_snapshot
-from trading_dagster.charts.standard.equity import (
+from trading_dagster.charts.standard_chart.cycle import last_messages, latest_cycle_snapshot
+from trading_dagster.charts.standard_chart.equity import (
     equity_curve,
     equity_curve_by_asset,
     equity_curve_by_asset_with_legend,
     equity_curve_by_chain,
     equity_curve_with_drawdown,
 )
-from trading_dagster.charts.standard.metric import (
+from trading_dagster.charts.standard_chart.metric import (
     extended_performance_metrics,
     performance_metrics,
     trading_metrics,
     trading_pair_breakdown,
     weight_allocation_statistics,
 )
-from trading_dagster.charts.standard.position import (
+from trading_dagster.charts.standard_chart.position import (
     positions_at_end,
     trading_pair_positions,
     trading_pair_price_and_trades,
 )
-from trading_dagster.charts.standard.signal import (
+from trading_dagster.charts.standard_chart.signal import (
     alpha_model_diagnostics,
     price_vs_signal,
     signal_comparison,
     skipped_signals,
     volatility_benchmark,
 )
-from trading_dagster.charts.standard.universe import available_trading_pairs, inclusion_criteria_check
-from trading_dagster.charts.standard.weight import (
+from trading_dagster.charts.standard_chart.universe import available_trading_pairs, inclusion_criteria_check
+from trading_dagster.charts.standard_chart.weight import (
     volatile_and_non_volatile_percent,
     volatile_weights_by_percent,
 )
