@@ -123,6 +123,14 @@ from trading_dagster.market.loader import load_partial_data as load_partial_data
 from trading_dagster.market.panel import CandlePanel as CandlePanel
 from trading_dagster.market.universe import TradingStrategyUniverse as TradingStrategyUniverse
 from trading_dagster.pricing.candle_pricing import CandlePricing as CandlePricing
+from trading_dagster.pricing.cost import ConstantProductImpact as ConstantProductImpact
+from trading_dagster.pricing.cost import ExecutionDelay as ExecutionDelay
+from trading_dagster.pricing.cost import GasPerTrade as GasPerTrade
+from trading_dagster.pricing.cost import PairFee as PairFee
+from trading_dagster.pricing.cost import PriceImpact as PriceImpact
+from trading_dagster.pricing.cost import Slippage as Slippage
+from trading_dagster.pricing.cost import SquareRootImpact as SquareRootImpact
+from trading_dagster.pricing.cost import TokenTax as TokenTax
 from trading_dagster.strategy import inclusion as inclusion
 from trading_dagster.strategy import technical as technical
 from trading_dagster.strategy.execution_context import ExecutionContext as ExecutionContext

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from trading_dagster.backtest.result import BacktestResult
 from trading_dagster.backtest.run import BacktestRun, Progress
 from trading_dagster.domain.trigger import TriggerModel
 from trading_dagster.market.universe import TradingStrategyUniverse
+from trading_dagster.pricing.cost import Cost
 from trading_dagster.strategy.indicator_calculation import IndicatorStore
 from trading_dagster.strategy.parameters import StrategyParameters
 
@@ -27,6 +28,7 @@ def run_backtest(
     end: datetime | None = None,
     initial_cash: float | None = None,
     trigger_model: TriggerModel | None = None,
+    costs: Sequence[Cost] | None = None,
     name: str | None = None,
     client: Any = None,
     options: BacktestOptions | None = None,
@@ -47,6 +49,8 @@ def run_backtest(
         initial_cash: USD; default ``Parameters.initial_cash``.
         trigger_model: Whether stop losses, take profits and waiting trades are looked for at the opens of the stop-loss
             candles or inside them, too; default ``Parameters.trigger_model``, or else at the opens.
+        costs: What trading costs beside fees, such as ``[td.Slippage(bps=10)]``; default ``Parameters.costs``, else
+            nothing.
         name: Shown in reports.
         client: Market data source handed to create_trading_universe; None is the embedded sample.
         options: Fees and tolerances that are not the strategy's.
@@ -71,6 +75,7 @@ def run_backtest(
         end=end,
         initial_cash=initial_cash,
         trigger_model=trigger_model,
+        costs=costs,
         name=name,
         client=client,
         options=options,

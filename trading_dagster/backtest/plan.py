@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -23,6 +23,7 @@ from trading_dagster.domain.time import CycleDuration, from_unix_us, require_nai
 from trading_dagster.domain.trigger import TriggerModel
 from trading_dagster.market.dataset import UniverseOptions
 from trading_dagster.market.universe import TradingStrategyUniverse
+from trading_dagster.pricing.cost import Cost
 from trading_dagster.strategy.execution_context import ExecutionContext, ExecutionMode
 from trading_dagster.strategy.indicator_calculation import IndicatorStore, calculate_indicators, show_progress
 from trading_dagster.strategy.indicator_result import IndicatorResults
@@ -157,6 +158,7 @@ def plan_backtest(
     end: datetime | None = None,
     initial_cash: float | None = None,
     trigger_model: TriggerModel | None = None,
+    costs: Sequence[Cost] | None = None,
     name: str | None = None,
     client: Any = None,
     options: BacktestOptions | None = None,
@@ -167,7 +169,7 @@ def plan_backtest(
 ) -> BacktestPlan:
     """Load a strategy, build its universe and calculate its indicators; arguments as in run_backtest."""
     module = resolve_strategy(strategy, parameters, functions)
-    values = _with_run_arguments(module.parameters, start, end, initial_cash, trigger_model)
+    values = _with_run_arguments(module.parameters, start, end, initial_cash, trigger_model, costs)
     require_for_backtest(values)
     first, last = values.backtest_start, values.backtest_end
     _warn_off_grid(first, decision_grid(first, last, values.cycle_duration), values.cycle_duration)
@@ -253,12 +255,14 @@ def _with_run_arguments(
     end: datetime | None,
     initial_cash: float | None,
     trigger_model: TriggerModel | None,
+    costs: Sequence[Cost] | None,
 ) -> StrategyParameters:
     given = {
         "backtest_start": start,
         "backtest_end": end,
         "initial_cash": initial_cash,
         "trigger_model": trigger_model,
+        "costs": costs,
     }
     return parameters.replace(**{name: value for name, value in given.items() if value is not None})
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS, EquityLog
 from trading_dagster.accounting.simulated_treasury import QueuedFlow, SimulatedTreasury
+from trading_dagster.backtest.delay import DelayedExecution, delay_execution
 from trading_dagster.backtest.plan import BacktestPlan
 from trading_dagster.backtest.trigger_checks import TriggerChecks, require_watched
 from trading_dagster.cycle import CycleHooks, DecisionCycle
@@ -17,14 +18,16 @@ from trading_dagster.domain.event import Event, StateCreated
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.state import BacktestData, State
 from trading_dagster.domain.time import to_aware
-from trading_dagster.execution.simulated import SimulatedExecution
+from trading_dagster.execution.costed import simulate_execution
 from trading_dagster.execution.vault_settlement import VaultSettlement
 from trading_dagster.execution.wallet import SimulatedWallet, check_wallet
-from trading_dagster.pricing.candle_pricing import CandleMarks, CandlePricing, FeeSchedule
+from trading_dagster.pricing.candle_market import CandleMarket
+from trading_dagster.pricing.cost_model import CostModel
 from trading_dagster.statistics.table import Table
 from trading_dagster.strategy.clock import DecisionClock
 from trading_dagster.strategy.indicator_lookup import StrategyInputIndicators
 from trading_dagster.strategy.input import StrategyInput
+from trading_dagster.strategy.parameters import max_price_impact
 from trading_dagster.strategy.position_manager import PositionManager
 from trading_dagster.strategy.trade_planning import DEFAULT_SLIPPAGE_TOLERANCE
 from trading_dagster.strategy.universe_view import VisibleUniverse
@@ -45,18 +48,17 @@ class BacktestRun:
         self.next_cycle = next_cycle
         self.clock = DecisionClock(plan.grid_us.tolist())
         options = plan.options
-        fees = FeeSchedule(
-            universe.get_reserve_asset(),
-            universe.pairs,
+        costs = CostModel(plan.parameters.get("costs") or ())
+        market = CandleMarket(
+            universe,
+            costs,
             trading_fee_override=options.trading_fee_override,
             default_fee=options.default_fee,
             allow_missing_fees=options.allow_missing_fees,
             three_leg_resolution=options.three_leg_resolution,
+            data_delay_tolerance=options.data_delay_tolerance,
         )
-        tolerance = options.data_delay_tolerance
-        if tolerance is None:
-            tolerance = universe.price_data_delay_tolerance
-        self.marks = CandleMarks(universe.candles, universe.stop_loss_candles, fees, self.clock)
+        self.marks = market.value_at(self.clock)
         self.clock.move(min(next_cycle, plan.cycle_count - 1))
         self.wallet = SimulatedWallet()
         self.treasury = SimulatedTreasury(self.wallet.add)
@@ -70,9 +72,7 @@ class BacktestRun:
         self.state = state
         state.use_clock(self.clock)
         state.backtest_data = BacktestData(plan.start, plan.end, plan.cycle_duration, state.ready_at)
-        pricing = CandlePricing(
-            universe.candles, fees, self.clock, liquidity=universe.liquidity, data_delay_tolerance=tolerance
-        )
+        pricing = market.price_on(universe.candles, self.clock)
         slippage = plan.parameters.get("slippage_tolerance", DEFAULT_SLIPPAGE_TOLERANCE)
         visible = VisibleUniverse(universe, self.clock)
         manager = PositionManager(self.clock, visible, state, pricing, slippage)
@@ -87,13 +87,14 @@ class BacktestRun:
             execution_context=plan.context,
         )
         feed = universe.stop_loss_candles
-        execution = SimulatedExecution(self.wallet, self._has_trigger_feed)
+        execution = simulate_execution(self.wallet, self._has_trigger_feed, costs, max_price_impact(plan.parameters))
+        self._delayed = delay_execution(execution, costs, market, plan)
         self.equity_log = EquityLog(plan.grid_us, self.marks, next_cycle, state.portfolio)
         self.cycle = DecisionCycle(
             clock=self.clock,
             strategy_input=self.input,
             decide_trades=plan.strategy.decide_trades,
-            execution=execution,
+            execution=execution if self._delayed is None else self._delayed,
             sync_model=self.treasury,
             equity_log=self.equity_log,
             hooks=_hooks_of(plan),
@@ -102,7 +103,7 @@ class BacktestRun:
         self.triggers: TriggerChecks | None = None
         if feed is not None:
             trigger_clock = DecisionClock([int(plan.grid_us[0])])
-            trigger_pricing = CandlePricing(feed, fees, trigger_clock, data_delay_tolerance=tolerance)
+            trigger_pricing = market.price_on(feed, trigger_clock)
             self.triggers = TriggerChecks(
                 pricing=trigger_pricing,
                 clock=trigger_clock,
@@ -148,6 +149,9 @@ class BacktestRun:
                     progress(total - (to_cycle - end), total)
 
     def _run_block(self, first: int, end: int, is_last: bool) -> None:
+        if self._delayed is not None:
+            self._run_delayed_block(self._delayed, first, end, is_last)
+            return
         run_cycle, triggers, cycle = self.cycle.run, self.triggers, self.cycle
         grid = self.clock.grid_us
         width = self.plan.cycle_duration.to_timedelta() // timedelta(microseconds=1)
@@ -170,6 +174,41 @@ class BacktestRun:
                     if triggers.run_window(index, start_us, start_us + width, skip_start):
                         cycle.note_holdings(index + 1)
         self.next_cycle = end
+
+    def _run_delayed_block(self, delayed: DelayedExecution, first: int, end: int, is_last: bool) -> None:
+        """Run cycles whose trades are filled later: triggers are checked before and after."""
+        cycle = self.cycle
+        width = self.plan.cycle_duration.to_timedelta() // timedelta(microseconds=1)
+        for index in range(first, end):
+            cycle.run(index)
+            changed = cycle.changed
+            if index == end - 1 and is_last and not changed:
+                cycle.complete(index)
+                changed = True
+            start_us = self.clock.grid_us[index]
+            end_us = start_us + width
+            if delayed.waiting:
+                due_us = delayed.due_after(start_us)
+                self._check_triggers(index, start_us, due_us - 1)
+                delayed.fill(self.state, due_us)
+                self.marks.look_at_triggers(due_us)
+                self.equity_log.sample_instant(index, due_us, self.state.portfolio)
+                self.marks.look_at_cycle()
+                cycle.note_holdings(index + 1)
+                self._check_triggers(index, due_us, end_us)
+            else:
+                self._check_triggers(index, start_us, end_us, skip_start=not (changed or index == first))
+        self.next_cycle = end
+
+    def _check_triggers(self, index: int, start_us: int, end_us: int, skip_start: bool = False) -> None:
+        triggers = self.triggers
+        if triggers is None:
+            require_watched(self.state.portfolio)
+            return
+        waiting = () if self._delayed is None else {trade.position_id for trade in self._delayed.waiting}
+        triggers.refresh(leave_out=waiting)
+        if triggers.is_watching and triggers.run_window(index, start_us, end_us, skip_start):
+            self.cycle.note_holdings(index + 1)
 
     def take_segment(self) -> tuple[list[Event], Table]:
         """Return the events and equity samples since the last call."""

@@ -9,7 +9,7 @@ moves trailing stops.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime
 
 from trading_dagster.accounting.equity_log import EquityLog
@@ -64,15 +64,20 @@ class TriggerChecks:
         self._state = position_manager.state
         self._portfolio = position_manager.state.portfolio
         self._watched: list[Watch] = []
+        self._left_out: Container[int] = ()
         self.refresh()
 
-    def refresh(self) -> None:
-        """Look again which positions have triggers, the open ones first; call after anything changed."""
+    def refresh(self, leave_out: Container[int] = ()) -> None:
+        """Look again which positions have triggers, the open ones first, but for some; call after anything changed."""
+        self._left_out = leave_out
         portfolio = self._portfolio
         self._watched = [
             Watch(position, self._columns)
             for position in portfolio.open_positions.values()
-            if position.has_trigger() and self._can_watch(position) and not position.is_settling()
+            if position.has_trigger()
+            and self._can_watch(position)
+            and not position.is_settling()
+            and position.position_id not in leave_out
         ]
         if portfolio.pending_positions:
             self._watched += [
@@ -216,7 +221,7 @@ class TriggerChecks:
             self._equity_log.sample_instant(cycle, self._instant_us(bar), self._portfolio)
             self._marks.look_at_cycle()
         if changed:
-            self.refresh()
+            self.refresh(self._left_out)
 
     def _instant_us(self, bar: int) -> int:
         return self._feed.start_us + bar * self._feed.width_us

@@ -11,7 +11,7 @@ from typing import Any
 
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.loan import LoanChange
-from trading_dagster.domain.trade import TradePlan
+from trading_dagster.domain.trade import TradeCharges, TradePlan
 from trading_dagster.domain.treasury import BalanceUpdate
 from trading_dagster.domain.trigger import Trigger
 from trading_dagster.domain.value import value
@@ -114,6 +114,15 @@ class TradeExecuted(Event):
     block_number: int | None = None
     gas_cost: Decimal | None = None
     loan: LoanChange | None = None
+
+
+@value
+class TradeCharged(Event):
+    """What an executed trade cost beside its fee, where costs are simulated; its gas leaves cash."""
+
+    trade_id: int
+    position_id: int
+    charges: TradeCharges
 
 
 @value

@@ -32,6 +32,7 @@ from trading_dagster.domain.event import (
     StateCreated,
     StrategyReady,
     TradeBroadcasted,
+    TradeCharged,
     TradeDiscarded,
     TradeExecuted,
     TradeExpired,
@@ -51,7 +52,7 @@ from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.position import Marks, TradingPosition
 from trading_dagster.domain.position_profit import TriggerPriceUpdate
 from trading_dagster.domain.time import CycleDuration, from_unix_us, to_aware, to_naive
-from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.trade import NO_CHARGES, TradeExecution
 from trading_dagster.domain.trade_fold import fill_trade, give_back, keep_left_over, start_trade
 from trading_dagster.domain.treasury import (
     BalanceUpdateCause,
@@ -133,6 +134,7 @@ class State:
             TradeBroadcasted: self._fold_broadcasted,
             SettlementRequested: self._fold_settlement_requested,
             TradeExecuted: self._fold_executed,
+            TradeCharged: self._fold_charged,
             TradeFailed: self._fold_failed,
             TradeDiscarded: self._fold_discarded,
             TriggersMoved: self._fold_triggers,
@@ -314,6 +316,14 @@ class State:
         may_close = trade.is_shrinking() or trade.plan.closing  # an empty trade closes what a correction took away
         if may_close and self._is_nothing_left(position) and position.closed_at is None:
             self._close(position, executed_at)
+
+    def _fold_charged(self, event: TradeCharged) -> None:
+        trade = self._position(event.position_id).trades[event.trade_id]
+        if trade.fill is None or trade.charges is not NO_CHARGES:
+            raise LedgerError(f"{trade} cannot be charged: a trade is executed, then charged once")
+        if event.charges.gas:
+            self.portfolio.add_cash(-event.charges.gas)
+        trade.charges = event.charges
 
     def _fold_failed(self, event: TradeFailed) -> None:
         position = self._position(event.position_id)

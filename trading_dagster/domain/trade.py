@@ -139,12 +139,28 @@ class TradeFill:
         return abs(float(self.quantity)) * self.price if pair.is_leverage() else float(self.reserve)
 
 
+@value
+class TradeCharges:
+    """What a trade cost beside fee and tax. Gas is reserve tokens that left cash, the others are in its price, USD."""
+
+    gas: Decimal = ZERO
+    impact: float = 0.0
+    """By its own size moving the price."""
+    slippage: float = 0.0
+    """Between quote and fill."""
+    delay: float = 0.0
+    """By the market moving between decision and fill; negative where it moved in favour of the trade."""
+
+
+NO_CHARGES = TradeCharges()
+
+
 class TradeExecution:
     """One trade of a position; its status is derived from the events that were applied to it."""
 
     __slots__ = (
-        "activated_trigger", "allocated", "broadcasted_at", "discarded_at", "expired_at", "expired_triggers",
-        "failed_at", "failure", "fill", "opened_at", "plan", "repaired_at", "settles_at", "started_at",
+        "activated_trigger", "allocated", "broadcasted_at", "charges", "discarded_at", "expired_at",
+        "expired_triggers", "failed_at", "failure", "fill", "opened_at", "plan", "repaired_at", "settles_at", "started_at",
         "triggers",
     )  # fmt: skip
 
@@ -159,6 +175,7 @@ class TradeExecution:
         self.settles_at: datetime | None = None
         """From when a vault settles the order; None for trades that do not wait for one."""
         self.fill: TradeFill | None = None
+        self.charges = NO_CHARGES
         self.failed_at: datetime | None = None
         self.failure: str | None = None
         self.repaired_at: datetime | None = None
@@ -268,6 +285,14 @@ class TradeExecution:
     def lp_fees_paid(self) -> float | None:
         """Return the fee paid, USD, or None when not executed."""
         return None if self.fill is None else self.fill.lp_fees
+
+    @property
+    def token_tax_paid(self) -> float:
+        """Return what the token itself took, USD: its part of the fee paid, 0 when not executed."""
+        pricing = self.plan.pricing
+        if self.fill is None or not pricing.token_tax_percent or not pricing.pair_fee:
+            return 0.0
+        return self.fill.lp_fees * min(pricing.token_tax_percent / pricing.pair_fee, 1.0)
 
     @property
     def executed_quantity(self) -> Decimal | None:

@@ -15,7 +15,9 @@ from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.domain.treasury import BalanceUpdate
 from trading_dagster.execution.vault_settlement import VaultSettlement
 from trading_dagster.market.universe import TradingStrategyUniverse
+from trading_dagster.pricing.cost import Cost
 from trading_dagster.strategy.clock import DecisionClock
+from trading_dagster.strategy.parameters import DEFAULT_MAX_PRICE_IMPACT
 from trading_dagster.strategy.position_query import PricingModel
 
 
@@ -85,6 +87,8 @@ class DeskRequest:
         save: Stores what was recorded; called before anything that cannot be undone.
         lease_token: Fencing token of the wallet's lease; 0 on paper.
         check_lease: Raises LeaseLost when the lease is gone; called right before signing.
+        costs: What trading costs where fills are simulated, ``Parameters.costs``.
+        max_price_impact: What a simulated trade's own size may cost at most, a fraction.
         is_trigger_check: Prices come from the stop-loss feed where prices are candles.
     """
 
@@ -95,6 +99,8 @@ class DeskRequest:
     lease_token: int
     check_lease: Callable[[], None]
     is_trigger_check: bool = False
+    costs: tuple[Cost, ...] = ()
+    max_price_impact: float = DEFAULT_MAX_PRICE_IMPACT
 
 
 class Venue(Protocol):

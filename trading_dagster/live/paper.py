@@ -6,6 +6,7 @@ soon as the candle has begun. The wallet is what the ledger says, so an interrup
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,7 +14,12 @@ from decimal import Decimal
 
 from trading_dagster.accounting.account_check import expected_balances
 from trading_dagster.accounting.simulated_treasury import SimulatedTreasury
-from trading_dagster.domain.error import AutoClosingOrderUnsupported, BacktestExecutionFailed, UnknownPair
+from trading_dagster.domain.error import (
+    AutoClosingOrderUnsupported,
+    BacktestExecutionFailed,
+    PriceImpactToleranceExceeded,
+    UnknownPair,
+)
 from trading_dagster.domain.event import PositionFrozen, TradeDiscarded, TradeFailed
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.money import exact
@@ -21,19 +27,21 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.treasury import BalanceUpdate
+from trading_dagster.execution.costed import simulate_execution
 from trading_dagster.execution.dummy import DummyExecution
 from trading_dagster.execution.simulated import SimulatedExecution
 from trading_dagster.execution.vault_settlement import VaultSettlement
 from trading_dagster.execution.wallet import SimulatedWallet
 from trading_dagster.live.desk import Desk, DeskRequest
 from trading_dagster.market.panel import CandlePanel
+from trading_dagster.pricing.candle_market import CandleMarket
 from trading_dagster.pricing.candle_pricing import (
     DEFAULT_TOLERANCE,
-    CandleMarks,
-    CandlePricing,
-    FeeSchedule,
     PriceColumns,
 )
+from trading_dagster.pricing.cost_model import CostModel
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +64,25 @@ class PaperVenue:
         """Return simulated execution at candle prices; raises UnknownPair for a position outside the universe."""
         universe, clock, state = request.universe, request.clock, request.state
         _require_known_pairs(state)
-        fees = FeeSchedule(
-            universe.get_reserve_asset(),
-            universe.pairs,
+        costs = CostModel(request.costs)
+        market = CandleMarket(
+            universe,
+            costs,
             trading_fee_override=self.trading_fee_override,
             default_fee=self.default_fee,
             allow_missing_fees=self.allow_missing_fees,
             three_leg_resolution=self.three_leg_resolution,
+            data_delay_tolerance=self.data_delay_tolerance,
         )
         feed = universe.stop_loss_candles
-        tolerance = self.data_delay_tolerance
-        if tolerance is None:
-            tolerance = universe.price_data_delay_tolerance
-        marks = CandleMarks(universe.candles, feed, fees, clock)
+        marks = market.value_at(clock)
         candles: CandlePanel = universe.candles
         if request.is_trigger_check and feed is not None:
             candles = feed
             marks.look_at_triggers(clock.timestamp_us)
-        pricing = CandlePricing(candles, fees, clock, liquidity=universe.liquidity, data_delay_tolerance=tolerance)
+        pricing = market.price_on(candles, clock)
+        if costs.delay is not None:
+            logger.warning("Trades on paper are filled when they are decided: ExecutionDelay is for backtests only")
         wallet = SimulatedWallet({asset: held.quantity for asset, held in expected_balances(state).items()})
         return Desk(
             pricing=pricing,
@@ -81,7 +90,7 @@ class PaperVenue:
             execution=(
                 DummyExecution()
                 if self.trades_nothing
-                else PaperExecution(SimulatedExecution(wallet, _feed_test(feed)))
+                else PaperExecution(simulate_execution(wallet, _feed_test(feed), costs, request.max_price_impact))
             ),
             treasury=PaperTreasury(wallet, self.initial_cash),
             balances=PaperBalances(wallet),
@@ -108,7 +117,7 @@ class PaperExecution:
                 continue
             try:
                 self.execution.execute_trades(timestamp, state, [trade], triggered)
-            except (BacktestExecutionFailed, AutoClosingOrderUnsupported) as error:
+            except (BacktestExecutionFailed, AutoClosingOrderUnsupported, PriceImpactToleranceExceeded) as error:
                 _fail(state, trade, to_aware(timestamp), str(error))
 
     def resume(self, timestamp: datetime, state: State) -> Sequence[TradeExecution]:  # noqa: ARG002 - the port names it

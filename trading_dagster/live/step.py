@@ -21,6 +21,7 @@ from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.storage.ledger_store import Sample
 from trading_dagster.strategy.clock import DecisionClock
+from trading_dagster.strategy.parameters import max_price_impact
 from trading_dagster.strategy.position_manager import PositionManager
 from trading_dagster.strategy.trade_planning import DEFAULT_SLIPPAGE_TOLERANCE
 
@@ -167,6 +168,8 @@ def _open_step(
                 lease_token=session.lease_token(resources[0]) if resources else 0,
                 check_lease=session.check_lease,
                 is_trigger_check=is_trigger_check,
+                costs=live.parameters.get("costs") or (),
+                max_price_impact=max_price_impact(live.parameters),
             )
         )
         state.use_marks(desk.marks)

@@ -21,6 +21,7 @@ from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdenti
 from trading_dagster.domain.time import TimeBucket, from_unix_us, require_naive_utc, to_unix_us
 from trading_dagster.domain.trade import TradePricing
 from trading_dagster.market.panel import ONE_US, CandlePanel
+from trading_dagster.pricing.cost_model import NO_COSTS, CostModel
 from trading_dagster.pricing.vault_rules import VaultRules
 
 DEFAULT_TOLERANCE = timedelta(days=2)
@@ -42,6 +43,14 @@ class Clock(Protocol):
         ...
 
 
+class ImpactQuote(Protocol):
+    """What tells how far a trade moves the price against itself."""
+
+    def fraction_of(self, pair: TradingPairIdentifier, timestamp_us: int, value: float) -> float:
+        """Return a fraction i for a trade worth ``value`` USD: a buy pays x (1 + i), a sell gets ÷ (1 + i)."""
+        ...
+
+
 class FeeSchedule:
     """Which fee a trade pays, as a fraction of its value."""
 
@@ -54,14 +63,16 @@ class FeeSchedule:
         default_fee: float | None = None,
         allow_missing_fees: bool = False,
         three_leg_resolution: bool = True,
+        costs: CostModel = NO_COSTS,
     ) -> None:
-        """Set the rules of reference section 4; fees are fractions."""
+        """Set the rules of reference section 4; fees are fractions. ``costs`` replace the fees and taxes of pairs."""
         self._reserve = reserve_asset
         self._pairs = pairs
         self._override = trading_fee_override
         self._default = default_fee
         self._allow_missing = allow_missing_fees
         self._three_leg = three_leg_resolution
+        self._costs = costs
         self._known: dict[tuple[TradingPairIdentifier, bool], tuple[float, tuple[TradingPairIdentifier, ...]]] = {}
 
     def fee_of(self, pair: TradingPairIdentifier, is_buy: bool) -> float:
@@ -72,20 +83,32 @@ class FeeSchedule:
         """Return the fee and the pairs traded through, in order from the reserve."""
         key = (pair, is_buy)
         if key not in self._known:
-            self._known[key] = self._resolve(pair, is_buy)
+            fee, path = self._resolve(pair, is_buy)
+            if not fee < 1:
+                raise InvalidTrade(f"Fee and tax of {pair.get_ticker()} take {fee:.1%} of a trade: do not trade it")
+            self._known[key] = fee, path
         return self._known[key]
 
     def _resolve(self, pair: TradingPairIdentifier, is_buy: bool) -> tuple[float, tuple[TradingPairIdentifier, ...]]:
         middle = self._middle_pair(pair)
         path = (pair,) if middle is None else (middle, pair)
+        given = self._costs.fee_of(pair)
         if self._override is not None:
-            return self._override, path
-        if pair.fee is None:
-            return self._fee_of_leg(pair), path
+            return self._override + (self._costs.tax_of(pair, is_buy) or 0.0), path
+        if pair.fee is None and given is None:
+            return self._fee_of_leg(pair) + (self._costs.tax_of(pair, is_buy) or 0.0), path
         fee = sum(map(self._fee_of_leg, reversed(path)))
-        return fee + (token_tax_of(pair, is_buy) or 0.0), path
+        return fee + (self.tax_of(pair, is_buy) or 0.0), path
+
+    def tax_of(self, pair: TradingPairIdentifier, is_buy: bool) -> float | None:
+        """Return the tax the base token takes from a trade, as a fraction; None when it has none."""
+        given = self._costs.tax_of(pair, is_buy)
+        return token_tax_of(pair, is_buy) if given is None else given
 
     def _fee_of_leg(self, pair: TradingPairIdentifier) -> float:
+        given = self._costs.fee_of(pair)
+        if given is not None:
+            return given
         fee = self._default if pair.fee is None else pair.fee
         if fee is None and not self._allow_missing:
             raise FeeMissing(
@@ -197,8 +220,9 @@ class CandlePricing(VaultRules):
         *,
         liquidity: CandlePanel | None = None,
         data_delay_tolerance: timedelta | None = None,
+        impact: ImpactQuote | None = None,
     ) -> None:
-        """Price on ``candles``; ``liquidity`` holds TVL in USD."""
+        """Price on ``candles``; ``liquidity`` holds TVL in USD; ``impact`` worsens prices by the size of a trade."""
         super().__init__()
         if data_delay_tolerance is None:
             data_delay_tolerance = WEEKLY_TOLERANCE if candles.bucket is TimeBucket.d7 else DEFAULT_TOLERANCE
@@ -207,6 +231,7 @@ class CandlePricing(VaultRules):
         self.opens = PriceColumns(candles, "open", data_delay_tolerance)
         self._clock = clock
         self._mid: float | None = None
+        self._impact = impact
         self._liquidity = None if liquidity is None else PriceColumns(liquidity, "open", data_delay_tolerance)
 
     @contextmanager
@@ -242,15 +267,18 @@ class CandlePricing(VaultRules):
         return price, (timestamp_us - opened_us) / 1e6
 
     def get_buy_price(self, timestamp: datetime, pair: TradingPairIdentifier, reserve: float) -> TradePricing:
-        """Return what buying for ``reserve`` USD costs a token: mid x (1 + fee)."""
+        """Return what buying for ``reserve`` USD costs a token: mid x (1 + fee), and the price impact."""
         if not reserve > 0:
             raise InvalidTrade(f"A buy of {pair.get_ticker()} needs a reserve above 0, got {reserve}")
         mid, delay = self._quote(timestamp, pair)
         fee, path = self.fees.route_of(pair, True)
-        tax = token_tax_of(pair, True)
+        tax = self.fees.tax_of(pair, True)
         paid = None if tax is None else float(reserve) * tax
+        price = mid * (1 + fee)
+        if self._impact is not None:
+            price *= 1 + self._impact.fraction_of(pair, self._visible_us(timestamp), float(reserve))
         return TradePricing(
-            mid * (1 + fee),
+            price,
             mid,
             float(reserve) * fee,
             fee,
@@ -263,15 +291,18 @@ class CandlePricing(VaultRules):
         )
 
     def get_sell_price(self, timestamp: datetime, pair: TradingPairIdentifier, quantity: float) -> TradePricing:
-        """Return what selling ``quantity`` tokens brings a token: mid x (1 - fee)."""
+        """Return what selling ``quantity`` tokens brings a token: mid x (1 - fee), and the price impact."""
         if not quantity > 0:
             raise InvalidTrade(f"A sell of {pair.get_ticker()} needs a quantity above 0, got {quantity}")
         mid, delay = self._quote(timestamp, pair)
         fee, path = self.fees.route_of(pair, False)
-        tax = token_tax_of(pair, False)
+        tax = self.fees.tax_of(pair, False)
         paid = None if tax is None else float(quantity) * mid * tax
+        price = mid * (1 - fee)
+        if self._impact is not None:
+            price /= 1 + self._impact.fraction_of(pair, self._visible_us(timestamp), float(quantity) * mid)
         return TradePricing(
-            mid * (1 - fee),
+            price,
             mid,
             float(quantity) * mid * fee,
             fee,

@@ -22,7 +22,7 @@ from trading_dagster.domain.identifier import AssetIdentifier, AssetType, Tradin
 from trading_dagster.domain.loan import LoanChange
 from trading_dagster.domain.other_data import MAX_SAFE_INTEGER, require_storable
 from trading_dagster.domain.time import CycleDuration, TimeBucket
-from trading_dagster.domain.trade import TradeFlag, TradePlan, TradePricing, TradeType
+from trading_dagster.domain.trade import TradeCharges, TradeFlag, TradePlan, TradePricing, TradeType
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
 from trading_dagster.domain.trigger import Trigger, TriggerCondition, TriggerType
 
@@ -35,6 +35,7 @@ _VALUES: dict[str, type[Any]] = {
         TradingPairIdentifier,
         TradePlan,
         TradePricing,
+        TradeCharges,
         BalanceUpdate,
         Trigger,
         LoanChange,

@@ -12,6 +12,7 @@ from typing import Any
 from trading_dagster.domain.error import ParameterMissing, ParameterTypeInvalid
 from trading_dagster.domain.time import CycleDuration, TimeBucket, require_naive_utc
 from trading_dagster.domain.trigger import TriggerModel
+from trading_dagster.pricing.cost_model import collect_costs
 
 _NO_VALUES = (property, staticmethod, classmethod)
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -118,7 +119,20 @@ def require_for_backtest(parameters: StrategyParameters) -> None:
         raise ParameterMissing(f"Parameters lacks {', '.join(missing)}: a backtest needs {REQUIRED_FOR_BACKTEST}")
 
 
+DEFAULT_MAX_PRICE_IMPACT = 0.1
+
+
+def max_price_impact(parameters: StrategyParameters) -> float:
+    """Return what a trade's own size may cost at most, a fraction: ``max_price_impact``, also ``maximum_...``."""
+    given = parameters.get("max_price_impact")
+    if given is None:
+        given = parameters.get("maximum_price_impact")
+    return DEFAULT_MAX_PRICE_IMPACT if given is None else float(given)
+
+
 def _checked(name: str, value: Any) -> Any:
+    if name == "costs":
+        return _checked_costs(value)
     if isinstance(value, list):  # a grid dimension: the grid search checks each value
         return value
     if name == "cycle_duration" and isinstance(value, TimeBucket):
@@ -137,6 +151,12 @@ def _checked(name: str, value: Any) -> Any:
     return value
 
 
+def _checked_costs(value: Any) -> Any:
+    if isinstance(value, list) and any(isinstance(item, list | tuple) for item in value):  # a grid of costs
+        return [collect_costs(item) for item in value]
+    return collect_costs(value)
+
+
 _ENGINE_TYPES: dict[str, type | tuple[type, ...]] = {
     "cycle_duration": CycleDuration,
     "candle_time_bucket": TimeBucket,
@@ -148,6 +168,7 @@ _ENGINE_TYPES: dict[str, type | tuple[type, ...]] = {
     "slippage_tolerance": (int, float),
     "max_price_impact": (int, float),
     "trigger_model": TriggerModel,
+    "maximum_price_impact": (int, float),
 }
 
 _REMEDIES = {
@@ -161,4 +182,5 @@ _REMEDIES = {
     "slippage_tolerance": "a fraction such as 0.02",
     "max_price_impact": "a fraction such as 0.05",
     "trigger_model": "TriggerModel.sampled or TriggerModel.intrabar",
+    "maximum_price_impact": "a fraction such as 0.05",
 }

@@ -1,0 +1,148 @@
+"""Simulated execution with costs: slippage, gas, a delayed price, and what each took.
+
+Fee, tax and price impact are in the price a trade was planned at. A buy gives away its planned reserve, gas included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from trading_dagster.domain.error import BacktestExecutionFailed, PriceImpactToleranceExceeded
+from trading_dagster.domain.event import TradeCharged, TradeExecuted, TradeStarted
+from trading_dagster.domain.identifier import TradingPairIdentifier
+from trading_dagster.domain.state import State
+from trading_dagster.domain.trade import TradeCharges, TradeExecution, TradePricing
+from trading_dagster.execution.simulated import SimulatedExecution
+from trading_dagster.execution.wallet import SimulatedWallet
+from trading_dagster.pricing.cost_model import CostModel
+
+Requote = Callable[[TradeExecution, Decimal], TradePricing]
+"""Returns the price of a trade now, for an amount: reserve of a buy, tokens of a sell."""
+
+
+class CostedExecution(SimulatedExecution):
+    """Fills trades at their planned price, worsened by what trading costs."""
+
+    def __init__(
+        self,
+        wallet: SimulatedWallet,
+        has_trigger_feed: Callable[[TradingPairIdentifier], bool],
+        costs: CostModel,
+        max_price_impact: float,
+    ) -> None:
+        """Trade from a wallet; ``max_price_impact`` is the fraction that a trade's size may cost at most."""
+        super().__init__(wallet, has_trigger_feed)
+        self._costs = costs
+        self._max_price_impact = max_price_impact
+        self.requote: Requote | None = None
+        """Prices trades at another time than they were planned for; None fills at the planned price."""
+
+    def execute_trades(
+        self, timestamp: datetime, state: State, trades: Sequence[TradeExecution], triggered: bool = False
+    ) -> None:
+        """Execute planned trades in the order given.
+
+        Raises:
+            PriceImpactToleranceExceeded: a trade moves the price too far; none of the batch ran.
+            BacktestExecutionFailed: as of SimulatedExecution; gas takes all of a trade, or it tolerates less slippage.
+        """
+        for trade in trades:
+            self._check_impact(trade)
+            self._check_size(trade)
+            self._check_slippage(trade)
+        super().execute_trades(timestamp, state, trades, triggered)
+
+    def _check_impact(self, trade: TradeExecution) -> None:
+        impact = impact_of(trade.price_structure)
+        lost = impact / (1 + impact)
+        if lost > self._max_price_impact:
+            raise PriceImpactToleranceExceeded(
+                f"{trade} loses {lost:.2%} to its own price impact, allowed are {self._max_price_impact:.2%}: trade "
+                "less, or raise Parameters.max_price_impact"
+            )
+
+    def _check_size(self, trade: TradeExecution) -> None:
+        if trade.is_buy() and trade.planned_reserve <= self._costs.gas:
+            raise BacktestExecutionFailed(
+                f"{trade} spends {trade.planned_reserve} {trade.reserve_currency.token_symbol} but gas alone takes "
+                f"{self._costs.gas}: do not make trades that small, or lower GasPerTrade(usd)"
+            )
+
+    def _check_slippage(self, trade: TradeExecution) -> None:
+        slippage, tolerance = self._costs.slippage, trade.slippage_tolerance
+        if tolerance is not None and slippage > tolerance:
+            raise BacktestExecutionFailed(
+                f"{trade} tolerates a slippage of {tolerance:.2%} but costs have {slippage:.2%}: raise "
+                "Parameters.slippage_tolerance or lower Slippage(bps)"
+            )
+
+    def _execute(self, at: datetime, state: State, trade: TradeExecution) -> None:
+        if not trade.pair.is_spot():  # a loan is no swap, and a vault has one price for everybody
+            super()._execute(at, state, trade)
+            if trade.fill is not None:
+                self._charge(at, state, trade, TradeCharges(self._costs.gas))
+            return
+        plan, wallet = trade.plan, self.wallet
+        state.record(TradeStarted(at, plan.trade_id, plan.position_id))
+        is_buy, gas = trade.is_buy(), self._costs.gas
+        given = trade.allocated - gas if is_buy else self._covered(-plan.quantity, plan.pair.base)
+        pricing = plan.pricing if self.requote is None else self.requote(trade, given)
+        slippage = self._costs.slippage
+        slipped = pricing.price * (1 + slippage if is_buy else 1 - slippage)
+        price = Decimal(slipped)
+        if is_buy:
+            quantity, reserve, size = given / price, given, given / plan.reserve
+            wallet.add(plan.reserve_currency, -reserve)
+            wallet.add(plan.pair.base, quantity)
+        else:
+            quantity, reserve, size = -given, given * price, given / -plan.quantity
+            wallet.add(plan.pair.base, quantity)
+            wallet.add(plan.reserve_currency, reserve)
+        fee = pricing.lp_fee if pricing is not plan.pricing else pricing.lp_fee * float(size)
+        executed = float(reserve / abs(quantity))
+        state.record(TradeExecuted(at, plan.trade_id, plan.position_id, quantity, reserve, executed, fee))
+        self._charge(at, state, trade, _charges(plan.pricing, pricing, slipped, float(abs(quantity)), gas))
+
+    def _charge(self, at: datetime, state: State, trade: TradeExecution, charges: TradeCharges) -> None:
+        if charges.gas:
+            self.wallet.add(trade.reserve_currency, -charges.gas)
+        state.record(TradeCharged(at, trade.trade_id, trade.position_id, charges))
+
+
+def simulate_execution(
+    wallet: SimulatedWallet,
+    has_trigger_feed: Callable[[TradingPairIdentifier], bool],
+    costs: CostModel,
+    max_price_impact: float,
+) -> SimulatedExecution:
+    """Return simulated execution with costs, and the plain one where they change nothing."""
+    if costs.changes_fills:
+        return CostedExecution(wallet, has_trigger_feed, costs, max_price_impact)
+    return SimulatedExecution(wallet, has_trigger_feed)
+
+
+def impact_of(pricing: TradePricing) -> float:
+    """Return the price impact in a candle's price: i of x (1 + i) for a buy, ÷ (1 + i) for a sell."""
+    plain = _price_without_impact(pricing)
+    if pricing.price == plain:
+        return 0.0
+    return pricing.price / plain - 1 if pricing.side else plain / pricing.price - 1
+
+
+def _price_without_impact(pricing: TradePricing) -> float:
+    return pricing.mid_price * (1 + pricing.pair_fee if pricing.side else 1 - pricing.pair_fee)
+
+
+def _charges(
+    planned: TradePricing, quoted: TradePricing, slipped: float, quantity: float, gas: Decimal
+) -> TradeCharges:
+    """Return what a fill cost, USD, from planned mid price to executed price."""
+    side = 1 if quoted.side else -1
+    return TradeCharges(
+        gas=gas,
+        impact=side * (quoted.price - _price_without_impact(quoted)) * quantity,
+        slippage=side * (slipped - quoted.price) * quantity,
+        delay=side * (quoted.mid_price - planned.mid_price) * quantity,
+    )
