@@ -24,8 +24,9 @@ from trading_dagster.domain.error import BadInput, IntegrityError, PartitionPred
 from trading_dagster.domain.event import Event
 from trading_dagster.domain.state import State
 from trading_dagster.market.atomic_file import exclusive
+from trading_dagster.pricing.cost_model import CostModel
 from trading_dagster.statistics.table import Table
-from trading_dagster.statistics.trade_table import TRADE_COLUMNS
+from trading_dagster.statistics.trade_table import trade_columns
 from trading_dagster.storage.event_codec import EventDecoder, encode_event
 from trading_dagster.storage.segment import (
     GENESIS,
@@ -37,9 +38,6 @@ from trading_dagster.storage.segment import (
     wallet_to_text,
     write_segment,
 )
-
-TABLES: Mapping[str, Mapping[str, str]] = {"trades": TRADE_COLUMNS, "equity": SAMPLE_COLUMNS, **VISUALISATION_TABLES}
-"""Columns of the stored tables that are read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +96,13 @@ class PartitionedBacktest:
         self.folder = folder
         self.windows = list(windows)
         self.plan_hash = hash_plan(plan)
+        self.has_charges = CostModel(plan.parameters.get("costs") or ()).changes_fills
+        """Whether the tables of trades have columns for what each cost beside its fee."""
+        self._tables: Mapping[str, Mapping[str, str]] = {
+            "trades": trade_columns(self.has_charges),
+            "equity": SAMPLE_COLUMNS,
+            **VISUALISATION_TABLES,
+        }
         self._places = {window.key: place for place, window in enumerate(self.windows)}
         self._outcomes: dict[str, PartitionOutcome] = {}
         for before, after in zip(self.windows, self.windows[1:], strict=False):
@@ -162,22 +167,22 @@ class PartitionedBacktest:
         """Return a table of some partitions, their rows in this order; what this object wrote is still in memory.
 
         Args:
-            name: A name of ``TABLES``.
+            name: trades, equity, or a name of ``VISUALISATION_TABLES``.
             keys: Partitions that have been run.
 
         Raises:
             LedgerError: A file is not what was written.
         """
-        return Table.join([self._read_table(name, key) for key in keys], TABLES[name])
+        return Table.join([self._read_table(name, key) for key in keys], self._tables[name])
 
     def _read_table(self, name: str, key: str) -> Table:
         outcome = self._outcomes.get(key)
         if outcome is not None:
-            return outcome.tables.get(name, Table.from_rows([], TABLES[name]))
+            return outcome.tables.get(name, Table.from_rows([], self._tables[name]))
         snapshot = read_snapshot(self.folder / key)
         if snapshot is None:
             raise PartitionPredecessorMissing(f"Partition {key} has not been run")
-        return read_table(self.folder / key, snapshot, name, TABLES[name])
+        return read_table(self.folder / key, snapshot, name, self._tables[name])
 
     def keys_until(self, key: str) -> list[str]:
         """Return the keys of the partitions from the first to this one."""

@@ -13,6 +13,7 @@ import pandas as pd
 
 from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS
 from trading_dagster.domain.equity_statistics import Statistics
+from trading_dagster.statistics.cost_table import analyse_costs, summarise_costs
 from trading_dagster.statistics.equity_curve import calculate_equity_curve
 from trading_dagster.statistics.metrics_table import calculate_advanced_metrics, calculate_metrics
 from trading_dagster.statistics.returns import (
@@ -96,6 +97,16 @@ class BacktestResult:
     def trades(self) -> pd.DataFrame:
         """Return one row a trade."""
         return trades_table(self.state)
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """Return what each executed trade cost, USD: fee, tax, price impact, slippage, gas and delay."""
+        return analyse_costs(self.state)
+
+    @cached_property
+    def cost_summary(self) -> pd.DataFrame:
+        """Return what each kind of cost took in all, a trade, and of the volume."""
+        return summarise_costs(self.state)
 
     @cached_property
     def positions(self) -> pd.DataFrame:

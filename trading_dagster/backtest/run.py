@@ -88,6 +88,7 @@ class BacktestRun:
         )
         feed = universe.stop_loss_candles
         execution = simulate_execution(self.wallet, self._has_trigger_feed, costs, max_price_impact(plan.parameters))
+        self.has_charges = costs.changes_fills
         self._delayed = delay_execution(execution, costs, market, plan)
         self.equity_log = EquityLog(plan.grid_us, self.marks, next_cycle, state.portfolio)
         self.cycle = DecisionCycle(

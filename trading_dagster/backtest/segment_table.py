@@ -24,7 +24,7 @@ def segment_tables(run: BacktestRun, events: Sequence[Event], samples: Table, cy
     grid_us = run.plan.grid_us[cycles.start : cycles.stop]
     tables = {
         "decisions": decision_rows(state, samples, grid_us, trades, cycles.start),
-        "trades": trade_rows(trades),
+        "trades": trade_rows(trades, run.has_charges),
         "equity": samples,
     }
     return tables | take_visualisation(state.visualisation)

@@ -17,6 +17,7 @@ from trading_dagster.charts.sampling import Benchmarks, Curve, clean_curve, name
 from trading_dagster.statistics.measure_ratio import cap_sortino, sharpe_ratio, sortino_ratio
 from trading_dagster.statistics.measure_return import cagr
 from trading_dagster.statistics.returns import calculate_daily_returns_from_curve
+from trading_dagster.statistics.trade_table import CHARGE_COLUMNS
 
 SHARPE_NAMES = ("sharpe", "sharperatio")
 SORTINO_NAMES = ("sortino", "sortinoratio")
@@ -66,6 +67,10 @@ def choose_tiles(
         tiles.append(Tile("Trades", f"{len(done):,}", note))
         fees, volume = float(done["fee"].astype("float64").sum()), float(done["reserve"].astype("float64").sum())
         tiles.append(Tile("Fees paid", format_usd(fees), f"on {format_usd(volume)} traded"))
+        others = {name: float(done[name].sum()) for name in CHARGE_COLUMNS if name != "tax" and name in done}
+        if others:
+            note = ", ".join(f"{name} {format_usd(value)}" for name, value in others.items() if value)
+            tiles.append(Tile("Other costs", format_usd(sum(others.values())), note))
     return tiles
 
 

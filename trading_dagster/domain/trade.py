@@ -160,8 +160,8 @@ class TradeExecution:
 
     __slots__ = (
         "activated_trigger", "allocated", "broadcasted_at", "charges", "discarded_at", "expired_at",
-        "expired_triggers", "failed_at", "failure", "fill", "opened_at", "plan", "repaired_at", "settles_at", "started_at",
-        "triggers",
+        "expired_triggers", "failed_at", "failure", "fill", "opened_at", "plan", "repaired_at", "settles_at",
+        "started_at", "triggers",
     )  # fmt: skip
 
     def __init__(self, plan: TradePlan, opened_at: datetime) -> None:
@@ -288,11 +288,11 @@ class TradeExecution:
 
     @property
     def token_tax_paid(self) -> float:
-        """Return what the token itself took, USD: its part of the fee paid, 0 when not executed."""
+        """Return what the token itself took, USD, 0 when not executed; of a candle's trade it is a part of the fee."""
         pricing = self.plan.pricing
-        if self.fill is None or not pricing.token_tax_percent or not pricing.pair_fee:
+        if self.fill is None or not pricing.token_tax:
             return 0.0
-        return self.fill.lp_fees * min(pricing.token_tax_percent / pricing.pair_fee, 1.0)
+        return pricing.token_tax * (self.fill.lp_fees / pricing.lp_fee if pricing.lp_fee else 1.0)
 
     @property
     def executed_quantity(self) -> Decimal | None:

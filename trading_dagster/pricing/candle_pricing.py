@@ -92,18 +92,23 @@ class FeeSchedule:
     def _resolve(self, pair: TradingPairIdentifier, is_buy: bool) -> tuple[float, tuple[TradingPairIdentifier, ...]]:
         middle = self._middle_pair(pair)
         path = (pair,) if middle is None else (middle, pair)
-        given = self._costs.fee_of(pair)
+        tax = self.tax_of(pair, is_buy) or 0.0
         if self._override is not None:
-            return self._override + (self._costs.tax_of(pair, is_buy) or 0.0), path
-        if pair.fee is None and given is None:
-            return self._fee_of_leg(pair) + (self._costs.tax_of(pair, is_buy) or 0.0), path
+            return self._override + tax, path
+        if not self._has_fee(pair):
+            return self._fee_of_leg(pair) + tax, path
         fee = sum(map(self._fee_of_leg, reversed(path)))
-        return fee + (self.tax_of(pair, is_buy) or 0.0), path
+        return fee + tax, path
 
     def tax_of(self, pair: TradingPairIdentifier, is_buy: bool) -> float | None:
-        """Return the tax the base token takes from a trade, as a fraction; None when it has none."""
+        """Return the tax in the fee of a trade, as a fraction; None without one, and where the fee was given whole."""
         given = self._costs.tax_of(pair, is_buy)
-        return token_tax_of(pair, is_buy) if given is None else given
+        if given is not None:
+            return given
+        return token_tax_of(pair, is_buy) if self._override is None and self._has_fee(pair) else None
+
+    def _has_fee(self, pair: TradingPairIdentifier) -> bool:
+        return pair.fee is not None or self._costs.fee_of(pair) is not None
 
     def _fee_of_leg(self, pair: TradingPairIdentifier) -> float:
         given = self._costs.fee_of(pair)

@@ -20,6 +20,7 @@ from fractions import Fraction
 
 from trading_dagster.domain.error import InvalidTrade
 from trading_dagster.domain.trade import TradeExecution, TradePricing
+from trading_dagster.execution.costed import impact_of
 
 NOTHING = Fraction(0)
 STEPS = ("data", "fee", "impact", "tax", "move", "slippage")
@@ -54,15 +55,18 @@ def explain_quote(pricing: TradePricing) -> PriceSteps:
     """Return the steps of a quoted price; they sum to ``pricing.price``.
 
     A price of a pool has a block number: its pools keep the fee from what goes in, so a trade too small to move the
-    price pays mid / (1 - fee) or gets mid x (1 - fee). A candle's price is mid x (1 +- fee) and knows no impact; the
-    fee has the token's tax in it.
+    price pays mid / (1 - fee) or gets mid x (1 - fee). A candle's price is mid x (1 +- fee), and the impact where
+    a strategy's costs have one; the fee has the token's tax in it.
     """
     mid, price = Fraction(pricing.mid_price), Fraction(pricing.price)
     fee, tax = Fraction(pricing.pair_fee), Fraction(pricing.token_tax_percent or 0)
     side = 1 if pricing.side else -1
     if pricing.block_number is None:
         taxed = side * mid * tax if tax <= fee else NOTHING
-        return PriceSteps(data=mid, fee=price - mid - taxed, tax=taxed)
+        impact = NOTHING
+        if impact_of(pricing):
+            impact = price - Fraction(pricing.mid_price * (1 + side * pricing.pair_fee))
+        return PriceSteps(data=mid, fee=price - mid - taxed - impact, impact=impact, tax=taxed)
     if not (fee < 1 and tax < 1):
         raise InvalidTrade(f"A quote has a fee of {pricing.pair_fee} and a tax of {pricing.token_tax_percent}")
     before_tax = price * (1 - tax) if pricing.side else price / (1 - tax)
@@ -84,6 +88,8 @@ def explain_fill(trade: TradeExecution, mid_at_fill: float | None = None) -> Pri
     if executed is None:
         raise InvalidTrade(f"{trade} was not executed: it has no price to explain")
     quote = explain_quote(trade.price_structure)
+    if mid_at_fill is None and trade.charges.delay and trade.executed_quantity:
+        mid_at_fill = trade.planned_mid_price + trade.charges.delay / float(trade.executed_quantity)
     move = NOTHING if mid_at_fill is None else Fraction(mid_at_fill) - quote.data
     slippage = Fraction(executed) - quote.total - move
     return PriceSteps(quote.data, quote.fee, quote.impact, quote.tax, move, slippage)

@@ -49,6 +49,11 @@ class TradeSummary:
     """Volume of trades whose price included a token tax."""
     lp_fees_paid: float
     token_tax_paid: float
+    price_impact_paid: float
+    """This and the following are of simulated costs, see Parameters.costs."""
+    slippage_paid: float
+    gas_paid: float
+    delay_paid: float
 
     average_trade: float | None
     """This and the following are of the realised percents of closed positions without credit."""

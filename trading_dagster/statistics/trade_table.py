@@ -12,7 +12,7 @@ import pandas as pd
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_unix_us
-from trading_dagster.domain.trade import TradeExecution, TradeFlag
+from trading_dagster.domain.trade import NO_CHARGES, TradeExecution, TradeFlag
 from trading_dagster.statistics.table import Table
 
 TRADE_COLUMNS: dict[str, str] = {
@@ -39,6 +39,9 @@ TRADE_COLUMNS: dict[str, str] = {
     "exact_quantity": "str",
     "exact_reserve": "str",
 }
+
+CHARGE_COLUMNS: dict[str, str] = dict.fromkeys(("tax", "impact", "slippage", "gas", "delay"), "float64")
+"""What trades cost beside the fee, USD; only in tables of runs that simulate it. The tax is a part of the fee."""
 
 POSITION_COLUMNS: dict[str, str] = {
     "position_id": "int64",
@@ -81,18 +84,26 @@ DECISION_COLUMNS: dict[str, str] = {
 def trades_table(state: State) -> pd.DataFrame:
     """Return one row a trade, by id; times are naive UTC, amounts in USD, exact amounts as text.
 
-    ``profit`` is what a sell realised against the average cost, NaN for buys.
+    ``profit`` is what a sell realised against the average cost, NaN for buys. Where costs were simulated the table
+    has the columns of `CHARGE_COLUMNS` too.
     """
-    return trade_rows(state.portfolio.get_all_trades()).frame
+    trades = state.portfolio.get_all_trades()
+    return trade_rows(trades, has_charges=any(trade.charges is not NO_CHARGES for trade in trades)).frame
 
 
-def trade_rows(trades: Iterable[TradeExecution]) -> Table:
-    """Return one row for each of the given trades."""
-    rows = []
+def trade_columns(has_charges: bool) -> dict[str, str]:
+    """Return the columns of a table of trades."""
+    return TRADE_COLUMNS | CHARGE_COLUMNS if has_charges else TRADE_COLUMNS
+
+
+def trade_rows(trades: Iterable[TradeExecution], has_charges: bool = False) -> Table:
+    """Return one row for each of the given trades, if asked with what each cost beside its fee."""
+    rows: list[tuple[object, ...]] = []
     for trade in trades:
         plan, fill = trade.plan, trade.fill
         pricing, pair = plan.pricing, plan.pair
         quantity, reserve = (plan.quantity, plan.reserve) if fill is None else (fill.quantity, fill.reserve)
+        charges = _charges_of(trade) if has_charges else ()
         rows.append(
             (
                 plan.trade_id,
@@ -117,9 +128,17 @@ def trade_rows(trades: Iterable[TradeExecution]) -> Table:
                 plan.notes or trade.failure or "",
                 f"{quantity:f}",
                 f"{reserve:f}",
+                *charges,
             )
         )
-    return Table.from_rows(rows, TRADE_COLUMNS)
+    return Table.from_rows(rows, trade_columns(has_charges))
+
+
+def _charges_of(trade: TradeExecution) -> tuple[float, ...]:
+    if trade.fill is None:
+        return (np.nan,) * len(CHARGE_COLUMNS)
+    charges = trade.charges
+    return trade.token_tax_paid, charges.impact, charges.slippage, float(charges.gas), charges.delay
 
 
 @cache
