@@ -31,6 +31,7 @@
         UnexpectedAccountingCorrectionIssue  real balances differ from the ledger
       EvmError                       a chain, a node, a wallet or a transaction is not as it must be
         NodeError                    (NodeUnavailable, NodeAnswerInvalid, NodeRefused, BlockUnavailable, ChainHalted)
+          EventsMissing              (a NodeAnswerInvalid) a contract's events do not add up to its state
         ClockSkewed                  this machine's clock is behind the chain's time
         WrongChain                   a node serves another chain than the one traded on
         CallReverted                 a contract refused a call
@@ -369,6 +370,14 @@ class NodeUnavailable(NodeError):
 
 class NodeAnswerInvalid(NodeError):
     """A node's answer is not what the JSON-RPC specification says."""
+
+
+class EventsMissing(NodeAnswerInvalid):
+    """The events that a node gave do not add up: some are missing; ``block`` is where that shows."""
+
+    def __init__(self, message: str, block: int) -> None:
+        super().__init__(message)
+        self.block = block
 
 
 class NodeRefused(NodeError):

@@ -28,6 +28,23 @@ REVERT_CODE = 3
 BLOCK_CODE = -32001  # "resource not found", EIP-1474
 BUSY_CODES = frozenset({-32005, -32603, 429})
 BUSY_WORDS = ("rate limit", "too many requests", "timed out", "timeout", "overloaded")
+SIZE_WORDS = (
+    "query returned more than",
+    "more than 10000 results",
+    "block range",
+    "blocks range",
+    "range is too large",
+    "range too large",
+    "range limit",
+    "response size",
+    "result set",
+    "too many results",
+    "too many logs",
+    "query timeout exceeded",
+    "limit exceeded: block",
+    "exceed maximum block",
+)
+"""How nodes say that a request for logs asks for too much, under any error code."""
 BLOCK_WORDS = (
     "header not found",
     "unknown block",
@@ -131,6 +148,8 @@ def map_error(body: Any, where: str) -> NodeError | CallReverted:
         data = fields.get("data")
         data = data if isinstance(data, str) and data.startswith("0x") else "0x"
         return CallReverted(revert_reason(data) or message, data)
+    if any(word in words for word in SIZE_WORDS):
+        return NodeRefused(f"{where}: {message} (code {code})", code)
     if code == BLOCK_CODE or any(word in words for word in BLOCK_WORDS):
         return BlockUnavailable(f"{where}: {message}")
     if code in BUSY_CODES or any(word in words for word in BUSY_WORDS):
