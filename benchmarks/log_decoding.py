@@ -23,13 +23,15 @@ from web3.datastructures import AttributeDict
 from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.evm.block_time import BlockTimes
-from trading_dagster.evm.log_batch import LogBatch, decode_logs
+from trading_dagster.evm.log_batch import LogBatch, decode_logs, join_batches
 from trading_dagster.evm.pool import ChainPool, PoolKind
 from trading_dagster.evm.pool_candle import make_candles
 from trading_dagster.evm.pool_event import POOL_SHAPES, PoolState, fold_events
 from trading_dagster.evm.word import to_floats, to_integers
 
 ADDRESS = "0x88e6a0c2ddd26feeb64f039a2c41296fcb3f5640"
+ANSWER = 10_000
+"""Logs in an answer: what many providers give at most."""
 SWAP = POOL_SHAPES[2].topic
 FIELDS = (("amount0", "int256"), ("amount1", "int256"), ("sqrtPriceX96", "uint160"), ("liquidity", "uint128"))
 ABI = {
@@ -90,10 +92,13 @@ def decode_with_web3(logs: list[dict[str, Any]]) -> list[Any]:
 
 def decode_with_numpy(logs: list[dict[str, Any]]) -> LogBatch:
     """Return our columns, the numbers of the swaps among them."""
-    batch = decode_logs(logs, {ADDRESS: 0}, POOL_SHAPES)
-    for place, (_, kind) in enumerate(FIELDS):
-        to_floats(batch.words(place), signed=kind.startswith("int"))
-    return batch
+    batches = []
+    for start in range(0, len(logs), ANSWER):
+        batch = decode_logs(logs[start : start + ANSWER], {ADDRESS: 0}, POOL_SHAPES)
+        for place, (_, kind) in enumerate(FIELDS):
+            to_floats(batch.words(place), signed=kind.startswith("int"))
+        batches.append(batch)
+    return join_batches(batches)
 
 
 def make_hourly_candles(batch: LogBatch) -> int:

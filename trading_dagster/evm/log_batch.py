@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,7 +14,6 @@ from trading_dagster.evm.word import WORD, Bytes, Integers
 
 DATA_WORDS = 6
 DATA_BYTES = DATA_WORDS * WORD
-HASH_DIGITS = 2 * WORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,26 +133,38 @@ def _decode(body: list[Any], contracts: Mapping[str, int], shapes: Mapping[str, 
     if any(log.get("removed") for log in body):
         raise NodeAnswerInvalid("The node's log was removed by a reorg: read it again")
     count = len(body)
-    known = [shapes[log["topics"][0]] for log in body]
-    wide = 2 * DATA_BYTES
-    texts = []
-    for log, shape in zip(body, known, strict=True):
-        data = log["data"]
-        if len(data) != 2 + shape.words * HASH_DIGITS:
-            raise ValueError(f"data of {(len(data) - 2) // 2} bytes, expected {shape.words} words")
-        texts.append((log["topics"][1][2:] + data[2:] if shape.with_topic else data[2:])[:wide].ljust(wide, "0"))
+    places = {topic: place for place, topic in enumerate(shapes)}
+    shape_of = np.asarray([places[log["topics"][0]] for log in body])
+    data: Bytes = np.zeros((count, DATA_BYTES), np.uint8)
+    for place, shape in enumerate(shapes.values()):
+        rows = np.flatnonzero(shape_of == place)
+        if not len(rows):
+            continue
+        chosen = rows.tolist()
+        own = body if len(chosen) == count else [body[row] for row in chosen]
+        words = _unhex([log["data"] for log in own], shape.words * WORD)
+        if shape.with_topic:
+            words = np.concatenate([_unhex([log["topics"][1] for log in own], WORD), words], axis=1)
+        data[rows, : min(words.shape[1], DATA_BYTES)] = words[:, :DATA_BYTES]
+    codes = np.asarray([shape.code for shape in shapes.values()], np.uint8)
     return LogBatch(
-        block=np.fromiter((int(log["blockNumber"], 16) for log in body), np.int64, count),
-        log_index=np.fromiter((int(log["logIndex"], 16) for log in body), np.int64, count),
-        owner=np.fromiter((contracts[log["address"].lower()] for log in body), np.int64, count),
-        kind=np.fromiter((shape.code for shape in known), np.uint8, count),
-        block_hash=_hashes([log["blockHash"] for log in body]),
-        tx_hash=_hashes([log["transactionHash"] for log in body]),
-        data=np.frombuffer(bytes.fromhex("".join(texts)), np.uint8).reshape(count, DATA_BYTES),
-        timestamp=np.fromiter((int(log.get("blockTimestamp") or "-0x1", 16) for log in body), np.int64, count),
+        block=np.asarray([int(log["blockNumber"], 16) for log in body], np.int64),
+        log_index=np.asarray([int(log["logIndex"], 16) for log in body], np.int64),
+        owner=np.asarray([contracts[log["address"].lower()] for log in body], np.int64),
+        kind=codes[shape_of],
+        block_hash=_unhex([log["blockHash"] for log in body], WORD),
+        tx_hash=_unhex([log["transactionHash"] for log in body], WORD),
+        data=data,
+        timestamp=np.asarray([int(log.get("blockTimestamp") or "-0x1", 16) for log in body], np.int64),
     )
 
 
-def _hashes(texts: list[str]) -> Bytes:
-    hashes = np.frombuffer(bytes.fromhex("".join([text[2:] for text in texts])), np.uint8)
-    return hashes.reshape(len(texts), WORD)
+def _unhex(texts: Sequence[str], width: int) -> Bytes:
+    """Return the bytes of texts such as "0x1f", shape (n, width); raises ValueError when one is of another length."""
+    digits = 2 + 2 * width
+    if set(map(len, texts)) != {digits}:
+        wrong = next(text for text in texts if len(text) != digits)
+        raise ValueError(f"{len(wrong) // 2 - 1} bytes of data, expected {width}")
+    letters: Bytes = np.frombuffer("".join(texts).encode("ascii"), np.uint8).reshape(len(texts), digits)
+    content: Bytes = np.frombuffer(unhexlify(letters[:, 2:].tobytes()), np.uint8)
+    return content.reshape(len(texts), width)
