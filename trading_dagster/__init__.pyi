@@ -23,6 +23,7 @@ from trading_dagster.domain.error import DataTooOld as DataTooOld
 from trading_dagster.domain.error import DataUnavailable as DataUnavailable
 from trading_dagster.domain.error import DoubleOpenPosition as DoubleOpenPosition
 from trading_dagster.domain.error import DuplicateTrade as DuplicateTrade
+from trading_dagster.domain.error import EventsMissing as EventsMissing
 from trading_dagster.domain.error import EvmError as EvmError
 from trading_dagster.domain.error import ExecutorBusy as ExecutorBusy
 from trading_dagster.domain.error import FeeMissing as FeeMissing
