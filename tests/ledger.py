@@ -19,7 +19,8 @@ from trading_dagster.domain.event import (
 )
 from trading_dagster.domain.identifier import AssetIdentifier, ChainId, TradingPairIdentifier, TradingPairKind
 from trading_dagster.domain.portfolio import StoredMarks
-from trading_dagster.domain.state import BacktestData, State
+from trading_dagster.domain.run_range import BacktestData
+from trading_dagster.domain.state import State
 from trading_dagster.domain.time import CycleDuration, TimeBucket
 from trading_dagster.domain.trade import TradePlan, TradePricing, TradeType
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType

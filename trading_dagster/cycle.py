@@ -19,6 +19,7 @@ from trading_dagster.domain.event import CycleCompleted
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.domain.trade_order import in_execution_order
+from trading_dagster.execution.loan_service import LoanService
 from trading_dagster.execution.port import ExecutionModel
 from trading_dagster.execution.review import check_returned, review_decision
 from trading_dagster.execution.vault_settlement import VaultSettlement
@@ -62,6 +63,7 @@ class DecisionCycle:
         equity_log: EquityLog,
         hooks: CycleHooks | None = None,
         settlement: VaultSettlement | None = None,
+        loans: LoanService | None = None,
     ) -> None:
         """Bring together what a cycle needs; the clock stands wherever ``run`` moves it."""
         self._clock = clock
@@ -73,6 +75,7 @@ class DecisionCycle:
         self._sync = sync_model
         self._equity_log = equity_log
         self._settlement = settlement
+        self._loans = loans
         self._hooks = hooks or CycleHooks()
         self._has_hooks = hooks is not None
         self._handled_events = 0
@@ -91,6 +94,8 @@ class DecisionCycle:
         has_hooks = self._has_hooks
         if has_hooks:
             self._call_hook_before_cycle()
+        if portfolio.loan_positions and self._loans is not None:
+            self._loans.run(clock.timestamp)
         if self._sync.queue:
             self._sync.sync_treasury(clock.timestamp, state)
         if portfolio.settlements and self._settlement is not None:

@@ -106,9 +106,9 @@ def test_lending_rates_are_flat_percentages():
     assert usdc.atoken.token_symbol == "aUSDC"
     assert weth.vtoken.token_symbol == "vWETH"
     assert weth.vtoken.underlying == WETH
-    series = universe.rates[2, LendingCandleType.variable_borrow_apr]
-    assert len(series) == 214
-    assert set(series) == {5.0}
+    rates = universe.rates[2, LendingCandleType.variable_borrow_apr]
+    assert len(rates) == 214
+    assert set(rates.to_numpy().ravel()) == {5.0}
 
 
 def test_unknown_lending_rate_is_refused():

@@ -29,12 +29,16 @@ SAMPLE_COLUMNS = {
 
 @value
 class _Holding:
-    """A position's part in the equity: quantity x mid price x (1 - fee), and what a vault took for shares to come."""
+    """A position's part in the equity: quantity x mid price x (1 - fee), and what no price moves.
+
+    That is what is lent out (``fixed``), and what a vault took for shares to come (``allocated``).
+    """
 
     pair_id: int
     factor: float
     quantity: float
     allocated: float = 0.0
+    fixed: float = 0.0
 
 
 @value
@@ -129,10 +133,12 @@ class EquityLog:
     def _holdings(self, portfolio: Portfolio) -> list[_Holding]:
         holdings = []
         for position in portfolio.open_positions.values():
-            held, allocated = position.held, float(position.allocated)
+            held, allocated, fixed = position.held, float(position.allocated), position.fixed_value
             if held or allocated:
                 pair_id, factor = self._marks.factor_of(position.pair)
-                holdings.append(_Holding(pair_id, factor, held, allocated))
+                holdings.append(_Holding(pair_id, factor, held, allocated, fixed))
+            elif fixed:
+                holdings.append(_Holding(0, 1.0, 0.0, allocated, fixed))
         return holdings
 
     def _value_segments(self, end_cycle: int) -> tuple[Floats, Floats, Floats, Floats]:
@@ -154,24 +160,27 @@ class EquityLog:
             if last - first == 1:  # the same arithmetic without arrays
                 bar, value = int(bars[first]), segment.cash
                 for holding in segment.holdings:
-                    if holding.allocated:
-                        value += _value_with_allocation(holding, columns.view(holding.pair_id)[bar])
+                    if holding.allocated or holding.fixed:
+                        mid = columns.view(holding.pair_id)[bar] if holding.quantity else 0.0
+                        value += _value_with_rest(holding, mid)
                     else:
                         value += holding.quantity * (columns.view(holding.pair_id)[bar] * holding.factor)
                 equity[first] = value
                 continue
             part = bars[first:last]
             for holding in segment.holdings:
-                mids = np.asarray(columns.view(holding.pair_id))[part]
-                if holding.allocated:
-                    equity[first:last] += _value_with_allocation(holding, mids)
+                if holding.allocated or holding.fixed:
+                    mids = np.asarray(columns.view(holding.pair_id))[part] if holding.quantity else 0.0
+                    equity[first:last] += _value_with_rest(holding, mids)
                 else:
+                    mids = np.asarray(columns.view(holding.pair_id))[part]
                     equity[first:last] += holding.quantity * (mids * holding.factor)
         return equity, cash, positions, shares
 
 
-def _value_with_allocation(holding: _Holding, mid: Any) -> Any:
-    """Return USD of shares and of those to come, at one mid price or at an array of them."""
-    if not holding.quantity:
-        return holding.allocated
-    return holding.quantity * (mid * holding.factor) + holding.allocated
+def _value_with_rest(holding: _Holding, mid: Any) -> Any:
+    """Return USD of a position, at one mid price or at an array of them, as TradingPosition.get_value does."""
+    value = holding.quantity * (mid * holding.factor) if holding.quantity else 0.0
+    if holding.fixed:
+        value = holding.fixed + value
+    return value + holding.allocated if holding.allocated else value

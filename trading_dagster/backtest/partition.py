@@ -238,6 +238,9 @@ class PartitionedBacktest:
         assets = {a.get_identifier(): a for p in self.plan.universe.pairs for a in (p.base, p.quote)}
         reserve = self.plan.universe.get_reserve_asset()
         assets[reserve.get_identifier()] = reserve
+        lending = self.plan.universe.lending
+        for lent in () if lending is None else lending.reserves:
+            assets |= {asset.get_identifier(): asset for asset in (lent.atoken, lent.vtoken)}
         run = BacktestRun.resume(
             self.plan,
             self._decode(lines),

@@ -9,6 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS, EquityLog
+from trading_dagster.accounting.interest import LendingInterest
 from trading_dagster.accounting.simulated_treasury import QueuedFlow, SimulatedTreasury
 from trading_dagster.backtest.delay import DelayedExecution, delay_execution
 from trading_dagster.backtest.plan import BacktestPlan
@@ -16,9 +17,11 @@ from trading_dagster.backtest.trigger_checks import TriggerChecks, require_watch
 from trading_dagster.cycle import CycleHooks, DecisionCycle
 from trading_dagster.domain.event import Event, StateCreated
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
-from trading_dagster.domain.state import BacktestData, State
+from trading_dagster.domain.run_range import BacktestData
+from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware
 from trading_dagster.execution.costed import simulate_execution
+from trading_dagster.execution.loan_service import DEFAULT_LIQUIDATION_PENALTY, LoanService
 from trading_dagster.execution.vault_settlement import VaultSettlement
 from trading_dagster.execution.wallet import SimulatedWallet, check_wallet
 from trading_dagster.pricing.candle_market import CandleMarket
@@ -90,6 +93,7 @@ class BacktestRun:
         execution = simulate_execution(self.wallet, self._has_trigger_feed, costs, max_price_impact(plan.parameters))
         self.has_charges = costs.changes_fills
         self._delayed = delay_execution(execution, costs, market, plan)
+        penalty = plan.parameters.get("liquidation_penalty", DEFAULT_LIQUIDATION_PENALTY)
         self.equity_log = EquityLog(plan.grid_us, self.marks, next_cycle, state.portfolio)
         self.cycle = DecisionCycle(
             clock=self.clock,
@@ -100,6 +104,12 @@ class BacktestRun:
             equity_log=self.equity_log,
             hooks=_hooks_of(plan),
             settlement=VaultSettlement(self.wallet, pricing),
+            loans=LoanService(
+                interest=LendingInterest(universe.lending, self.wallet.add),
+                position_manager=manager,
+                execution=execution,
+                liquidation_penalty=penalty,
+            ),
         )
         self.triggers: TriggerChecks | None = None
         if feed is not None:
@@ -113,6 +123,7 @@ class BacktestRun:
                 marks=self.marks,
                 equity_log=self.equity_log,
                 model=plan.trigger_model,
+                liquidation_penalty=penalty,
             )
         if not is_new:
             self.cycle.note_holdings(next_cycle)

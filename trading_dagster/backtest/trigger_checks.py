@@ -22,6 +22,7 @@ from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.time import from_unix_us, to_aware
 from trading_dagster.domain.trade import TradeExecution, TradeFlag, TradeType
 from trading_dagster.domain.trigger import TriggerModel
+from trading_dagster.execution.loan_service import DEFAULT_LIQUIDATION_PENALTY
 from trading_dagster.execution.port import ExecutionModel
 from trading_dagster.pricing.candle_pricing import CandleMarks, CandlePricing
 from trading_dagster.strategy.clock import DecisionClock
@@ -48,6 +49,7 @@ class TriggerChecks:
         marks: CandleMarks,
         equity_log: EquityLog,
         model: TriggerModel = TriggerModel.sampled,
+        liquidation_penalty: float = DEFAULT_LIQUIDATION_PENALTY,
     ) -> None:
         """Check on the candles of ``pricing``; ``position_manager`` plans at ``clock`` with its prices."""
         feed = pricing.opens
@@ -61,6 +63,7 @@ class TriggerChecks:
         self._execution = execution
         self._marks = marks
         self._equity_log = equity_log
+        self._liquidation_penalty = liquidation_penalty
         self._state = position_manager.state
         self._portfolio = position_manager.state.portfolio
         self._watched: list[Watch] = []
@@ -68,13 +71,16 @@ class TriggerChecks:
         self.refresh()
 
     def refresh(self, leave_out: Container[int] = ()) -> None:
-        """Look again which positions have triggers, the open ones first, but for some; call after anything changed."""
+        """Look again which positions have triggers or may be liquidated, but for some; call after anything changed.
+
+        The open ones come first.
+        """
         self._left_out = leave_out
         portfolio = self._portfolio
         self._watched = [
             Watch(position, self._columns)
             for position in portfolio.open_positions.values()
-            if position.has_trigger()
+            if (position.has_trigger() or position.is_short())
             and self._can_watch(position)
             and not position.is_settling()
             and position.position_id not in leave_out
@@ -96,7 +102,7 @@ class TriggerChecks:
 
     @property
     def is_watching(self) -> bool:
-        """Tell whether any position has a trigger."""
+        """Tell whether any position has a trigger, or a loan that may be liquidated."""
         return bool(self._watched)
 
     def run_window(self, cycle: int, start_us: int, end_us: int, skip_start: bool) -> bool:
@@ -136,6 +142,10 @@ class TriggerChecks:
         for watch in self._watched:
             position = watch.position
             mid = watch.opens[bar] if bar <= self._last_bar else self._mid_after_the_end(position, bar)
+            if mid >= watch.liquidation_level:
+                self._liquidate(position, bar, mid)
+                traded = True
+                continue
             if position.trailing_stop_loss_pct is not None and watch.is_open:
                 level = trailed_stop(position, mid)
                 if level is not None and mid == mid:  # noqa: PLR0124 - NaN is not equal to itself
@@ -189,6 +199,10 @@ class TriggerChecks:
                     self._close(position, bar, mid, fired, level_mid=mid)
                     traded = True
                     continue
+                if high >= watch.liquidation_level:
+                    self._liquidate(position, bar, max(opened, watch.liquidation_level))
+                    traded = True
+                    continue
             if watch.has_waiting and not position.unfinished_trade_count:
                 at = from_unix_us(self._instant_us(bar))
                 firing = find_firing_inside(position, at, opened=opened, low=low, high=high)
@@ -231,6 +245,11 @@ class TriggerChecks:
         self._state.record(
             TriggersMoved(at, position.position_id, mid, level, position.take_profit, position.trailing_stop_loss_pct)
         )
+
+    def _liquidate(self, position: TradingPosition, bar: int, mid: float) -> None:
+        """Do what the lending protocol does at once, before any trigger of ours is looked at."""
+        self._stand_at(bar)
+        self._execute(self._manager.liquidate(position, mid, self._liquidation_penalty))
 
     def _close(
         self, position: TradingPosition, bar: int, mid: float, fired: TradeType, *, level_mid: float | None = None

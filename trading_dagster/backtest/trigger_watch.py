@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 import numpy as np
@@ -46,7 +47,7 @@ class FeedColumns:
 class Watch:
     """A position that is watched."""
 
-    __slots__ = ("has_waiting", "highs", "is_open", "is_short", "lows", "opens", "position")
+    __slots__ = ("has_waiting", "highs", "is_open", "is_short", "liquidation_level", "lows", "opens", "position")
 
     def __init__(self, position: TradingPosition, columns: FeedColumns) -> None:
         """Watch a position on the candles of its pair."""
@@ -56,6 +57,8 @@ class Watch:
         self.lows, self.highs = columns.extremes(pair_id)
         self.is_short = position.is_short()
         self.is_open = position.is_open()
+        self.liquidation_level = position.get_liquidation_level() or math.inf
+        """The mid price at which the lending protocol ends the position; infinite without a debt."""
         self.has_waiting = bool(position.pending_trades)
 
     def has_candle(self, bar: int) -> bool:
@@ -71,7 +74,7 @@ class Watch:
             return True
         if not self.is_open:
             return False
-        if _fires_at(position, low):
+        if high >= self.liquidation_level or _fires_at(position, low):
             return True
         is_stop_only = position.take_profit is None and position.trailing_stop_loss_pct is None
         return (self.is_short or not is_stop_only) and _fires_at(position, high)

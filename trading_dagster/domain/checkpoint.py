@@ -24,7 +24,8 @@ from trading_dagster.domain.error import LedgerError
 from trading_dagster.domain.event import BalanceUpdated, DataSaved, Event, StateCreated, TradeStarted
 from trading_dagster.domain.loan import InterestTracker, Loan, LoanSide
 from trading_dagster.domain.position import Marks
-from trading_dagster.domain.state import OpenDecision, State
+from trading_dagster.domain.run_range import OpenDecision
+from trading_dagster.domain.state import State
 
 PLENTY = Decimal(10) ** 24
 """Cash while old events are folded again: no buy of theirs lacks money, and the totals replace it afterwards."""

@@ -248,6 +248,14 @@ class BadWeightsException(TradeError):
     """The weights of a portfolio do not sum to 1."""
 
 
+class LiquidationRisked(TradeError, AssertionError):
+    """A loan would be liquidated as soon as it is made or changed."""
+
+
+class InterestImplausible(TradeError, AssertionError):
+    """Interest of one step is negative or too much to be true: the lending rates are wrong."""
+
+
 class TooSmallTrade(TradeError):
     """A trade is smaller than the dust epsilon."""
 

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 from trading_dagster.domain import waiting
 from trading_dagster.domain.equity_statistics import Statistics
@@ -46,13 +45,15 @@ from trading_dagster.domain.event import (
 )
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.integrity import check_integrity
+from trading_dagster.domain.loan_trade import plan_credit_supply, plan_short_trade
 from trading_dagster.domain.money import ZERO
 from trading_dagster.domain.other_data import OtherData
 from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.position import Marks, TradingPosition
 from trading_dagster.domain.position_profit import TriggerPriceUpdate
-from trading_dagster.domain.time import CycleDuration, from_unix_us, to_aware, to_naive
-from trading_dagster.domain.trade import NO_CHARGES, TradeExecution
+from trading_dagster.domain.run_range import BacktestData, CycleClock, OpenDecision
+from trading_dagster.domain.time import from_unix_us, to_aware, to_naive
+from trading_dagster.domain.trade import NO_CHARGES, TradeExecution, TradeFlag, TradePricing, TradeType
 from trading_dagster.domain.trade_fold import fill_trade, give_back, keep_left_over, start_trade
 from trading_dagster.domain.treasury import (
     BalanceUpdateCause,
@@ -60,33 +61,6 @@ from trading_dagster.domain.treasury import (
     Sync,
 )
 from trading_dagster.domain.visualisation import Visualisation
-
-
-@dataclass(slots=True)
-class BacktestData:
-    """The range of a backtest; naive UTC, end exclusive. ``ready_at``: from here it counts as strategy start."""
-
-    start_at: datetime
-    end_at: datetime
-    decision_cycle_duration: CycleDuration
-    ready_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OpenDecision:
-    """A live cycle that decided and is not completed. ``decision_at`` is naive UTC, trades are in running order."""
-
-    cycle: int
-    decision_at: datetime
-    trade_ids: tuple[int, ...]
-    position_ids: tuple[int, ...]
-
-
-class CycleClock(Protocol):
-    """What tells which cycle of a run it is."""
-
-    index: int
-    grid_us: Sequence[int]
 
 
 class State:
@@ -501,6 +475,82 @@ class State:
     def unblacklist_asset(self, asset: AssetIdentifier, reason: str = "") -> None:
         """Allow buying a token again."""
         self.record(AssetAllowed(at=self._now, asset=asset, reason=reason))
+
+    def trade_short(
+        self,
+        strategy_cycle_at: datetime,
+        pair: TradingPairIdentifier,
+        borrowed_quantity: Decimal,
+        collateral_quantity: Decimal | None,
+        borrowed_asset_price: float,
+        trade_type: TradeType = TradeType.rebalance,
+        *,
+        planned_mid_price: float | None = None,
+        pair_fee: float = 0.0,
+        lp_fees_estimated: float = 0.0,
+        planned_collateral_consumption: Decimal | None = None,
+        closing: bool = False,
+        notes: str | None = None,
+        flags: Iterable[TradeFlag] = (),
+    ) -> tuple[TradingPosition, TradeExecution, bool]:
+        """Plan a short's loan change at a price given; returns position, trade, and whether the position is new.
+
+        Args:
+            strategy_cycle_at: When, naive UTC.
+            pair: The pair of the short.
+            borrowed_quantity: Tokens; below 0 to borrow and sell, above 0 to repay from collateral.
+            collateral_quantity: Reserve tokens from cash into collateral, below 0 back to cash; None for none, and when
+                closing for all that is left.
+            borrowed_asset_price: What a token is sold or bought at, USD.
+            trade_type: Why.
+            planned_mid_price: The price without fee; None for ``borrowed_asset_price``.
+            pair_fee: Fee as a fraction.
+            lp_fees_estimated: Fee in USD.
+            planned_collateral_consumption: What selling adds to collateral, below 0 what buying takes from it; None for
+                quantity x price.
+            closing: All debt, interest included, is repaid and the position ends.
+            notes: For the trade and a new position.
+            flags: Of the trade.
+        """
+        mid = borrowed_asset_price if planned_mid_price is None else planned_mid_price
+        is_buy = borrowed_quantity > 0
+        pricing = TradePricing(borrowed_asset_price, mid, lp_fees_estimated, pair_fee, is_buy, strategy_cycle_at)
+        return plan_short_trade(
+            self,
+            at=strategy_cycle_at,
+            pair=pair,
+            quantity=borrowed_quantity,
+            allocation=collateral_quantity,
+            consumption=planned_collateral_consumption,
+            pricing=pricing,
+            trade_type=trade_type,
+            closing=closing,
+            notes=notes,
+            flags=flags,
+        )
+
+    def supply_credit(
+        self,
+        strategy_cycle_at: datetime,
+        pair: TradingPairIdentifier,
+        collateral_quantity: Decimal,
+        trade_type: TradeType = TradeType.rebalance,
+        *,
+        closing: bool = False,
+        notes: str | None = None,
+        flags: Iterable[TradeFlag] = (),
+    ) -> tuple[TradingPosition, TradeExecution, bool]:
+        """Plan lending out reserve tokens, below 0 taking them back; returns as trade_short does."""
+        return plan_credit_supply(
+            self,
+            at=strategy_cycle_at,
+            pair=pair,
+            quantity=collateral_quantity,
+            trade_type=trade_type,
+            closing=closing,
+            notes=notes,
+            flags=flags,
+        )
 
     def mark_ready(self, timestamp: datetime) -> None:
         """Say that from here the backtest counts as strategy start."""

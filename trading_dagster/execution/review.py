@@ -94,7 +94,7 @@ def _check_single_positions(state: State, trades: Sequence[TradeExecution]) -> N
         others = [
             p
             for p in portfolio.open_positions.values()
-            if p.pair == trade.pair and p.position_id != trade.position_id and p.get_available_trading_quantity() > 0
+            if p.pair == trade.pair and p.position_id != trade.position_id and p.get_available_trading_quantity() != 0
         ]
         if others:
             raise DoubleOpenPosition(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -14,6 +15,7 @@ from trading_dagster.domain.error import (
 )
 from trading_dagster.domain.event import SettlementRequested, TradeExecuted, TradeStarted
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.loan import LoanChange
 from trading_dagster.domain.money import SELL_OVERSHOOT_EPSILON
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware, to_naive
@@ -57,8 +59,7 @@ class SimulatedExecution:
                     f"{trade} failed at {timestamp}: {error}\n"
                     f"Cash {state.portfolio.reserve.quantity}; trades of the batch in order:\n{listing}"
                 ) from error
-            touched.add(trade.pair.base)
-            touched.add(trade.reserve_currency)
+            touched.update((trade.pair.base, trade.pair.quote, trade.reserve_currency))
         check_wallet(state, self.wallet, touched)
 
     def _check_triggers(self, state: State, trade: TradeExecution) -> None:
@@ -74,6 +75,9 @@ class SimulatedExecution:
         state.record(TradeStarted(at, plan.trade_id, plan.position_id))
         if plan.pair.is_async_vault():
             self._request(at, state, trade)
+            return
+        if plan.loan is not None:
+            state.record(self._change_loan(at, trade, plan.loan))
             return
         if plan.quantity > 0:
             reserve = trade.allocated
@@ -97,6 +101,30 @@ class SimulatedExecution:
         if plan.quantity > 0:
             self.wallet.add(plan.reserve_currency, -trade.allocated)
         state.record(SettlementRequested(at, plan.trade_id, plan.position_id, to_aware(settles_at)))
+
+    def _change_loan(self, at: datetime, trade: TradeExecution, change: LoanChange) -> TradeExecuted:
+        """Move the tokens of a loan as planned: cash, interest-bearing collateral and debt tokens, which count up."""
+        plan, wallet = trade.plan, self.wallet
+        quantity, reserve = plan.quantity, plan.reserve
+        if trade.allocated and trade.allocated != change.collateral_allocation:
+            change = replace(change, collateral_allocation=trade.allocated)
+            reserve = trade.allocated
+            if plan.pair.is_credit_supply():
+                quantity = trade.allocated
+        wallet.add(plan.reserve_currency, -change.collateral_allocation)
+        if plan.pair.is_credit_supply():
+            self._move(plan.pair.base, quantity)
+        else:
+            self._move(plan.pair.quote, change.collateral_change)
+            self._move(plan.pair.base, -quantity)
+        pricing = plan.pricing
+        return TradeExecuted(
+            at, plan.trade_id, plan.position_id, quantity, reserve, pricing.price, pricing.lp_fee, loan=change
+        )
+
+    def _move(self, asset: AssetIdentifier, quantity: Decimal) -> None:
+        """Change a balance; what positions that share it give back may exceed it by their rounding only."""
+        self.wallet.add(asset, quantity if quantity > 0 else -self._covered(-quantity, asset))
 
     def _covered(self, quantity: Decimal, asset: AssetIdentifier) -> Decimal:
         """Cut a sell that exceeds the wallet by no more than the rounding epsilon."""

@@ -10,7 +10,8 @@ from datetime import datetime
 from trading_dagster.accounting.account_check import AccountTable, check_accounts, expected_balances
 from trading_dagster.domain.error import UncleanState
 from trading_dagster.domain.event import TradeDiscarded
-from trading_dagster.domain.state import OpenDecision, State
+from trading_dagster.domain.run_range import OpenDecision
+from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_unix_us
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.execution.limit import discard_refused

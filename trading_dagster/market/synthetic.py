@@ -21,6 +21,7 @@ from trading_dagster.market.contract import Candles
 from trading_dagster.market.dataset import Dataset
 from trading_dagster.market.exchange import Exchange, pseudo_address
 from trading_dagster.market.lending import (
+    RATE_COLUMNS,
     LendingCandleType,
     LendingProtocolType,
     LendingReserve,
@@ -140,11 +141,16 @@ def generate_exchange(exchange_id: int, chain_id: ChainId, address: str, exchang
 
 
 def generate_lending_reserve(
-    token: AssetIdentifier, reserve_id: int = 1, protocol: LendingProtocolType = LendingProtocolType.aave_v3
+    token: AssetIdentifier,
+    reserve_id: int = 1,
+    protocol: LendingProtocolType = LendingProtocolType.aave_v3,
+    liquidation_threshold: float = 0.85,
 ) -> LendingReserve:
     """Return a made-up lending reserve of a token; its aToken and debt token have addresses made from the token's."""
     atoken, vtoken = make_reserve_tokens(
-        token, [pseudo_address(protocol.value, kind, token.get_identifier()) for kind in ("supply", "variable")]
+        token,
+        [pseudo_address(protocol.value, kind, token.get_identifier()) for kind in ("supply", "variable")],
+        liquidation_threshold,
     )
     return LendingReserve(reserve_id, ChainId(token.chain_id), protocol, token, atoken, vtoken)
 
@@ -162,7 +168,7 @@ def generate_lending_universe(
         raise BadInput(f"aprs has unknown rates {unknown}: give {', '.join(RATES)}")
     timestamps = _timestamps(bucket, start, end)
     rates = {
-        (reserve.reserve_id, RATES[name]): pd.Series(float(percent), index=timestamps, name=RATES[name].value)
+        (reserve.reserve_id, RATES[name]): pd.DataFrame(dict.fromkeys(RATE_COLUMNS, float(percent)), index=timestamps)
         for reserve in reserves
         for name, percent in aprs.items()
     }

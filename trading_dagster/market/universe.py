@@ -22,7 +22,9 @@ from trading_dagster.market.data_universe import CandleUniverse, DataUniverse
 from trading_dagster.market.dataset import CandleInput, Dataset, limit_dataset, to_panel
 from trading_dagster.market.exchange import Exchange
 from trading_dagster.market.identifier_json import asset_to_json, exchange_to_json, pair_to_json
-from trading_dagster.market.lending import LendingUniverse
+from trading_dagster.market.lending import TOLERANCE as LENDING_TOLERANCE
+from trading_dagster.market.lending import LendingUniverse, ReserveLike
+from trading_dagster.market.lending_market import LendingMarkets
 from trading_dagster.market.pair_universe import PairLike, PairUniverse, number_pairs
 from trading_dagster.market.panel import ONE_US, CandlePanel
 from trading_dagster.market.panel_builder import ForwardFill
@@ -271,6 +273,39 @@ class TradingStrategyUniverse:
     def has_lending_data(self) -> bool:
         """Tell whether lending rates are known."""
         return self.lending is not None and bool(self.lending.reserves)
+
+    @property
+    def _markets(self) -> LendingMarkets:
+        return LendingMarkets(self.lending, self.get_reserve_asset())
+
+    def get_shorting_pair(self, pair: TradingPairIdentifier) -> TradingPairIdentifier:
+        """Return the pair of a short on a spot pair; raises NoLendingData."""
+        return self._markets.get_shorting_pair(self.resolve_pair(pair))
+
+    def get_credit_supply_pair(self, reserve: ReserveLike | None = None) -> TradingPairIdentifier:
+        """Return the pair of lending out the reserve token, in another market if named; raises NoLendingData."""
+        return self._markets.get_credit_supply_pair(reserve)
+
+    def get_latest_supply_apr(
+        self,
+        reserve: ReserveLike | None = None,
+        timestamp: datetime | None = None,
+        tolerance: timedelta = LENDING_TOLERANCE,
+    ) -> float:
+        """Return the supply rate of a year as a fraction, of the reserve token by default; raises NoLendingData.
+
+        The newest one, or the newest at a naive UTC time that is not older than the tolerance.
+        """
+        return self._markets.get_supply_apr(reserve, timestamp, tolerance)
+
+    def can_open_short(self, timestamp: datetime, pair: TradingPairIdentifier) -> bool:
+        """Tell whether both tokens of a spot pair have a borrow rate above 0 within two days."""
+        spot = pair.get_pricing_pair()
+        return all(self._markets.can_supply(asset, timestamp) for asset in (spot.base, spot.quote))
+
+    def can_open_credit_supply(self, timestamp: datetime, pair: TradingPairIdentifier | None = None) -> bool:
+        """Tell whether the quote of a pair, the reserve by default, has a borrow rate above 0 within two days."""
+        return self._markets.can_supply(self.get_reserve_asset() if pair is None else pair.quote, timestamp)
 
     def has_pair(self, pair: TradingPairIdentifier) -> bool:
         """Tell whether the pair is one of the universe."""

@@ -28,7 +28,13 @@ from trading_dagster.market.identifier_json import (
     pair_from_json,
     pair_to_json,
 )
-from trading_dagster.market.lending import LendingCandleType, LendingProtocolType, LendingReserve, LendingUniverse
+from trading_dagster.market.lending import (
+    RATE_COLUMNS,
+    LendingCandleType,
+    LendingProtocolType,
+    LendingReserve,
+    LendingUniverse,
+)
 from trading_dagster.market.panel import CandlePanel
 from trading_dagster.market.universe import TradingStrategyUniverse
 
@@ -215,13 +221,13 @@ def _write_rates(lending: LendingUniverse, path: Path) -> None:
             {
                 "reserve_id": reserve_id,
                 "rate": rate.value,
-                "timestamp": pd.DatetimeIndex(series.index).as_unit("us"),
-                "percent": series.to_numpy(dtype="float64"),
+                "timestamp": pd.DatetimeIndex(frame.index).as_unit("us"),
+                **{name: frame[name].to_numpy(dtype="float64") for name in RATE_COLUMNS},
             }
         )
-        for (reserve_id, rate), series in lending.rates.items()
+        for (reserve_id, rate), frame in lending.rates.items()
     ]
-    empty = pd.DataFrame({"reserve_id": [], "rate": [], "timestamp": [], "percent": []})
+    empty = pd.DataFrame({name: [] for name in ("reserve_id", "rate", "timestamp", *RATE_COLUMNS)})
     (pd.concat(frames, ignore_index=True) if frames else empty).to_parquet(path, index=False)
     sync(path)
 
@@ -229,10 +235,12 @@ def _write_rates(lending: LendingUniverse, path: Path) -> None:
 def _read_lending(about: Mapping[str, Any], path: Path) -> LendingUniverse:
     rates = {}
     frame = pd.read_parquet(path)
+    if "percent" in frame.columns:  # written before rates had four values
+        frame = frame.assign(**dict.fromkeys(RATE_COLUMNS, frame["percent"]))
     for mark, rows in frame.groupby(frame["reserve_id"].astype(str) + " " + frame["rate"], sort=False):
         reserve_id, rate = str(mark).split(" ")
         index = pd.DatetimeIndex(rows["timestamp"], name="timestamp")
-        rates[int(reserve_id), LendingCandleType(rate)] = pd.Series(rows["percent"].to_numpy(), index=index, name=rate)
+        rates[int(reserve_id), LendingCandleType(rate)] = rows[list(RATE_COLUMNS)].set_index(index)
     reserves = tuple(
         LendingReserve(
             reserve["reserve_id"],

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from trading_dagster.domain.checkpoint import Checkpoint, LoanTotals, SideTotals
-from trading_dagster.domain.state import OpenDecision
+from trading_dagster.domain.run_range import OpenDecision
 from trading_dagster.storage.ledger_store import StateSnapshot
 
 SNAPSHOT_FORMAT = 4

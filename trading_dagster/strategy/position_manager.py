@@ -13,6 +13,8 @@ from trading_dagster.domain.error import InvalidTrade, NotEnoughCashForBuys
 from trading_dagster.domain.money import FLOAT_ROUNDING, ZERO
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import NO_FLAGS, TradeExecution, TradeFlag, TradeType
+from trading_dagster.strategy.credit_planning import CreditPlanning
+from trading_dagster.strategy.short_planning import ShortPlanning
 from trading_dagster.strategy.trigger import TriggerLevels
 from trading_dagster.strategy.waiting_planning import WaitingPlanning
 from trading_dagster.strategy.waiting_rule import is_changeable
@@ -20,7 +22,7 @@ from trading_dagster.strategy.waiting_rule import is_changeable
 logger = logging.getLogger(__name__)
 
 
-class PositionManager(WaitingPlanning):
+class PositionManager(WaitingPlanning, ShortPlanning, CreditPlanning):
     """Plans the trades of one decision."""
 
     def close_position(
@@ -33,10 +35,11 @@ class PositionManager(WaitingPlanning):
         pending: bool = False,
         trigger_price: float | None = None,
     ) -> list[TradeExecution]:
-        """Sell everything available; no trades, with a warning, when nothing is left to sell.
+        """Sell everything available, pay a short's debt back, or take back what was lent.
 
-        With ``pending`` a position that is pending is given up, and no trades are returned; with ``trigger_price`` as
-        well the sell waits until the mid price is there or above, and decide_trades does not return it.
+        No trades, with a warning, when nothing is left. With ``pending`` a position that is pending is given up, and no
+        trades are returned; with ``trigger_price`` as well the sell waits until the mid price is there or above, and
+        decide_trades does not return it.
         """
         if pending:
             return self._close_later(position, trigger_price, notes, slippage_tolerance, flags)
@@ -46,6 +49,12 @@ class PositionManager(WaitingPlanning):
             raise InvalidTrade(
                 f"Cannot close {position}: it waits for its first trade; close_position(pending=True) gives it up"
             )
+        if position.is_short():
+            return self.close_short(
+                position, notes=notes, trade_type=trade_type, slippage_tolerance=slippage_tolerance, flags=flags
+            )
+        if position.is_credit_supply():
+            return self.close_credit_supply_position(position, notes=notes, trade_type=trade_type, flags=flags)
         if not position.is_spot() and not position.is_vault():
             raise InvalidTrade(f"Cannot close {position}: positions of kind {position.pair.kind.value} come later")
         return self.close_spot_position(position, trade_type, notes, slippage_tolerance, flags)
@@ -82,10 +91,10 @@ class PositionManager(WaitingPlanning):
         self._set_levels(position, levels, mid)
 
     def check_enough_cash(self, trades: Iterable[TradeExecution]) -> None:
-        """Raise NotEnoughCashForBuys when buys need more than cash and sells bring."""
+        """Raise NotEnoughCashForBuys when buys, supplies and shorts need more than cash, sells and releases bring."""
         trades = list(trades)
-        buys = sum((t.planned_reserve for t in trades if t.is_buy()), ZERO)
-        sells = sum((t.planned_reserve for t in trades if t.is_sell()), ZERO)
+        buys = sum((t.plan.allocation for t in trades), ZERO)
+        sells = sum((t.planned_reserve for t in trades if not t.plan.allocation), ZERO)
         cash = self._portfolio.reserve.quantity
         if buys - cash - sells > (cash + sells) * FLOAT_ROUNDING:
             raise NotEnoughCashForBuys(

@@ -10,6 +10,7 @@ from typing import Any
 from trading_dagster.domain.error import InvalidTrade, TooSmallTrade
 from trading_dagster.domain.event import PairIntroduced, PositionOpened, TradePlanned, TradeWaits, TriggersMoved
 from trading_dagster.domain.identifier import TradingPairIdentifier
+from trading_dagster.domain.loan import LoanChange
 from trading_dagster.domain.money import DUST
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
@@ -98,6 +99,7 @@ class TradePlanning(PositionQueries):
         trade_type: TradeType = TradeType.rebalance,
         closing: bool = False,
         other_data: Mapping[str, Any] | None = None,
+        loan: LoanChange | None = None,
     ) -> TradeExecution:
         trade_id = self._portfolio.next_trade_id
         plan = TradePlan(
@@ -114,6 +116,7 @@ class TradePlanning(PositionQueries):
             flags,
             notes,
             dict(other_data) if other_data else {},
+            loan,
         )
         self.state.record(TradePlanned(self._clock.aware, plan))
         return position.trades[trade_id]
@@ -161,7 +164,8 @@ def refuse_dust(pair: TradingPairIdentifier, quantity: Decimal) -> None:
 
 def is_planned_to_close(position: TradingPosition) -> bool:
     """Tell whether the trades planned in this cycle bring the position to zero."""
-    return position.get_quantity() > 0 and position.get_available_trading_quantity() <= 0
+    held, available = position.get_quantity(), position.get_available_trading_quantity()
+    return held * available <= 0 if held else False
 
 
 def _checked_slippage(tolerance: float) -> float:

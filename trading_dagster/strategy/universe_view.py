@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from trading_dagster.domain.error import LookaheadRefused
 from trading_dagster.domain.identifier import TradingPairIdentifier
 from trading_dagster.market.data_universe import CandleUniverse, DataUniverse
+from trading_dagster.market.lending import LendingUniverse, ReserveLike
 from trading_dagster.market.panel import CandlePanel
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.strategy.clock import DecisionClock
@@ -23,11 +25,11 @@ class VisibleUniverse(TradingStrategyUniverse):
     def __init__(self, universe: TradingStrategyUniverse, clock: DecisionClock) -> None:
         """Show a universe up to a clock."""
         shared = {name: value for name, value in vars(universe).items() if name not in _TIMED}
-        self.__dict__.update(shared, _whole=universe, _clock=clock, _cut=(-1, {}), lending=universe.lending)
+        self.__dict__.update(shared, _whole=universe, _clock=clock, _cut=(-1, {}))
 
     _whole: TradingStrategyUniverse
     _clock: DecisionClock
-    _cut: tuple[int, dict[str, CandlePanel]]
+    _cut: tuple[int, dict[str, Any]]
 
     @property
     def candles(self) -> CandlePanel:
@@ -47,6 +49,40 @@ class VisibleUniverse(TradingStrategyUniverse):
         return None if panel is None else self._until_now("liquidity", panel)
 
     @property
+    def lending(self) -> LendingUniverse | None:
+        """Return the lending rates whose candles closed at or before the decision time."""
+        lending = self._whole.lending
+        if lending is None:
+            return None
+        cut = self._cut_now()
+        if "lending" not in cut:
+            cut["lending"] = lending.until(self._clock.timestamp)
+        known: LendingUniverse = cut["lending"]
+        return known
+
+    def has_lending_data(self) -> bool:
+        """Tell whether there are lending markets."""
+        return self._whole.has_lending_data()
+
+    def get_shorting_pair(self, pair: TradingPairIdentifier) -> TradingPairIdentifier:
+        """Return the pair of a short on a spot pair; raises NoLendingData."""
+        return self._whole.get_shorting_pair(pair)
+
+    def get_credit_supply_pair(self, reserve: ReserveLike | None = None) -> TradingPairIdentifier:
+        """Return the pair of lending out the reserve token; raises NoLendingData."""
+        return self._whole.get_credit_supply_pair(reserve)
+
+    def can_open_short(self, timestamp: datetime, pair: TradingPairIdentifier) -> bool:
+        """Tell whether a short can be opened at a time that is not later than now."""
+        self._refuse_later(timestamp)
+        return super().can_open_short(timestamp, pair)
+
+    def can_open_credit_supply(self, timestamp: datetime, pair: TradingPairIdentifier | None = None) -> bool:
+        """Tell whether the reserve can be lent out at a time that is not later than now."""
+        self._refuse_later(timestamp)
+        return super().can_open_credit_supply(timestamp, pair)
+
+    @property
     def backtest_stop_loss_candles(self) -> CandleUniverse | None:
         """Return the stop-loss candles that closed at or before the decision time, as frames."""
         panel = self.stop_loss_candles
@@ -64,7 +100,7 @@ class VisibleUniverse(TradingStrategyUniverse):
             pairs=whole.pairs,
             candles=CandleUniverse(self.candles),
             liquidity=None if liquidity is None else CandleUniverse(liquidity),
-            lending_candles=whole.lending_candles,
+            lending_candles=self.lending,
         )
 
     def can_open_spot(self, timestamp: datetime, pair: TradingPairIdentifier) -> bool:
@@ -95,13 +131,19 @@ class VisibleUniverse(TradingStrategyUniverse):
         raise LookaheadRefused("A decision's view of the universe cannot be stored: store the universe itself")
 
     def _until_now(self, name: str, panel: CandlePanel) -> CandlePanel:
+        cut = self._cut_now()
+        if name not in cut:
+            cut[name] = panel.until(self._clock.timestamp_us)
+        known: CandlePanel = cut[name]
+        return known
+
+    def _cut_now(self) -> dict[str, Any]:
+        """Return what was cut off at the clock's time, to be filled."""
         now_us, cut = self._cut
         if now_us != self._clock.timestamp_us:
             cut = {}
             self.__dict__["_cut"] = (self._clock.timestamp_us, cut)
-        if name not in cut:
-            cut[name] = panel.until(self._clock.timestamp_us)
-        return cut[name]
+        return cut
 
     def _refuse_later(self, timestamp: datetime | None) -> None:
         if timestamp is not None and timestamp > self._clock.timestamp:
