@@ -41,12 +41,14 @@ from trading_dagster.domain.error import IndicatorOrderError as IndicatorOrderEr
 from trading_dagster.domain.error import IndicatorWithVariations as IndicatorWithVariations
 from trading_dagster.domain.error import IntegrityError as IntegrityError
 from trading_dagster.domain.error import IntentConflict as IntentConflict
+from trading_dagster.domain.error import InterestImplausible as InterestImplausible
 from trading_dagster.domain.error import InvalidForMultipairStrategy as InvalidForMultipairStrategy
 from trading_dagster.domain.error import InvalidTrade as InvalidTrade
 from trading_dagster.domain.error import LeaseLost as LeaseLost
 from trading_dagster.domain.error import LedgerBusy as LedgerBusy
 from trading_dagster.domain.error import LedgerConflict as LedgerConflict
 from trading_dagster.domain.error import LedgerError as LedgerError
+from trading_dagster.domain.error import LiquidationRisked as LiquidationRisked
 from trading_dagster.domain.error import LiquidityDataUnavailable as LiquidityDataUnavailable
 from trading_dagster.domain.error import LookaheadRefused as LookaheadRefused
 from trading_dagster.domain.error import MarketDataMissing as MarketDataMissing
@@ -97,6 +99,8 @@ from trading_dagster.domain.identifier import ChainId as ChainId
 from trading_dagster.domain.identifier import HumanReadableTradingPairDescription as HumanReadableTradingPairDescription
 from trading_dagster.domain.identifier import TradingPairIdentifier as TradingPairIdentifier
 from trading_dagster.domain.identifier import TradingPairKind as TradingPairKind
+from trading_dagster.domain.loan import Loan as Loan
+from trading_dagster.domain.loan import estimate_interest as estimate_interest
 from trading_dagster.domain.portfolio import Portfolio as Portfolio
 from trading_dagster.domain.position import TradingPosition as TradingPosition
 from trading_dagster.domain.position_profit import TriggerPriceUpdate as TriggerPriceUpdate
@@ -120,6 +124,10 @@ from trading_dagster.domain.visualisation import RecordingTime as RecordingTime
 from trading_dagster.market import synthetic as synthetic
 from trading_dagster.market.dataset import Dataset as Dataset
 from trading_dagster.market.dataset import UniverseOptions as UniverseOptions
+from trading_dagster.market.lending import LendingCandleType as LendingCandleType
+from trading_dagster.market.lending import LendingProtocolType as LendingProtocolType
+from trading_dagster.market.lending import LendingReserve as LendingReserve
+from trading_dagster.market.lending import LendingUniverse as LendingUniverse
 from trading_dagster.market.loader import load_partial_data as load_partial_data
 from trading_dagster.market.panel import CandlePanel as CandlePanel
 from trading_dagster.market.universe import TradingStrategyUniverse as TradingStrategyUniverse
