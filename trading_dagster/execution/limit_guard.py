@@ -55,6 +55,8 @@ def review_trades(state: State, trades: Sequence[TradeExecution], limits: TradeL
 
 def is_exit(trade: TradeExecution) -> bool:
     """Tell whether a trade closes or shrinks its position: a sell, of a short a buy; nothing traded counts, too."""
+    if trade.plan.loan is not None:
+        return trade.is_shrinking()
     quantity = trade.plan.quantity
     return not quantity or (quantity < 0) != trade.pair.is_short()
 
@@ -146,7 +148,9 @@ class _Review:
             self._why[trade.trade_id] = reason
             return
         self.turnover += entry_value(trade)
-        if trade.is_sell():
+        if trade.plan.loan is not None:
+            self.cash -= trade.plan.loan.collateral_allocation
+        elif trade.is_sell():
             self.cash += trade.plan.reserve
 
     def _review_entry(self, trade: TradeExecution, problem: TradeError | None) -> None:
@@ -155,8 +159,7 @@ class _Review:
             self._why[trade.trade_id] = reason
             return
         self.turnover += entry_value(trade)
-        if trade.is_buy():
-            self.cash -= trade.plan.reserve
+        self.cash -= trade.plan.allocation
 
     def _checks(self) -> tuple[Callable[[TradeExecution], str], ...]:
         return (self._blacklist, self._slippage, self._size, self._traded, self._affordable)
@@ -190,11 +193,12 @@ class _Review:
         )
 
     def _affordable(self, trade: TradeExecution) -> str:
-        lacking = trade.plan.reserve - self.cash
-        if not trade.is_buy() or lacking <= abs(self.cash) * FLOAT_ROUNDING:
+        needed = trade.plan.allocation
+        lacking = needed - self.cash
+        if not needed or lacking <= abs(self.cash) * FLOAT_ROUNDING:
             return ""
         return (
-            f"cash: it needs {trade.plan.reserve} {trade.reserve_currency.token_symbol}, "
+            f"cash: it needs {needed} {trade.reserve_currency.token_symbol}, "
             f"with the exits and the buys before it {self.cash} are left"
         )
 

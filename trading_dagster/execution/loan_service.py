@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Protocol
 
 from trading_dagster.domain.error import BadInput, DataUnavailable
-from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
+from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.domain.treasury import BalanceUpdate
 from trading_dagster.execution.port import ExecutionModel
 from trading_dagster.strategy.position_manager import PositionManager
@@ -39,10 +39,13 @@ class LoanService:
         interest: InterestModel,
         position_manager: PositionManager,
         execution: ExecutionModel,
-        liquidation_penalty: float = DEFAULT_LIQUIDATION_PENALTY,
+        liquidation_penalty: float | None = DEFAULT_LIQUIDATION_PENALTY,
     ) -> None:
-        """Liquidate at the position manager's time and prices; the penalty is a fraction of the debt."""
-        if not 0 <= liquidation_penalty < 1:
+        """Liquidate at the position manager's time and prices; the penalty is a fraction of the debt.
+
+        Without a penalty nothing is liquidated here: a chain does that itself.
+        """
+        if liquidation_penalty is not None and not 0 <= liquidation_penalty < 1:
             raise BadInput(f"liquidation_penalty is {liquidation_penalty}: it is a fraction of the debt, 0.05 is 5 %")
         self.liquidation_penalty = liquidation_penalty
         self._interest = interest
@@ -53,6 +56,13 @@ class LoanService:
         """Accrue interest up to a cycle's time, naive UTC, then liquidate what is breached at its prices."""
         state = self._manager.state
         self._interest.sync_interests(timestamp, state)
+        if self.liquidation_penalty is not None:
+            self.liquidate_breached(timestamp, self.liquidation_penalty)
+
+    def liquidate_breached(self, timestamp: datetime, penalty: float) -> list[TradeExecution]:
+        """End every loan that is breached at the prices of a naive UTC time; returns the trades."""
+        state = self._manager.state
+        trades: list[TradeExecution] = []
         for position in list(state.portfolio.loan_positions.values()):
             level = position.get_liquidation_level() if position.is_open() else None
             if level is None:
@@ -62,9 +72,7 @@ class LoanService:
             except DataUnavailable:
                 continue  # without a price nothing trades, and nothing is valued anew
             if mid >= level:
-                self.liquidate(timestamp, position, mid)
-
-    def liquidate(self, timestamp: datetime, position: TradingPosition, mid: float) -> None:
-        """End a breached loan at a mid price."""
-        trades = self._manager.liquidate(position, mid, self.liquidation_penalty)
-        self._execution.execute_trades(timestamp, self._manager.state, trades, triggered=True)
+                planned = self._manager.liquidate(position, mid, penalty)
+                self._execution.execute_trades(timestamp, state, planned, triggered=True)
+                trades += planned
+        return trades

@@ -92,6 +92,7 @@ def decide_cycle(
         hook = live.strategy.before_strategy_tick
         if hook is not None:
             call_tick_hook(view, "before_strategy_tick", hook)
+        step.service_loans()
         step.desk.treasury.sync_treasury(decision_at, state)
         if step.desk.settlement is not None:
             step.desk.settlement.settle(decision_at, state)

@@ -13,6 +13,7 @@ from trading_dagster.domain.position import Marks
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.domain.treasury import BalanceUpdate
+from trading_dagster.execution.loan_service import InterestModel
 from trading_dagster.execution.vault_settlement import VaultSettlement
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.pricing.cost import Cost
@@ -66,7 +67,11 @@ class CycleReporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """A venue as one step sees it; ``reporter`` None has nobody to tell, ``settlement`` no vault that settles later."""
+    """A venue as one step sees it; ``reporter`` None has nobody to tell, ``settlement`` no vault that settles later.
+
+    ``interest`` None has no lending markets. With a ``liquidation_penalty``, a fraction of the debt, breached loans are
+    liquidated here: on paper. On a chain the protocol does that itself, and ``interest`` finds what it left.
+    """
 
     pricing: PricingModel
     marks: Marks
@@ -75,6 +80,8 @@ class Desk:
     balances: BalanceReader
     reporter: CycleReporter | None = None
     settlement: VaultSettlement | None = None
+    interest: InterestModel | None = None
+    liquidation_penalty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from trading_dagster.accounting.account_check import expected_balances
+from trading_dagster.accounting.interest import LendingInterest
 from trading_dagster.accounting.simulated_treasury import SimulatedTreasury
 from trading_dagster.domain.error import (
     AutoClosingOrderUnsupported,
@@ -29,6 +30,7 @@ from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.treasury import BalanceUpdate
 from trading_dagster.execution.costed import simulate_execution
 from trading_dagster.execution.dummy import DummyExecution
+from trading_dagster.execution.loan_service import DEFAULT_LIQUIDATION_PENALTY
 from trading_dagster.execution.simulated import SimulatedExecution
 from trading_dagster.execution.vault_settlement import VaultSettlement
 from trading_dagster.execution.wallet import SimulatedWallet
@@ -48,6 +50,9 @@ logger = logging.getLogger(__name__)
 class PaperVenue:
     """Simulated trading on live candles. Fees are fractions; ``initial_cash`` is deposited in the first cycle, USD.
 
+    Loans earn and owe interest at the universe's lending rates; a breached one is liquidated with the penalty, a
+    fraction of its debt.
+
     With ``trades_nothing`` decisions are made and recorded, and every trade is dropped.
     """
 
@@ -58,6 +63,7 @@ class PaperVenue:
     three_leg_resolution: bool = True
     data_delay_tolerance: timedelta | None = None
     trades_nothing: bool = False
+    liquidation_penalty: float = DEFAULT_LIQUIDATION_PENALTY
     lease_resources: Sequence[str] = field(default=(), init=False)
 
     def open_desk(self, request: DeskRequest) -> Desk:
@@ -95,6 +101,8 @@ class PaperVenue:
             treasury=PaperTreasury(wallet, self.initial_cash),
             balances=PaperBalances(wallet),
             settlement=VaultSettlement(wallet, pricing),
+            interest=LendingInterest(universe.lending, wallet.add),
+            liquidation_penalty=self.liquidation_penalty,
         )
 
 
@@ -173,7 +181,7 @@ def _feed_test(feed: CandlePanel | None) -> Callable[[TradingPairIdentifier], bo
 def _require_known_pairs(state: State) -> None:
     """Refuse positions on pairs without candles: they could be neither valued nor closed."""
     for position in state.portfolio.get_open_and_frozen_positions():
-        if position.pair.get_pricing_pair().internal_id is None:
+        if position.pair.get_pricing_pair().internal_id is None and not position.is_credit_supply():
             raise UnknownPair(
                 f"{position} is on a pair that the universe does not have: keep the pair in create_trading_universe "
                 "until the position is closed"

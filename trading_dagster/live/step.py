@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from trading_dagster.accounting.account_check import AccountTable, check_accounts, expected_balances
-from trading_dagster.domain.error import UncleanState
+from trading_dagster.domain.error import NoLendingData, UncleanState
 from trading_dagster.domain.event import TradeDiscarded
 from trading_dagster.domain.run_range import OpenDecision
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_unix_us
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.execution.limit import discard_refused
+from trading_dagster.execution.loan_service import LoanService
 from trading_dagster.live.desk import Desk, DeskRequest
 from trading_dagster.live.message import failure_message, freeze_messages
 from trading_dagster.live.session import LiveSession, open_session
@@ -96,6 +97,26 @@ class LiveStep:
         """Return what plans trades at the step's clock."""
         slippage = self.live.parameters.get("slippage_tolerance", DEFAULT_SLIPPAGE_TOLERANCE)
         return PositionManager(self.clock, universe, self.state, self.desk.pricing, slippage)
+
+    def service_loans(self) -> None:
+        """Accrue interest up to the step's time, and liquidate breached loans where the venue only plays a chain."""
+        if self.state.portfolio.loan_positions:
+            self.make_loan_service().run(self.clock.timestamp)
+
+    def make_loan_service(self) -> LoanService:
+        """Return what does to loans what the lending protocol does; raises NoLendingData for a venue without one."""
+        desk = self.desk
+        if desk.interest is None:
+            raise NoLendingData(
+                f"{self.live.id} has positions with loans, but its venue has no lending markets: "
+                f"{list(self.state.portfolio.loan_positions.values())}"
+            )
+        return LoanService(
+            interest=desk.interest,
+            position_manager=self.make_position_manager(self.universe),
+            execution=desk.execution,
+            liquidation_penalty=desk.liquidation_penalty,
+        )
 
     def take_sample(self) -> Sample:
         """Value the portfolio; the sample's time is the present."""

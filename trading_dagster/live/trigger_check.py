@@ -64,6 +64,7 @@ def check_triggers(live: LiveStrategy, at: datetime | None = None) -> TriggerRep
     with open_step(live, universe, instant, "the trigger check", is_trigger_check=True) as step:
         unfinished = step.resume_trades()
         step.desk.treasury.sync_treasury(instant, step.state)
+        liquidated = _liquidate_breached(step, instant)
         busy = {trade.position_id for trade in unfinished}
         watched = [
             position
@@ -86,6 +87,7 @@ def check_triggers(live: LiveStrategy, at: datetime | None = None) -> TriggerRep
         trades, notes = step.review(trades)
         if trades:
             step.desk.execution.execute_trades(instant, step.state, trades, triggered=True)
+        trades = [*liquidated, *trades]
         sample = step.take_sample() if trades else None
         step.session.save([] if sample is None else [sample])
         if unpriced:
@@ -102,9 +104,17 @@ def check_triggers(live: LiveStrategy, at: datetime | None = None) -> TriggerRep
 def _is_worth_opening(state: State) -> bool:
     portfolio = state.portfolio
     return any(
-        position.has_trigger() or position.unfinished_trade_count
+        position.has_trigger() or position.is_short() or position.unfinished_trade_count
         for position in (*portfolio.open_positions.values(), *portfolio.frozen_positions.values())
     )
+
+
+def _liquidate_breached(step: LiveStep, at: datetime) -> list[TradeExecution]:
+    """End loans that are breached at the prices of now, where the venue only plays a chain."""
+    penalty = step.desk.liquidation_penalty
+    if penalty is None or not step.state.portfolio.loan_positions:
+        return []
+    return step.make_loan_service().liquidate_breached(at, penalty)
 
 
 def _trail(step: LiveStep, position: TradingPosition, mid: float) -> bool:
