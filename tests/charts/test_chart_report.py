@@ -42,7 +42,7 @@ class Reader(HTMLParser):
         self.loaded += [value or "" for name, value in attrs if name in LOADING]
         self.styles += [value or "" for name, value in attrs if name == "style"]
         assert not [name for name, _ in attrs if name.startswith("on")]
-        if tag not in {"meta", "link", "input", "br"}:
+        if tag not in {"meta", "link", "input", "br", "img"}:
             self.open.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag):

@@ -48,6 +48,12 @@ def values_of(figure: go.Figure, name: str) -> tuple[pd.DatetimeIndex, np.ndarra
     return pd.DatetimeIndex(trace.x), np.asarray(trace.y, dtype=float)
 
 
+def own_values(figure: go.Figure, name: str) -> tuple[pd.DatetimeIndex, np.ndarray]:
+    """Return what an area that stands on others is itself."""
+    trace = next(trace for trace in figure.data if trace.name == name)
+    return pd.DatetimeIndex(trace.x), np.asarray(trace.customdata, dtype=float)
+
+
 def test_equity_is_that_of_the_run_and_benchmarks_hold_the_same_cash(alpha):
     figure = draw(alpha, "equity_curve")
     times, equity = values_of(figure, "Strategy")
@@ -74,9 +80,10 @@ def test_drawdown_below_equity_is_the_deepest_of_the_run(alpha):
 
 def test_assets_stand_on_each_other_up_to_the_equity(alpha):
     figure, table = draw(alpha, "equity_curve_by_asset_with_legend")
-    stacked = sum(np.asarray(trace.y) for trace in figure.data)
-    np.testing.assert_allclose(stacked, alpha.equity_curve.loc[pd.DatetimeIndex(figure.data[0].x)], rtol=1e-12)
-    assert {trace.stackgroup for trace in figure.data} == {"all"}
+    times, top = values_of(figure, figure.data[-1].name)
+    np.testing.assert_allclose(top, alpha.equity_curve.loc[times], rtol=1e-12)
+    np.testing.assert_allclose(sum(np.asarray(trace.customdata) for trace in figure.data), top, rtol=1e-12)
+    assert [trace.fill for trace in figure.data] == ["tozeroy", "tonexty", "tonexty", "tonexty"]
     assert [trace.name for trace in figure.data] == [trace.name for trace in draw(alpha, "equity_curve_by_asset").data]
     end = table.set_index("Asset")
     open_positions = alpha.state.portfolio.open_positions.values()
@@ -94,10 +101,10 @@ def test_chains_stand_on_each_other_up_to_the_equity(alpha):
 
 def test_shares_of_what_is_invested_are_whole_or_nothing(alpha):
     figure = draw(alpha, "volatile_weights_by_percent")
-    total = sum(np.asarray(trace.y) for trace in figure.data)
+    _, total = values_of(figure, figure.data[-1].name)
     assert set(np.round(total, 9)) == {0.0, 1.0}
     weights = calculate_asset_weights(alpha.state)
-    times, shares = values_of(figure, "BTC")
+    times, shares = own_values(figure, "BTC")
     expected = (weights["BTC"] / weights[["BTC", "ETH", "LTC"]].sum(axis=1)).fillna(0).loc[times]
     np.testing.assert_allclose(shares, expected, rtol=1e-12)
 

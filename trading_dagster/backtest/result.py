@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from trading_dagster.charts.report import ReportContent
     from trading_dagster.domain.event import Event
     from trading_dagster.domain.state import State
+    from trading_dagster.domain.visualisation import Plot
     from trading_dagster.market.universe import TradingStrategyUniverse
     from trading_dagster.strategy.indicator_result import IndicatorResults
 
@@ -193,8 +194,10 @@ class BacktestResult:
         """Return what a report shows of this backtest."""
         from trading_dagster.charts.report import ReportContent
 
+        shown_pairs = self.state.visualisation.visualised_pairs
         traded = dict.fromkeys(self.trades["pair_id"])
-        pairs = [pair for pair in self.universe.pairs if pair.internal_id in traded] or [self.universe.pairs[0]]
+        pairs = shown_pairs or [pair for pair in self.universe.pairs if pair.internal_id in traded]
+        pairs = pairs or [self.universe.pairs[0]]
         shown = self.universe.candles.clip(self.plan.start, self.plan.end)
         messages: dict[Any, list[str]] = dict(self.state.visualisation.messages)
         return ReportContent(
@@ -204,6 +207,8 @@ class BacktestResult:
             positions=self.positions,
             benchmarks={f"Hold {self.universe.pairs[0].get_ticker()}": self.buy_and_hold},
             candles={pair.get_ticker(): shown.frame(pair.internal_id or 0) for pair in pairs},
+            plots=self._plots_by_ticker(),
+            charts=self.render_charts(),
             summary=self.statistics,
             metrics=self.metrics_table,
             parameters=dict(self.plan.parameters),
@@ -211,6 +216,14 @@ class BacktestResult:
             start_at=self.plan.start,
             end_at=self.plan.end,
         )
+
+    def _plots_by_ticker(self) -> dict[str, list[Plot]]:
+        """Return the strategy's plots by the ticker they are shown with, "" for those of no pair of several."""
+        only = self.universe.pairs[0].get_ticker() if self.universe.is_single_pair_universe() else ""
+        plots: dict[str, list[Plot]] = {}
+        for plot in self.state.visualisation.plots.values():
+            plots.setdefault(only if plot.pair is None else plot.pair.get_ticker(), []).append(plot)
+        return plots
 
     def save(self, folder: str | Path) -> Path:
         """Write tables, metrics, parameters, ledger and report into a folder; returns it."""

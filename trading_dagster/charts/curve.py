@@ -76,12 +76,15 @@ def draw_areas(
     title: str | None = None,
     y_title: str = "",
     tick_format: str = "",
-    hover: str = "%{y:$,.2f}",
+    hover: str = "%{customdata:$,.2f}",
     nothing: str = "Nothing to show",
     cash: str | None = None,
     height: int = 440,
 ) -> go.Figure:
     """Draw columns as areas that stand on each other, so that the top is their sum.
+
+    The line of an area is the sum up to it, and its own value is its ``customdata``: plotly could add up by itself, but
+    then shows wrong sums when it is resized while it draws.
 
     All areas are drawn at the same times, at most 1,000. Of more than twelve columns the smaller ones, by their mean,
     are drawn as one, "others".
@@ -103,17 +106,21 @@ def draw_areas(
     rows = _rows_to_draw(shown)
     times = plot_times(shown.index[rows]) if len(shown) else shown.index
     coloured = 0
-    for name in shown.columns:
+    top = np.zeros(len(rows))
+    for number, name in enumerate(shown.columns):
         is_grey = name in (cash, OTHERS)
         colour = CASH_COLOUR if is_grey else WHEEL[coloured % len(WHEEL)]
         coloured += not is_grey
+        values = shown[name].to_numpy(dtype=np.float64)[rows]
+        top = top + values
         figure.add_trace(
             go.Scatter(
                 x=times,
-                y=shown[name].to_numpy(dtype=np.float64)[rows],
+                y=top,
+                customdata=values,
                 name=plain(str(name)),
                 mode="lines",
-                stackgroup="all",
+                fill="tozeroy" if number == 0 else "tonexty",
                 line={"color": colour, "width": 0.6},
                 fillcolor=with_alpha(colour, 0.55),
                 hovertemplate=hover,
@@ -123,6 +130,7 @@ def draw_areas(
         hovermode="x unified",
         xaxis={"type": "date"},
         yaxis={"title": {"text": y_title}, "tickformat": tick_format, "rangemode": "tozero"},
+        legend={"traceorder": "reversed"},
         showlegend=True,
     )
     return style_figure(figure, title=title, height=height)

@@ -101,17 +101,23 @@ class Page:
             f'<div class="tools"><input type="search" placeholder="Search" aria-label="Search {escape(title.lower())}">'
             f'<button type="button" data-download="{anchor}.csv">CSV</button></div>'
         )
-        source = self._embed(pack_table(frame, columns))
+        source = self.embed_data(pack_table(frame, columns))
         wide = str(is_wide).lower()
         body = f'<div class="long" data-source="{source}" data-size="{size}" data-wide="{wide}"></div>'
         self.add(title, body, caption=f"{len(frame):,}", tools=tools)
 
     def embed_figure(self, figure: go.Figure) -> str:
         """Return the markup of a figure whose data is put aside; its colours are left to the page."""
-        plain = shorten_values(figure.to_plotly_json())
-        plain["layout"].pop("template", None)
-        height = plain["layout"].get("height", 400)
-        return f'<div class="figure" data-source="{self._embed(plain)}" style="height:{height}px"></div>'
+        return self.embed_plain(figure.to_plotly_json())
+
+    def embed_plain(self, figure: dict[str, Any]) -> str:
+        """Return the markup of a figure that is plain data already."""
+        plain = shorten_values(figure)
+        layout = plain.setdefault("layout", {})
+        layout.pop("template", None)
+        layout.pop("width", None)  # the page knows how wide it is
+        height = max(int(layout.get("height") or 400), 100)
+        return f'<div class="figure" data-source="{self.embed_data(plain)}" style="height:{height}px"></div>'
 
     def embed_named(self, identifier: str, value: object) -> None:
         """Put data aside under a name that the page's script knows."""
@@ -126,7 +132,8 @@ class Page:
         log = '<button type="button" data-log aria-pressed="false">Log</button>'
         return f'<div class="tools">{spans}{log}</div>'
 
-    def _embed(self, value: object) -> str:
+    def embed_data(self, value: object) -> str:
+        """Put data aside and return the identifier that the page's script finds it by."""
         identifier = f"data-{len(self.data)}"
         self.embed_named(identifier, value)
         return identifier

@@ -15,11 +15,14 @@ from string import Template
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
+from trading_dagster.charts.chart_section import add_charts
 from trading_dagster.charts.equity import draw_equity_with_drawdown
 from trading_dagster.charts.number import format_duration, format_time
 from trading_dagster.charts.page import Page, shorten_values
+from trading_dagster.charts.plot import draw_panels
 from trading_dagster.charts.position import draw_position_durations, draw_position_profits, select_closed
 from trading_dagster.charts.price import describe_bars, draw_price_and_trades
+from trading_dagster.charts.rendering import RenderedChart
 from trading_dagster.charts.returns import draw_returns_distribution, draw_rolling_sharpe
 from trading_dagster.charts.sampling import Benchmarks, Curve, clean_curve
 from trading_dagster.charts.table import (
@@ -34,6 +37,7 @@ from trading_dagster.charts.table import (
 )
 from trading_dagster.charts.theme import FIGURE_CONFIG, template_of
 from trading_dagster.charts.tile import Tile, choose_tiles, tiles_html
+from trading_dagster.domain.visualisation import Plot
 from trading_dagster.market.atomic_file import write_atomically
 from trading_dagster.statistics.returns import (
     calculate_daily_returns_from_curve,
@@ -59,6 +63,8 @@ class ReportContent:
         candles: candles by ticker; the six pairs with most trades are drawn
         overlays: curves to draw on the price, by ticker and name
         indicators: curves to draw below the price, by ticker and name
+        plots: what the strategy plotted, by ticker; those of no ticker ("") have a section of their own
+        charts: the strategy's own charts, rendered
         summary: statistics as rows, such as All, Long and Short as columns
         metrics: measures by name, or a table of them with the strategy in its first column; the tiles take Sharpe,
             Sortino, CAGR, profit factor and time in market from it
@@ -80,6 +86,8 @@ class ReportContent:
     candles: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     overlays: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
     indicators: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
+    plots: Mapping[str, Sequence[Plot]] = field(default_factory=dict)
+    charts: Sequence[RenderedChart] = ()
     summary: pd.DataFrame | None = None
     metrics: Mapping[str, object] | pd.DataFrame = field(default_factory=dict)
     pairs: pd.DataFrame | None = None
@@ -103,6 +111,9 @@ def render_report(content: ReportContent) -> str:
     page.add("Overview", tiles_html(_tiles(content)), identifier="overview", is_bare=True)
     page.add_figure("Equity", draw_equity_with_drawdown(content.equity, content.benchmarks), tools=page.time_tools())
     _add_prices(page, content)
+    if content.plots.get(""):
+        page.add_figure("Plots", draw_panels(content.plots[""]), tools=page.time_tools())
+    add_charts(page, content.charts)
     _add_returns(page, content.equity)
     _add_statistics(page, content)
     if len(content.trades) or len(content.positions):
@@ -113,7 +124,14 @@ def render_report(content: ReportContent) -> str:
     else:
         page.add("Trades", '<p class="notice">No trades were made.</p>')
     _add_texts(page, content)
-    return _fill_template(page, content)
+    return _fill_template(page, content.name, _subtitle(content), _footer(content))
+
+
+def render_chart_page(name: str, charts: Sequence[RenderedChart]) -> str:
+    """Return a page of nothing but a strategy's own charts, as self-contained as a report."""
+    page = Page()
+    add_charts(page, charts)
+    return _fill_template(page, name, "")
 
 
 def write_report(path: str | os.PathLike[str], content: ReportContent) -> Path:
@@ -144,7 +162,7 @@ def _tiles(content: ReportContent) -> list[Tile]:
 def _add_prices(page: Page, content: ReportContent) -> None:
     counts = content.trades["pair"].value_counts() if len(content.trades) else pd.Series(dtype="int64")
     ranked = sorted(content.candles, key=lambda pair: (-int(counts.get(pair, 0)), pair))
-    traded = [pair for pair in ranked if pair in counts.index] or ranked[:1]
+    traded = [pair for pair in ranked if pair in counts.index or pair in content.plots] or ranked[:1]
     tabs = {pair: _price_markup(page, content, pair) for pair in traded[:MAX_CHARTED_PAIRS]}
     if tabs:
         page.add_tabs("Price and trades", tabs, tools=page.time_tools())
@@ -165,6 +183,7 @@ def _price_markup(page: Page, content: ReportContent, pair: str) -> str:
         positions=positions if len(positions) else None,
         overlays=content.overlays.get(pair),
         indicators=content.indicators.get(pair),
+        plots=content.plots.get(pair, ()),
         max_bars=REPORT_BARS,
     )
     return f'{page.embed_figure(figure)}<p class="notice">{escape(note)}</p>'
@@ -252,18 +271,22 @@ def _subtitle(content: ReportContent) -> str:
     return " · ".join(parts)
 
 
-def _fill_template(page: Page, content: ReportContent) -> str:
-    page.embed_named("config", FIGURE_CONFIG)
-    page.embed_named("templates", {name: shorten_values(template_of(name)) for name in ("light", "dark")})
+def _footer(content: ReportContent) -> str:
     written = f"Written {format_time(content.generated_at)} UTC. " if content.generated_at else ""
+    return f"{written}All times are UTC. {escape(content.footer)}"
+
+
+def _fill_template(page: Page, name: str, subtitle: str, footer: str = "All times are UTC.") -> str:
+    page.embed_named("config", FIGURE_CONFIG)
+    page.embed_named("templates", {theme: shorten_values(template_of(theme)) for theme in ("light", "dark")})
     files = resources.files("trading_dagster.charts")
     return Template((files / "report_template.html").read_text(encoding="utf-8")).substitute(
-        title=escape(content.name),
-        name=escape(content.name),
-        subtitle=_subtitle(content),
+        title=escape(name),
+        name=escape(name),
+        subtitle=subtitle,
         navigation="".join(page.links),
         sections="\n".join(page.sections),
-        footer=f"{written}All times are UTC. {escape(content.footer)}",
+        footer=footer,
         data="\n".join(page.data),
         css=(files / "report.css").read_text(encoding="utf-8"),
         plotly=get_plotlyjs(),

@@ -219,8 +219,20 @@ def _guess_column(values: pd.Series[Any], name: str) -> Column:
     elif pd.api.types.is_integer_dtype(values):
         kind = "count"
     elif pd.api.types.is_float_dtype(values):
-        kind = "amount"
+        kind = _guess_float(name.lower())
     return Column(name, name.replace("_", " ").capitalize() if name.islower() else name, kind)
+
+
+def _guess_float(name: str) -> Kind:
+    """Return how a float column is written, by words of its heading."""
+    is_change = any(word in name for word in ("profit", "pnl", "change", "return"))
+    if "usd" in name.split():
+        return "profit" if is_change else "usd"
+    if "price" in name or "stop loss" in name:
+        return "price"
+    if is_change:
+        return "change"
+    return "percent" if any(word in name for word in ("share", "weight", "%", "time ")) else "amount"
 
 
 def _pack_values(values: pd.Series[Any], kind: Kind) -> list[Any]:

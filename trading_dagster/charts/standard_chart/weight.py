@@ -18,7 +18,7 @@ def volatile_weights_by_percent(input: ChartInput) -> go.Figure:
     invested = weights.drop(columns=weights.attrs[RESERVE_SYMBOL])
     shares = invested.div(invested.sum(axis=1).where(lambda total: total > 0), axis=0)
     return draw_areas(
-        shares, y_title="Share of invested", tick_format=".0%", hover="%{y:.1%}", nothing="Nothing was bought"
+        shares, y_title="Share of invested", tick_format=".0%", hover="%{customdata:.1%}", nothing="Nothing was bought"
     )
 
 
@@ -27,7 +27,7 @@ def volatile_and_non_volatile_percent(input: ChartInput) -> go.Figure:
     table = divide_by_volatility(input)
     shares = table.div(table.sum(axis=1), axis=0)
     return draw_areas(
-        shares, y_title="Share of equity", tick_format=".0%", hover="%{y:.1%}", cash="Cash", nothing=NO_EQUITY
+        shares, y_title="Share of equity", tick_format=".0%", hover="%{customdata:.1%}", cash="Cash", nothing=NO_EQUITY
     )
 
 
