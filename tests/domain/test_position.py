@@ -15,6 +15,7 @@ from tape import Desk, Opens, pair_of, token
 from trading_dagster.domain.error import LedgerError, TooSmallTrade
 from trading_dagster.domain.event import (
     BalanceUpdated,
+    DustKept,
     PositionFrozen,
     PositionUnfrozen,
     TradeDiscarded,
@@ -148,6 +149,14 @@ def test_dust_left_behind_many_times_is_still_accounted_for():
         desk.execute(desk.manager.adjust_position(FREE, -1.0, Decimal("5e-11") - 10, 0.0))
     assert len(desk.portfolio.closed_positions) == 5
     assert desk.wallet.get_balance(FREE.base) == Decimal("2.5e-10")
+
+
+def test_dust_that_a_trade_leaves_is_kept_until_another_uses_it_up():
+    state, at = Ledger().state, day(1).replace(tzinfo=UTC)
+    state.record(DustKept(at, 1, 1, FREE.base, Decimal("0.5")))
+    assert state.portfolio.dust == {FREE.base: Decimal("0.5")}
+    state.record(DustKept(at, 2, 1, FREE.base, Decimal("-0.5")))
+    assert state.portfolio.dust == {}
 
 
 @pytest.mark.parametrize("value", [1e-9, 0.99e-8])

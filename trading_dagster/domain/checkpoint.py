@@ -190,7 +190,9 @@ def restore_state(
         if loan is None:
             raise LedgerError(f"The checkpoint has a loan of {position}, its events give none")
         position.restore_loan(_restore_loan(loan, totals))
-    assets = {a.get_identifier(): a for pair in state.known_pairs.values() for a in (pair.base, pair.quote)}
+    traded = [asset for pair in state.known_pairs.values() for asset in (pair.base, pair.quote)]
+    underlying = [asset.underlying for asset in traded if asset.underlying is not None]
+    assets = {asset.get_identifier(): asset for asset in (*underlying, *traded)}
     portfolio.dust = {assets[key]: quantity for key, quantity in checkpoint.dust.items()}
     portfolio.reserve.quantity = checkpoint.cash
     portfolio.reserve.last_sync_at = portfolio.reserve.last_pricing_at = checkpoint.reserve_synced_at

@@ -126,6 +126,16 @@ class TradeCharged(Event):
 
 
 @value
+class DustKept(Event):
+    """A trade left tokens in the wallet that no position holds, or used such up; quantity is signed, in tokens."""
+
+    trade_id: int
+    position_id: int
+    asset: AssetIdentifier
+    quantity: Decimal
+
+
+@value
 class TradeFailed(Event):
     """The venue refused the trade; its reserve is back in cash."""
 

@@ -214,9 +214,12 @@ class Portfolio:
         self.reserve.quantity = cash
 
     def keep_dust(self, asset: AssetIdentifier, quantity: Decimal) -> None:
-        """Remember what a closed position left behind, too little to be one; only State calls this."""
-        if quantity:
-            self.dust[asset] = self.dust.get(asset, ZERO) + quantity
+        """Remember what is left behind, too little to be a position; below 0 it is used up; only State calls this."""
+        total = self.dust.get(asset, ZERO) + quantity
+        if total:
+            self.dust[asset] = total
+        else:
+            self.dust.pop(asset, None)
 
     def add_open(self, position: TradingPosition) -> None:
         """Put a position among the open ones; only State calls this."""

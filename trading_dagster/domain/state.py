@@ -21,6 +21,7 @@ from trading_dagster.domain.event import (
     CycleDecided,
     CycleSkipped,
     DataSaved,
+    DustKept,
     Event,
     InterestAccrued,
     PairIntroduced,
@@ -109,6 +110,7 @@ class State:
             SettlementRequested: self._fold_settlement_requested,
             TradeExecuted: self._fold_executed,
             TradeCharged: self._fold_charged,
+            DustKept: self._fold_dust,
             TradeFailed: self._fold_failed,
             TradeDiscarded: self._fold_discarded,
             TriggersMoved: self._fold_triggers,
@@ -298,6 +300,9 @@ class State:
         if event.charges.gas:
             self.portfolio.add_cash(-event.charges.gas)
         trade.charges = event.charges
+
+    def _fold_dust(self, event: DustKept) -> None:
+        self.portfolio.keep_dust(event.asset, event.quantity)
 
     def _fold_failed(self, event: TradeFailed) -> None:
         position = self._position(event.position_id)

@@ -49,6 +49,10 @@ class AlarmKind(Enum):
     """A reorg changed what a trade did after the ledger had booked it: a correction was booked."""
     trade_unfinished = "trade_unfinished"
     """The end of a trade is not known when time is up: it is looked up again, and nothing new begins."""
+    loan_incomplete = "loan_incomplete"
+    """A trade with a loan was done in part: its position is frozen, and the ledger has what was done."""
+    liquidated = "liquidated"
+    """Somebody liquidated a loan, or a part of it."""
     assets_unreported = "assets_unreported"
     """A vault was not told what it is worth after a cycle: it prices shares by the last number."""
 

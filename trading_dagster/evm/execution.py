@@ -25,22 +25,21 @@ from trading_dagster.domain.error import (
     TokenUnsafe,
 )
 from trading_dagster.domain.event import (
-    PositionFrozen,
     TradeBroadcasted,
-    TradeDiscarded,
     TradeExecuted,
-    TradeFailed,
     TradeStarted,
 )
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.transaction import Finished, InFlight, Intent, IntentRecord, OutcomeStatus
-from trading_dagster.evm.alarm import Alarm, AlarmKind, AlarmSink
+from trading_dagster.evm.alarm import AlarmKind, AlarmSink
 from trading_dagster.evm.allowance import AllowanceKeeper, Spending
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import Dex
 from trading_dagster.evm.first_buy import FirstBuyCheck
+from trading_dagster.evm.loan_execution import LoanExecution
+from trading_dagster.evm.loan_intent import is_loan
 from trading_dagster.evm.settlement import correct_settlements, find_reopened
 from trading_dagster.evm.swap_intent import (
     SwapLimits,
@@ -54,6 +53,7 @@ from trading_dagster.evm.swap_intent import (
     total_gas_cost,
     trade_intent_id,
 )
+from trading_dagster.evm.trade_book import TradeBook
 from trading_dagster.evm.trade_route import RouteTable
 from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.transaction import TransactionExecutor
@@ -81,6 +81,14 @@ class TradeExecutionSetting:
     lookback_blocks: int = 1_000
 
 
+@dataclass(frozen=True, slots=True)
+class LoanParts:
+    """What the execution of loans shares with that of swaps: who records, and who sends and waits."""
+
+    book: TradeBook
+    wait: Callable[[Sequence[Intent], float], list[IntentRecord]]
+
+
 class EvmExecution:
     """The execution of one strategy's trades with one wallet's key, for as long as a step has its state and lease."""
 
@@ -98,11 +106,12 @@ class EvmExecution:
         setting: TradeExecutionSetting = TradeExecutionSetting(),
         first_buy: FirstBuyCheck | None = None,
         trader: TradingAccount | None = None,
+        make_loans: Callable[[LoanParts], LoanExecution] | None = None,
     ) -> None:
         """Take the parts; ``save`` makes the state's new events durable, ``now`` is aware UTC.
 
         With ``first_buy`` a token is probed before it is bought for the first time. ``trader`` is whose tokens are
-        traded, by default those of the executor's wallet.
+        traded, by default those of the executor's wallet. Trades with loans are refused without ``make_loans``.
         """
         self._client = client
         self._executor = executor
@@ -110,11 +119,12 @@ class EvmExecution:
         self._dex = dex
         self._routes = routes
         self._save = save
-        self._raise_alarm = alarm
         self._now = now
         self._setting = setting
         self._first_buy = first_buy
         self._trader = trader or TradingAccount.of_wallet(executor.account)
+        self._book = TradeBook(executor.account, now, alarm)
+        self._loans = None if make_loans is None else make_loans(LoanParts(self._book, self._wait))
 
     def execute_trades(
         self,
@@ -125,8 +135,9 @@ class EvmExecution:
     ) -> None:
         """Execute planned trades in the order given; those that began or ended are left alone.
 
-        Neighbours of one side are sent together: sells bring the cash for the buys after them. A trade that fails does
-        not stop the others. One whose end is not known in time stops those of the other side: they stay planned.
+        Neighbours of one side are sent together: sells bring the cash for the buys after them; trades with loans go one
+        by one, as all share the account's health. A trade that fails does not stop the others. One whose end is not
+        known in time stops those of the other side: they stay planned.
         Triggered trades may have any price impact: getting out comes first, and their slippage is still limited.
         Raises NodeError when no node answers before the first trade begins, LeaseLost, StorageFailed.
         """
@@ -134,7 +145,7 @@ class EvmExecution:
             logger.warning("%s: nothing new is begun while the end of an earlier trade is not known", state.name)
             return
         self._client.read_head()
-        for _, group in groupby(trades, TradeExecution.is_buy):
+        for _, group in groupby(trades, _batch_of):
             planned = [trade for trade in group if trade.get_status() is TradeStatus.planned]
             begun = [trade for trade in planned if self._begin(state, trade, triggered=triggered)]
             self._save()
@@ -151,7 +162,7 @@ class EvmExecution:
         try:
             self._executor.advance()
         except (NodeError, CallReverted) as error:
-            self._tell(AlarmKind.node_unavailable, str(error))
+            self._book.tell(AlarmKind.node_unavailable, str(error))
         running = list_running(state)
         unfinished = self._carry_on(state, running, timeout_s) if running else []
         reopened = find_reopened(state, self._journal, account)
@@ -161,10 +172,10 @@ class EvmExecution:
         try:
             since = self._client.read_head().number - self._setting.lookback_blocks
         except NodeError as error:
-            self._tell(AlarmKind.node_unavailable, str(error))
+            self._book.tell(AlarmKind.node_unavailable, str(error))
         else:
             for change in correct_settlements(state, self._journal, self._trader, max(1, since), self._now()):
-                self._tell(AlarmKind.settlement_changed, str(change))
+                self._book.tell(AlarmKind.settlement_changed, str(change))
         self._save()
         return unfinished
 
@@ -172,32 +183,70 @@ class EvmExecution:
 
     def _begin(self, state: State, trade: TradeExecution, *, triggered: bool) -> bool:
         """Record that a trade began, or discard it; tell whether it began."""
-        at, trade_id, position_id = self._now(), trade.trade_id, trade.position_id
+        position_id = trade.position_id
         wallet = self._journal.find_wallet(self._executor.account)
         if wallet is not None and wallet.halt_reason:
-            self._tell(AlarmKind.signing_forbidden, f"{trade} is dropped, the wallet is halted: {wallet.halt_reason}")
-            return self._discard(state, trade, f"the wallet is halted: {wallet.halt_reason}")
+            reason = f"the wallet is halted: {wallet.halt_reason}"
+            self._book.tell(AlarmKind.signing_forbidden, f"{trade} is dropped, {reason}")
+            return self._book.discard(state, trade, reason)
         if position_id in state.portfolio.frozen_positions:
-            return self._discard(state, trade, "its position was frozen before it began")
+            return self._book.discard(state, trade, "its position was frozen before it began")
         try:
-            route = self._routes.route_of(trade.pair, trade.is_buy())
-            if not triggered:
-                require_small_impact(trade, self._setting.limits.max_price_impact)
-            if self._first_buy is not None:
-                self._first_buy.check(state, trade, route, self._client.read_head())
-            state.record(TradeStarted(at, trade_id, position_id))
+            self._require_possible(state, trade, triggered=triggered)
+            state.record(TradeStarted(self._now(), trade.trade_id, position_id))
         except (InvalidTrade, NotEnoughMoney, PriceImpactToleranceExceeded, TokenUnsafe) as error:
-            return self._discard(state, trade, str(error))
-        if not amount_given(trade):
-            return self._discard(state, trade, "it is smaller than the smallest unit of the token")
+            return self._book.discard(state, trade, str(error))
+        if not is_loan(trade) and not amount_given(trade):
+            return self._book.discard(state, trade, "it is smaller than the smallest unit of the token")
         return True
+
+    def _require_possible(self, state: State, trade: TradeExecution, *, triggered: bool) -> None:
+        """Raise a TradeError when a trade must not begin."""
+        if is_loan(trade):
+            self._require_loans(trade).check(state, trade, triggered=triggered)
+            return
+        route = self._routes.route_of(trade.pair, trade.is_buy())
+        if not triggered:
+            require_small_impact(trade, self._setting.limits.max_price_impact)
+        if self._first_buy is not None:
+            self._first_buy.check(state, trade, route, self._client.read_head())
+
+    def _require_loans(self, trade: TradeExecution) -> LoanExecution:
+        if self._loans is None:
+            raise InvalidTrade(
+                f"{trade.pair} needs a lending pool and the venue has none: name one (lending: in the deployment)"
+            )
+        return self._loans
 
     def _carry_on(self, state: State, trades: Sequence[TradeExecution], timeout_s: float) -> list[TradeExecution]:
         """Bring trades that began as far as time allows; return those that did not end."""
+        swaps = [trade for trade in trades if not is_loan(trade)]
+        unfinished = self._carry_on_swaps(state, swaps, timeout_s) if swaps else []
+        for trade in trades:
+            if is_loan(trade) and not self._carry_on_loan(state, trade, timeout_s):
+                unfinished.append(trade)
+        for trade in unfinished:
+            self._book.tell(AlarmKind.trade_unfinished, f"the end of {trade} is not known yet")
+        return unfinished
+
+    def _carry_on_loan(self, state: State, trade: TradeExecution, timeout_s: float) -> bool:
+        """Bring a trade with a loan as far as time allows; tell whether it ended."""
+        try:
+            is_ended = self._require_loans(trade).carry_on(state, trade, timeout_s)
+        except InvalidTrade as error:
+            self._book.tell(AlarmKind.trade_unfinished, f"{trade} waits: {error}")
+            return False
+        except NodeError as error:
+            self._book.tell(AlarmKind.node_unavailable, f"{trade} waits: {error}")
+            is_ended = False
+        self._save()
+        return is_ended
+
+    def _carry_on_swaps(self, state: State, trades: Sequence[TradeExecution], timeout_s: float) -> list[TradeExecution]:
         try:
             self._plan_swaps(state, trades, timeout_s)
         except NodeError as error:
-            self._tell(AlarmKind.node_unavailable, f"{len(trades)} trades wait: {error}")
+            self._book.tell(AlarmKind.node_unavailable, f"{len(trades)} trades wait: {error}")
         names = {trade_intent_id(state.name, t.trade_id): t for t in trades if t.get_status() in RUNNING}
         sent = {name: record for name in names if (record := self._find_swap(state, name)) is not None}
         for name in sent:
@@ -208,10 +257,7 @@ class EvmExecution:
             if isinstance(end, Finished):
                 self._settle(state, names[end.intent.intent_id], end)
         self._save()
-        unfinished = [trade for trade in trades if trade.get_status() in RUNNING]
-        for trade in unfinished:
-            self._tell(AlarmKind.trade_unfinished, f"the end of {trade} is not known yet")
-        return unfinished
+        return [trade for trade in trades if trade.get_status() in RUNNING]
 
     def _plan_swaps(self, state: State, trades: Sequence[TradeExecution], timeout_s: float) -> None:
         """Plan the swaps that are not in the journal, once their tokens are approved; drop what is too old to send."""
@@ -219,7 +265,7 @@ class EvmExecution:
         fresh = [trade for trade in new if self._is_fresh(state, trade)]
         if fresh and not self._client.has_code(self._dex.spender, "latest"):  # a call to nothing succeeds, for gas
             for trade in fresh:
-                self._fail(
+                self._book.fail(
                     state, trade, f"never sent: the exchange {self._dex.name} has no code at {self._dex.spender}"
                 )
             return
@@ -232,7 +278,7 @@ class EvmExecution:
                 route = self._routes.route_of(trade.pair, trade.is_buy())
                 intent = plan_swap(self._dex, route, trade, state, self._trader, head, self._setting.limits)
             except (BadInput, InvalidTrade) as error:
-                self._fail(state, trade, f"never sent: {error}")
+                self._book.fail(state, trade, f"never sent: {error}")
             else:
                 self._executor.plan(intent)
 
@@ -251,7 +297,7 @@ class EvmExecution:
         age, max_age = to_naive(self._now()) - trade.opened_at, self._setting.max_age
         if max_age is None or age <= max_age:
             return True
-        return self._discard(state, trade, f"never sent: the decision is {age} old, at most {max_age} are allowed")
+        return self._book.discard(state, trade, f"never sent: the decision is {age} old, at most {max_age} are allowed")
 
     def _approve(self, state: State, trades: Sequence[TradeExecution], timeout_s: float) -> list[TradeExecution]:
         """Approve what trades give; return those that are approved, and fail those that never will be."""
@@ -267,7 +313,7 @@ class EvmExecution:
         verdicts = keeper.provide([Spending(n, token_given(t).address, amount_given(t)) for n, t in names.items()])
         for name, reason in verdicts.items():
             if reason:
-                self._fail(state, names[name], f"never sent: {reason}")
+                self._book.fail(state, names[name], f"never sent: {reason}")
         return [trade for name, trade in names.items() if verdicts.get(name) == ""]
 
     def _wait(self, intents: Sequence[Intent], timeout_s: float) -> list[IntentRecord]:
@@ -285,11 +331,11 @@ class EvmExecution:
     def _settle(self, state: State, trade: TradeExecution, end: Finished) -> None:
         outcome = end.outcome
         if outcome.status is not OutcomeStatus.confirmed:
-            return self._fail(state, trade, describe_outcome(outcome))
+            return self._book.fail(state, trade, describe_outcome(outcome))
         fill = read_swap_fill(trade, outcome, self._trader.address)
         if not fill.is_complete:
             text = f"it moved {fill.quantity} {trade.pair.base.token_symbol} for {fill.reserve} reserve"
-            return self._fail(state, trade, f"{describe_outcome(outcome)}, but {text}: check the accounts")
+            return self._book.fail(state, trade, f"{describe_outcome(outcome)}, but {text}: check the accounts")
         fee = trade.fee_tier
         gross = float(fill.reserve) if trade.is_buy() else float(fill.reserve) / (1 - fee)
         name = end.intent.intent_id
@@ -310,20 +356,10 @@ class EvmExecution:
         )
         return None
 
-    def _fail(self, state: State, trade: TradeExecution, reason: str) -> None:
-        """End a trade that failed, and put its position aside."""
-        logger.warning("%s failed: %s", trade, reason)
-        state.record(TradeFailed(self._now(), trade.trade_id, trade.position_id, reason))
-        if trade.position_id in state.portfolio.open_positions:
-            state.record(PositionFrozen(self._now(), trade.position_id, f"trade #{trade.trade_id} failed: {reason}"))
 
-    def _discard(self, state: State, trade: TradeExecution, reason: str) -> bool:
-        logger.warning("%s is dropped: %s", trade, reason)
-        state.record(TradeDiscarded(self._now(), trade.trade_id, trade.position_id, reason))
-        return False
-
-    def _tell(self, kind: AlarmKind, text: str) -> None:
-        self._raise_alarm(Alarm(kind, self._executor.account, text))
+def _batch_of(trade: TradeExecution) -> tuple[bool, int]:
+    """Return what neighbours must share to be sent together."""
+    return trade.is_buy(), trade.trade_id if is_loan(trade) else 0
 
 
 def list_running(state: State) -> list[TradeExecution]:

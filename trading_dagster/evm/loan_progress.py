@@ -15,6 +15,7 @@ from enum import Enum
 from fractions import Fraction
 
 from trading_dagster.domain.transaction import Finished, IntentRecord, OutcomeStatus
+from trading_dagster.evm.aave_v3 import ALL
 from trading_dagster.evm.swap_intent import total_gas_cost
 from trading_dagster.evm.token_flow import read_flows
 from trading_dagster.evm.transaction_journal import TransactionJournal
@@ -102,6 +103,7 @@ class LoanStepEnd:
     status: OutcomeStatus
     reason: str
     why: str = ""
+    is_all: bool = False
     reserve: int = 0
     base: int = 0
 
@@ -180,6 +182,20 @@ class LoanProgress:
         return next((step.action for step in reversed(self.steps) if step.is_done), None)
 
     @property
+    def is_collateral_gone(self) -> bool:
+        """Tell whether everything supplied was taken out, and nothing supplied since."""
+        return self._has_ended(LoanAction.withdraw, LoanAction.supply)
+
+    @property
+    def is_debt_gone(self) -> bool:
+        """Tell whether everything owed was paid back, and nothing borrowed since."""
+        return self._has_ended(LoanAction.repay, LoanAction.borrow)
+
+    def _has_ended(self, ending: LoanAction, beginning: LoanAction) -> bool:
+        newest = next((s for s in reversed(self.steps) if s.is_done and s.action in (ending, beginning)), None)
+        return newest is not None and newest.action is ending and newest.is_all
+
+    @property
     def is_undoing(self) -> bool:
         """Tell whether the trade turned round."""
         return any(step.is_undo for step in self.steps)
@@ -251,7 +267,7 @@ def fold_steps(records: Sequence[IntentRecord], goal: LoanGoal, trader: str) -> 
     return LoanProgress(tuple(_end(r, goal, trader) for r in records if isinstance(r, Finished)))
 
 
-def gas_cost(journal: TransactionJournal, trade_intent_id: str) -> Decimal:
+def read_gas_cost(journal: TransactionJournal, trade_intent_id: str) -> Decimal:
     """Return what a trade paid for gas, native tokens."""
     return total_gas_cost(list_gas_payers(journal, trade_intent_id))
 
@@ -270,6 +286,7 @@ def _end(record: Finished, goal: LoanGoal, trader: str) -> LoanStepEnd:
         status=outcome.status,
         reason=outcome.reason,
         why=str(arguments[WHY]),
+        is_all=arguments.get("amount") == ALL,
         reserve=net(goal.reserve),
         base=net(goal.base) if goal.base else 0,
     )
