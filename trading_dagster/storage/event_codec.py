@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 from trading_dagster.domain import event as events
 from trading_dagster.domain.error import LedgerError, SerialisationRefused
@@ -61,17 +62,14 @@ _FIELDS: dict[type, tuple[str, ...]] = {
     cls: tuple(f.name for f in dataclasses.fields(cls) if f.init) for cls in (*_VALUES.values(), *_EVENTS.values())
 }
 
-_to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_quote: Callable[[str], str] = json.encoder.encode_basestring_ascii
 
 
 def encode_event(event: Event) -> str:
     """Return an event as one line of JSON; raises SerialisationRefused for a value that would not come back equal."""
-    cls = type(event)
     if isinstance(event, DataSaved):
         require_storable(event.value, event.name)
-    inner = _encode_pair if cls is PairIntroduced else _encode
-    body = {name: inner(getattr(event, name)) for name in _FIELDS[cls]}
-    return _to_json({"event": cls.__name__, **body})
+    return _EVENT_ENCODERS[type(event)](event)
 
 
 class EventDecoder:
@@ -81,20 +79,16 @@ class EventDecoder:
         """Resolve keys to these pairs where possible; a pair that is not among them loses its internal id."""
         self._known = {pair.get_identifier(): pair for pair in known_pairs}
         self._pairs: dict[str, TradingPairIdentifier] = {}
-        self._decoders: dict[Any, Callable[[Any], Any]] = {
-            **_DECODERS,
-            "$tuple": lambda items: tuple(self._decode(item) for item in items),
-            "$flags": lambda items: frozenset(TradeFlag(item) for item in items),
-            "$pair": self._pairs.__getitem__,
-            "$dict": lambda items: {self._decode(key): self._decode(item) for key, item in items},
-        }
+        self._decoders: dict[Any, Callable[[Any], Any]] = {**_DECODERS, "$pair": self._pairs.__getitem__}
+        self._read = json.JSONDecoder(object_hook=self._resolve).raw_decode
 
     def decode(self, line: str) -> Event:
         """Return the event of one line; raises LedgerError when it cannot be read."""
         try:
-            body = json.loads(line)
-            cls = _EVENTS[body.pop("event")]
-            event = cls(**{name: self._decode(value) for name, value in body.items()})
+            body, end = self._read(line)
+            if line[end:].strip():
+                raise ValueError("more than one value")  # noqa: TRY301 - said below
+            event = _EVENTS[body.pop("event")](**body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LedgerError(
                 f"A ledger line cannot be read ({type(error).__name__}: {error}): {line[:200]}"
@@ -120,21 +114,16 @@ class EventDecoder:
         """Return the events of several lines."""
         return [self.decode(line) for line in lines]
 
-    def _decode(self, value: Any) -> Any:
-        cls = value.__class__
-        if cls is list:
-            return [self._decode(item) for item in value]
-        if cls is not dict:
-            return value
-        tag = next(iter(value), None)
-        if tag == "$type":
-            known = _VALUES[value.pop("$type")]
-            return known(**{name: self._decode(item) for name, item in value.items()})
-        if len(value) == 1:
-            decode = self._decoders.get(tag)
-            if decode is not None:
-                return decode(value[tag])
-        return {key: self._decode(item) for key, item in value.items()}
+    def _resolve(self, body: dict[str, Any]) -> Any:
+        """Return the value of a JSON object, whose inner objects are resolved already."""
+        if "$type" in body:
+            return _VALUES[body.pop("$type")](**body)
+        if len(body) == 1:
+            for tag, inner in body.items():
+                decode = self._decoders.get(tag)
+                if decode is not None:
+                    return decode(inner)
+        return body
 
 
 def _decode_enum(text: str) -> Enum:
@@ -147,25 +136,21 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "$time": datetime.fromisoformat,
     "$duration": lambda microseconds: timedelta(microseconds=microseconds),
     "$enum": _decode_enum,
+    "$tuple": tuple,
+    "$flags": lambda items: frozenset(map(TradeFlag, items)),
+    "$dict": dict,
 }
 
 
-def _encode_pair(value: Any) -> Any:
-    """Encode like _encode, but a pair in full."""
-    if isinstance(value, TradingPairIdentifier):
-        return {"$type": "TradingPairIdentifier", **{n: _encode_pair(getattr(value, n)) for n in _FIELDS[type(value)]}}
-    return _encode(value)
-
-
-def _encode(value: Any) -> Any:
+def _encode(value: Any) -> str:
     encoder = _ENCODERS.get(value.__class__)
     return encoder(value) if encoder is not None else _encode_other(value)
 
 
-def _encode_other(value: Any) -> Any:
+def _encode_other(value: Any) -> str:
     """Encode a value whose class derives from one that is known."""
     if isinstance(value, datetime):
-        return {"$time": value.isoformat()}
+        return f'{{"$time":"{value.isoformat()}"}}'
     if isinstance(value, int):
         return _encode_integer(value)
     if isinstance(value, Mapping):
@@ -178,55 +163,76 @@ def _encode_other(value: Any) -> Any:
     raise SerialisationRefused(f"The ledger cannot store a {value.__class__.__name__}: {value!r}; use plain data")
 
 
-def _encode_float(value: float) -> float:
+def _encode_float(value: float) -> str:
     if not math.isfinite(value):
         raise SerialisationRefused(f"The ledger cannot store {value}: store None or a finite number")
-    return value
+    return repr(value)
 
 
-def _encode_integer(value: int) -> int:
+def _encode_integer(value: int) -> str:
     if abs(value) > MAX_SAFE_INTEGER:
         raise SerialisationRefused(f"The ledger cannot store the integer {value}: above 2^53, store it as text")
-    return int(value)
+    return int.__repr__(value)
 
 
-def _encode_fields(value: Any) -> dict[str, Any]:
-    cls = value.__class__
-    return {"$type": cls.__name__, **{name: _encode(getattr(value, name)) for name in _FIELDS[cls]}}
+def _encode_sequence(value: Iterable[Any]) -> str:
+    return f"[{','.join([_encode(item) for item in value])}]"
 
 
-def _encode_enum(value: Enum) -> dict[str, str]:
-    return {"$enum": f"{value.__class__.__name__}.{value.name}"}
-
-
-def _encode_as_is(value: Any) -> Any:
-    return value
-
-
-def _encode_mapping(value: Mapping[Any, Any]) -> Any:
+def _encode_mapping(value: Mapping[Any, Any]) -> str:
     if all(isinstance(key, str) and not key.startswith("$") for key in value):
-        return {key: _encode(item) for key, item in value.items()}
+        return f"{{{','.join([f'{_quote(key)}:{_encode(item)}' for key, item in value.items()])}}}"
     for key in value:
         if isinstance(key, float) and not math.isfinite(key):
             raise SerialisationRefused("The ledger cannot store NaN or infinity as a key")
-    return {"$dict": [[_encode(key), _encode(item)] for key, item in value.items()]}
+    return f'{{"$dict":[{",".join([_encode_sequence(pair) for pair in value.items()])}]}}'
 
 
-_ENCODERS: dict[type, Callable[[Any], Any]] = {
-    **dict.fromkeys((type(None), str, bool), _encode_as_is),
-    **dict.fromkeys(_VALUES.values(), _encode_fields),
-    **dict.fromkeys(_EVENTS.values(), _encode_fields),
-    **dict.fromkeys(_ENUMS.values(), _encode_enum),
+_Encoders: TypeAlias = dict[type, Callable[[Any], str]]
+
+
+def _field_encoder(cls: type, tag: str, encoders: _Encoders) -> Callable[[Any], str]:
+    """Return what encodes the fields of a class after a tag with its name."""
+    heads = [f'{{"{tag}":"{cls.__name__}"', *(f',"{name}":' for name in _FIELDS[cls])]
+    values_of = attrgetter(*_FIELDS[cls]) if len(_FIELDS[cls]) > 1 else lambda value: (getattr(value, *_FIELDS[cls]),)
+
+    def encode(value: Any) -> str:
+        parts = [heads[0]]
+        for head, item in zip(heads[1:], values_of(value), strict=True):
+            encoder = encoders.get(item.__class__)
+            parts += (head, encoder(item) if encoder is not None else _encode_other(item))
+        parts.append("}")
+        return "".join(parts)
+
+    return encode
+
+
+_ENCODERS: _Encoders = {
+    type(None): lambda _: "null",
+    str: _quote,
+    bool: lambda value: "true" if value else "false",
     int: _encode_integer,
     float: _encode_float,
-    Decimal: lambda value: {"$decimal": str(value)},
-    datetime: lambda value: {"$time": value.isoformat()},
-    timedelta: lambda value: {"$duration": value // timedelta(microseconds=1)},
-    TradingPairIdentifier: lambda value: {"$pair": value.get_identifier()},
-    tuple: lambda value: {"$tuple": [_encode(item) for item in value]},
-    list: lambda value: [_encode(item) for item in value],
-    frozenset: lambda value: {"$flags": sorted(item.value for item in value)},
+    Decimal: lambda value: f'{{"$decimal":"{value}"}}',
+    datetime: lambda value: f'{{"$time":"{value.isoformat()}"}}',
+    timedelta: lambda value: f'{{"$duration":{value // timedelta(microseconds=1)}}}',
+    TradingPairIdentifier: lambda value: f'{{"$pair":{_quote(value.get_identifier())}}}',
+    tuple: lambda value: f'{{"$tuple":{_encode_sequence(value)}}}',
+    list: _encode_sequence,
+    frozenset: lambda value: f'{{"$flags":{_encode_sequence(sorted(item.value for item in value))}}}',
     dict: _encode_mapping,
+}
+_ENCODERS |= {cls: _field_encoder(cls, "$type", _ENCODERS) for cls in _VALUES.values() if cls not in _ENCODERS}
+_ENCODERS |= {cls: _field_encoder(cls, "$type", _ENCODERS) for cls in _EVENTS.values()}
+_ENCODERS |= dict.fromkeys(_ENUMS.values(), lambda value: f'{{"$enum":"{value.__class__.__name__}.{value.name}"}}')
+
+_FULL_ENCODERS = dict(_ENCODERS)
+"""Encode pairs with all their fields."""
+_FULL_ENCODERS[TradingPairIdentifier] = _field_encoder(TradingPairIdentifier, "$type", _FULL_ENCODERS)
+
+_EVENT_ENCODERS: _Encoders = {
+    cls: _field_encoder(cls, "event", _FULL_ENCODERS if cls is PairIntroduced else _ENCODERS)
+    for cls in _EVENTS.values()
 }
 
 EVENT_TYPES = tuple(sorted(_EVENTS))
