@@ -36,6 +36,9 @@ def clean_curve(curve: Curve) -> Curve:
         msg = f"a curve needs a naive UTC DatetimeIndex, got {curve.index.dtype}: drop the zone after converting to UTC"
         raise BadInput(msg)
     values = curve.astype("float64")
+    is_finite = bool(np.isfinite(values.to_numpy()).all())
+    if is_finite and values.index.is_monotonic_increasing and values.index.is_unique:
+        return values
     values = values[np.isfinite(values.to_numpy())].sort_index(kind="stable")
     return values[~values.index.duplicated(keep="last")]
 

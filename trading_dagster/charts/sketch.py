@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ from trading_dagster.charts.palette import LIGHT, LOSS, STRATEGY, colour_of
 from trading_dagster.charts.sampling import Benchmarks, Curve, clean_curve, name_benchmarks, thin_positions
 from trading_dagster.statistics.drawdown import calculate_drawdown_series
 from trading_dagster.statistics.returns import calculate_returns
+
+Points: TypeAlias = "npt.NDArray[np.float64]"
+"""Pixels from the left and from the top, shape (points, 2)."""
 
 WIDTH, HEIGHT = 900, 360
 LEFT, RIGHT, TOP, GAP, BOTTOM = 84, 16, 34, 14, 24
@@ -46,11 +50,11 @@ class _Panel:
     def y(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return self.bottom - (values - self.low) / (self.high - self.low) * (self.bottom - self.top)
 
-    def points(self, curve: Curve) -> list[tuple[float, float]]:
-        """Return the pixels of a curve, as many as there is room for, with its extremes kept."""
+    def points(self, curve: Curve) -> Points:
+        """Return the pixels of a curve, as many as there is room for, with its extremes kept; shape (points, 2)."""
         values = np.asarray(curve, dtype=np.float64)
         kept = thin_positions(values, int(self.right - self.left))
-        return list(zip(self.x(_ns(curve.index)[kept]).tolist(), self.y(values[kept]).tolist(), strict=True))
+        return np.column_stack([self.x(_ns(curve.index)[kept]), self.y(values[kept])])
 
     def grid(self, ticks: Sequence[float], labels: Sequence[str]) -> list[str]:
         """Return faint horizontal lines with their labels at the left."""
@@ -103,23 +107,25 @@ def sketch_equity(
         parts.append(_line(upper.points(curve), colour_of(position), 1))
     parts.append(_line(upper.points(cleaned), STRATEGY, 1.5))
     if len(drawdown):
-        below = lower.points(drawdown)
-        area = [(below[0][0], lower.top), *below, (below[-1][0], lower.top)]
-        parts += [_line(below, LOSS, 0.8), f'<polygon points="{_pixels(area)}" fill="{LOSS}" fill-opacity="0.25"/>']
+        area = lower.points(drawdown)
+        sides_up = np.array([[area[0, 0], lower.top], [area[-1, 0], lower.top]])
+        parts.append(_line(area, LOSS, 0.8))
+        edge = f"{_pixels(sides_up[:1])} {_pixels(area)} {_pixels(sides_up[1:])}"
+        parts.append(f'<polygon points="{edge}" fill="{LOSS}" fill-opacity="0.25"/>')
     for tick, label in time_ticks(first, last):
         x = float(upper.x(np.array([tick.value]))[0])
         parts.append(_text(x, height - 8, label, anchor="middle"))
     return _document(parts, width, height)
 
 
-def _line(points: Sequence[tuple[float, float]], colour: str, width: float) -> str:
+def _line(points: Points, colour: str, width: float) -> str:
     if len(points) == 1:
-        return f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3" fill="{colour}"/>'
+        return f'<circle cx="{points[0, 0]:.1f}" cy="{points[0, 1]:.1f}" r="3" fill="{colour}"/>'
     return f'<polyline points="{_pixels(points)}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
 
 
-def _pixels(points: Sequence[tuple[float, float]]) -> str:
-    return " ".join([f"{x:.1f},{y:.1f}" for x, y in points])
+def _pixels(points: Points) -> str:
+    return " ".join(["%.1f,%.1f"] * len(points)) % tuple(points.ravel().tolist())
 
 
 def _head(title: str, note: str = "") -> str:
