@@ -125,9 +125,9 @@ def _check_replay(partitions: PartitionedBacktest, replay: Replay | None, key: d
     if replay is None:
         return dg.AssetCheckResult(check_name="ledger_replays", asset_key=key, passed=True, metadata={"partitions": 0})
     portfolio = replay.state.portfolio
-    trades = trade_rows(list_made_trades(portfolio, replay.events), partitions.has_charges).frame
+    trades = trade_rows(list_made_trades(portfolio, replay.events), partitions.has_charges)
     same_cash = portfolio.reserve.quantity == Decimal(replay.snapshots[-1].cash)
-    same_trades = trades.equals(partitions.read_table("trades", replay.keys).frame)
+    same_trades = trades.has_same_values(partitions.read_table("trades", replay.keys))
     return dg.AssetCheckResult(
         check_name="ledger_replays",
         asset_key=key,

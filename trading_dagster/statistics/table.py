@@ -41,6 +41,12 @@ class Table:
         """Return the number of rows."""
         return len(next(iter(self.columns.values()), ()))
 
+    def has_same_values(self, other: Table) -> bool:
+        """Tell whether another table has the same columns and rows; missing values equal each other."""
+        return self.types == other.types and all(
+            _are_same(self.columns[name], other.columns[name], dtype) for name, dtype in self.types.items()
+        )
+
     @cached_property
     def frame(self) -> pd.DataFrame:
         """Return the table as a frame with these types."""
@@ -52,6 +58,13 @@ def _join_columns(columns: Sequence[Column]) -> Column:
     if len(arrays) == len(columns) and arrays:
         return np.concatenate(arrays)
     return [value for column in columns for value in column]
+
+
+def _are_same(values: Column, others: Column, dtype: str) -> bool:
+    if dtype == "str":
+        return list(values) == list(others)
+    one, two = as_array(values, dtype), as_array(others, dtype)
+    return np.array_equal(one, two, equal_nan=dtype != "bool")
 
 
 def as_array(values: Column, dtype: str) -> Any:
