@@ -9,17 +9,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_strategy import START, Parameters, decide_by_seed, deposit_sometimes, describe, make_universe
 
-from trading_dagster.backtest import BacktestRun, plan_backtest
-from trading_dagster.backtest.partition import PartitionedBacktest, PartitionWindow
+from trading_dagster.backtest import BacktestRun, plan_backtest, segment_writer
+from trading_dagster.backtest.partition import PartitionedBacktest
+from trading_dagster.backtest.segment_writer import PartitionWindow
 from trading_dagster.domain.error import (
     LedgerError,
     ParameterTypeInvalid,
     PartitionPredecessorMissing,
     SnapshotOutdated,
+    StorageFailed,
 )
 from trading_dagster.domain.state import State
 from trading_dagster.execution.wallet import check_wallet
 from trading_dagster.storage.event_codec import EventDecoder, encode_event
+from trading_dagster.storage.segment import write_segment
 
 SEEDS = st.integers(min_value=0, max_value=10_000)
 SLOW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -157,6 +160,40 @@ def test_running_a_partition_again_writes_the_same_bytes(tmp_path):
     after = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}
     assert before == after
     assert {s.status for s in parts.status()} == {"current"}
+
+
+@pytest.mark.parametrize(("longest_s", "on_disk"), [(-1.0, ["000"]), (60.0, ["000", "001", "002"])])
+def test_partitions_are_written_together_when_they_take_little_time(tmp_path, monkeypatch, longest_s, on_disk):
+    monkeypatch.setattr(segment_writer, "LONGEST_UNWRITTEN_S", longest_s)
+    windows = windows_at({30, 60})
+    parts = PartitionedBacktest(plan_of(3), tmp_path, windows)
+    outcomes = parts.run([w.key for w in windows])
+    assert next(outcomes).window.key == "000"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name[0] != ".") == on_disk
+    assert [outcome.window.key for outcome in outcomes] == ["001", "002"]
+    assert {s.status for s in parts.status()} == {"current"}
+
+
+def test_partitions_written_before_the_disk_was_full_are_reported(tmp_path, monkeypatch):
+    def write(folder, content, snapshot):
+        if folder.name == "001":
+            raise StorageFailed("full")
+        return write_segment(folder, content, snapshot)
+
+    monkeypatch.setattr(segment_writer, "write_segment", write)
+    windows = windows_at({30, 60})
+    parts = PartitionedBacktest(plan_of(3), tmp_path, windows)
+    outcomes = parts.run([w.key for w in windows])
+    assert next(outcomes).window.key == "000"
+    with pytest.raises(StorageFailed, match="full"):
+        next(outcomes)
+    assert [s.status for s in parts.status()] == ["current", "missing", "missing"]
+
+
+def test_ledger_line_with_more_than_one_event_is_refused():
+    line = '{"event":"CycleCompleted"}'
+    with pytest.raises(LedgerError, match="more than one value"):
+        EventDecoder().decode(f"{line} {line}")
 
 
 def test_partition_without_its_predecessor_is_refused(tmp_path):

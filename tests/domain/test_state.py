@@ -12,8 +12,9 @@ from scenario import USDC, WETH_USDC
 from tape import START, Desk, run_on, universe_of
 from tape import WETH_USDC as FREE
 
-from trading_dagster.backtest.partition import PartitionedBacktest, PartitionWindow
+from trading_dagster.backtest.partition import PartitionedBacktest
 from trading_dagster.backtest.plan import plan_backtest
+from trading_dagster.backtest.segment_writer import PartitionWindow
 from trading_dagster.domain.error import BadInput, IntegrityError, LedgerError, NotEnoughMoney, SerialisationRefused
 from trading_dagster.domain.event import (
     BalanceUpdated,

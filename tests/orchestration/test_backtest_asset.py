@@ -246,7 +246,7 @@ def test_checks_find_tables_that_the_ledger_does_not_give(
 
     prepare(driver)
     with monkeypatch.context() as patch:
-        patch.setattr("trading_dagster.backtest.partition.segment_tables", spoil)
+        patch.setattr("trading_dagster.backtest.segment_writer.segment_tables", spoil)
         driver.materialize(PARTITIONED, MONTHS[:2])
     found = checks(driver, instance, "portfolio")
     driver.materialize(PARTITIONED, MONTHS[2:3])
@@ -259,14 +259,14 @@ def test_checks_find_tables_that_the_ledger_does_not_give(
 def test_check_refuses_a_ledger_that_is_not_what_was_written(
     driver: BacktestDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_and_spoil(folder: Path, **content: Any) -> Any:
-        snapshot = write_segment(folder, **content)
+    def write_and_spoil(folder: Path, *content: Any) -> Any:
+        snapshot = write_segment(folder, *content)
         ledger = folder / "ledger.jsonl"
         ledger.write_bytes(ledger.read_bytes().replace(b'"closing":true', b'"closing":null'))
         return snapshot
 
     prepare(driver)
-    monkeypatch.setattr("trading_dagster.backtest.partition.write_segment", write_and_spoil)
+    monkeypatch.setattr("trading_dagster.backtest.segment_writer.write_segment", write_and_spoil)
 
     with pytest.raises(LedgerError, match="was changed after it was written: run this part again"):
         driver.materialize(PARTITIONED, MONTHS[:3])

@@ -113,12 +113,22 @@ def test_rotation_among_pairs_of_a_real_exchange_is_cut_the_same(
     assert exact_bytes(result) == exact_bytes(whole)
 
 
+DEMO = """
+import sys
+from trading_dagster.backtest import segment_writer
+from trading_dagster.cli.main import app
+
+segment_writer.LONGEST_UNWRITTEN_S = -1.0  # each partition is written and recorded before the next is computed
+app(["demo", "--home", sys.argv[1], "--no-progress"])
+"""
+
+
 def test_a_killed_run_is_continued_with_the_same_result(
     ema_cross: StrategyModule, whole: BacktestResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = tmp_path / "home"
     monkeypatch.delenv("TRADING_DAGSTER_ARTEFACTS")
-    command = [sys.executable, "-m", "trading_dagster.cli.main", "demo", "--home", str(home), "--no-progress"]
+    command = [sys.executable, "-c", DEMO, str(home)]
     folder = home / "artefacts" / "ema_cross" / "partitions" / "month"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=STRATEGIES.parent)
     deadline = time.monotonic() + 120

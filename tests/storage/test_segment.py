@@ -9,7 +9,14 @@ import pytest
 
 from trading_dagster.domain.error import LedgerError, StorageFailed
 from trading_dagster.statistics.table import Table
-from trading_dagster.storage.segment import GENESIS, read_lines, read_snapshot, read_table, write_segment
+from trading_dagster.storage.segment import (
+    GENESIS,
+    SegmentContent,
+    read_ledger,
+    read_snapshot,
+    read_table,
+    write_segment,
+)
 
 TYPES = {"n": "int64", "text": "str", "x": "float64"}
 FIELDS = {
@@ -25,18 +32,14 @@ FIELDS = {
 
 def write(folder: Path, count: int = 3):
     rows = [(n, f"row {n}", n / 3) for n in range(count)]
-    return write_segment(
-        folder,
-        lines=[json.dumps({"n": n}) for n in range(count)],
-        tables={"rows": Table.from_rows(rows, TYPES)},
-        snapshot=FIELDS,
-    )
+    lines = [json.dumps({"n": n}) for n in range(count)]
+    return write_segment(folder, SegmentContent.encode(lines, {"rows": Table.from_rows(rows, TYPES)}), FIELDS)
 
 
 def test_segment_reads_back_as_it_was_written(tmp_path):
     written = write(tmp_path / "a")
     assert read_snapshot(tmp_path / "a") == written
-    assert read_lines(tmp_path / "a", written) == ['{"n": 0}', '{"n": 1}', '{"n": 2}']
+    assert read_ledger(tmp_path / "a") == (written, ['{"n": 0}', '{"n": 1}', '{"n": 2}'])
 
 
 def test_equal_content_gives_equal_hashes_and_other_content_another(tmp_path):
@@ -46,6 +49,7 @@ def test_equal_content_gives_equal_hashes_and_other_content_another(tmp_path):
 
 def test_segment_that_was_never_written_has_no_snapshot(tmp_path):
     assert read_snapshot(tmp_path / "none") is None
+    assert read_ledger(tmp_path / "none") is None
 
 
 def test_rewriting_replaces_the_whole_folder(tmp_path):

@@ -18,54 +18,30 @@ from trading_dagster.backtest.plan import BacktestPlan
 from trading_dagster.backtest.plan_hash import hash_plan
 from trading_dagster.backtest.result import BacktestResult
 from trading_dagster.backtest.run import BacktestRun, Progress
-from trading_dagster.backtest.segment_table import segment_tables
+from trading_dagster.backtest.segment_writer import PartitionOutcome, PartitionWindow, SegmentWriter
 from trading_dagster.backtest.visualisation_table import VISUALISATION_TABLES, restore_visualisation
-from trading_dagster.domain.error import BadInput, IntegrityError, PartitionPredecessorMissing, SnapshotOutdated
+from trading_dagster.domain.error import (
+    BadInput,
+    IntegrityError,
+    PartitionPredecessorMissing,
+    SnapshotOutdated,
+    TradingDagsterError,
+)
 from trading_dagster.domain.event import Event
 from trading_dagster.domain.state import State
 from trading_dagster.market.atomic_file import exclusive
 from trading_dagster.pricing.cost_model import CostModel
 from trading_dagster.statistics.table import Table
 from trading_dagster.statistics.trade_table import trade_columns
-from trading_dagster.storage.event_codec import EventDecoder, encode_event
+from trading_dagster.storage.event_codec import EventDecoder
 from trading_dagster.storage.segment import (
     GENESIS,
     Snapshot,
-    read_lines,
+    read_ledger,
     read_snapshot,
     read_table,
     remove_leftovers,
-    wallet_to_text,
-    write_segment,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionWindow:
-    """A range of decision times with a name; naive UTC, end exclusive."""
-
-    key: str
-    start: datetime
-    end: datetime
-
-
-@dataclass(frozen=True, eq=False)
-class PartitionOutcome:
-    """What one partition did.
-
-    Attributes:
-        window: The partition.
-        cycles: How many decisions it has.
-        open_positions: How many positions were open at its end.
-        snapshot: Where it ended.
-        tables: As they were stored: decisions, trades, equity, and what the strategy showed, where it did.
-    """
-
-    window: PartitionWindow
-    cycles: int
-    open_positions: int
-    snapshot: Snapshot
-    tables: Mapping[str, Table]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +90,8 @@ class PartitionedBacktest:
     def run(self, keys: Sequence[str], progress: Progress | None = None) -> Iterator[PartitionOutcome]:
         """Run consecutive partitions in order of time; each is on disk before it is yielded.
 
+        Partitions that take little time are run first and then written together.
+
         Raises:
             PartitionPredecessorMissing: the partition before the first key has not been run.
             SnapshotOutdated: an earlier partition changed since a later one continued from it.
@@ -126,20 +104,33 @@ class PartitionedBacktest:
 
     def _run(self, places: range, progress: Progress | None) -> Iterator[PartitionOutcome]:
         run, began_from = self._start(places[0])
+        writer = SegmentWriter(self.folder, self.plan_hash, began_from)
         done, total = 0, sum(len(self._cycles(self.windows[place])) for place in places)
         for place in places:
             window = self.windows[place]
             cycles = self._cycles(window)
             already = done
-            run.advance(
-                cycles.stop,
-                None if progress is None else lambda n, _of, base=already: progress(base + n, total),  # type: ignore[misc]
-            )
+            try:
+                run.advance(
+                    cycles.stop,
+                    None if progress is None else lambda n, _of, base=already: progress(base + n, total),  # type: ignore[misc]
+                )
+                writer.take(run, window, cycles)
+            except TradingDagsterError:
+                yield from self._written(writer)
+                raise
             done += len(cycles)
-            outcome = self._store(run, window, cycles, began_from)
-            began_from = outcome.snapshot.hash()
-            self._outcomes[window.key] = outcome
-            yield outcome
+            if place == places[-1] or writer.is_due():
+                yield from self._written(writer)
+
+    def _written(self, writer: SegmentWriter) -> Iterator[PartitionOutcome]:
+        written: list[PartitionOutcome] = []
+        try:
+            for outcome in writer.write():
+                self._outcomes[outcome.window.key] = outcome
+                written.append(outcome)
+        finally:
+            yield from written  # those before a full disk, too
 
     def status(self) -> list[PartitionStatus]:
         """Return for each partition whether it is missing, current or outdated."""
@@ -264,12 +255,12 @@ class PartitionedBacktest:
         snapshots: list[Snapshot] = []
         expected = GENESIS
         for window in self.windows[:count]:
-            folder = self.folder / window.key
-            snapshot = read_snapshot(folder)
-            if snapshot is None:
+            stored = read_ledger(self.folder / window.key)
+            if stored is None:
                 raise PartitionPredecessorMissing(
                     f"Partition {window.key} has not been run: run it first, or backfill from {window.key} on"
                 )
+            snapshot, added = stored
             if snapshot.plan_hash != self.plan_hash:
                 raise SnapshotOutdated(
                     f"Partition {window.key} was run with another strategy, parameters or data: run it again, "
@@ -282,7 +273,7 @@ class PartitionedBacktest:
                 )
             if window.key in self._outcomes and self._outcomes[window.key].snapshot != snapshot:
                 del self._outcomes[window.key]  # another process has run it since
-            lines += read_lines(folder, snapshot)
+            lines += added
             snapshots.append(snapshot)
             expected = snapshot.hash()
         return lines, snapshots
@@ -293,24 +284,3 @@ class PartitionedBacktest:
             if snapshot is None or snapshot.plan_hash != self.plan_hash:
                 return window.key
         return self.windows[0].key
-
-    def _store(self, run: BacktestRun, window: PartitionWindow, cycles: range, began_from: str) -> PartitionOutcome:
-        state = run.state
-        events, samples = run.take_segment()
-        state.perform_integrity_check()
-        tables = segment_tables(run, events, samples, cycles)
-        snapshot = write_segment(
-            self.folder / window.key,
-            lines=map(encode_event, events),
-            tables=tables,
-            snapshot={
-                "began_from": began_from,
-                "plan_hash": self.plan_hash,
-                "next_cycle": run.next_cycle,
-                "wallet": wallet_to_text({a.get_identifier(): q for a, q in run.wallet.balances.items()}),
-                "queue": tuple((flow.at.isoformat(), str(flow.amount)) for flow in run.treasury.queue),
-                "cash": str(state.portfolio.reserve.quantity),
-                "equity": float(samples.columns["equity"][-1]) if len(samples) else state.portfolio.get_cash(),
-            },
-        )
-        return PartitionOutcome(window, len(cycles), len(state.portfolio.open_positions), snapshot, tables)

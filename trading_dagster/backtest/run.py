@@ -153,7 +153,7 @@ class BacktestRun:
         """Run the cycles up to an index (exclusive), each with the trigger window after it."""
         total = to_cycle - self.next_cycle
         block = max(1, total // PROGRESS_STEPS) if progress is not None else total
-        with _rare_collections():
+        with rare_collections():
             while self.next_cycle < to_cycle:
                 end = min(self.next_cycle + block, to_cycle)
                 self._run_block(self.next_cycle, end, is_last=end == to_cycle)
@@ -235,7 +235,7 @@ class BacktestRun:
 
 
 @contextmanager
-def _rare_collections() -> Iterator[None]:
+def rare_collections() -> Iterator[None]:
     """Look for cyclic garbage rarely: a run makes many small objects that all stay.
 
     Freezing and unfreezing puts them among the old objects without walking through them.

@@ -5,7 +5,9 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
-from trading_dagster.backtest.partition import PartitionedBacktest, PartitionOutcome
+from trading_dagster.backtest.partition import PartitionedBacktest
+from trading_dagster.backtest.run import rare_collections
+from trading_dagster.backtest.segment_writer import PartitionOutcome
 from trading_dagster.orchestration.backtest_check import (
     check_candles,
     check_causality,
@@ -174,7 +176,7 @@ def _partitioned_assets(strategy: StrategyModule, owners: Sequence[str], grain: 
         context: dg.AssetExecutionContext, store: BacktestStore, progress: dg.ResourceParam[Progress]
     ) -> Iterator[Result]:
         folder, keys = store.folder(strategy), context.partition_keys
-        with explain_failures(), folder.writing():
+        with explain_failures(), folder.writing(), rare_collections():
             partitions = open_backtest(strategy, folder, grain)
             with progress.bar(", ".join(PARTITIONED), "cycle") as advance:
                 for outcome in partitions.run(keys, advance):

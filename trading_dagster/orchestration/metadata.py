@@ -5,7 +5,8 @@ Painting is imported where it is done: a live run trades before it paints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from trading_dagster.backtest.partition import PartitionedBacktest, PartitionOutcome
+from trading_dagster.backtest.partition import PartitionedBacktest
 from trading_dagster.backtest.result import BacktestResult
+from trading_dagster.backtest.segment_writer import PartitionOutcome
 from trading_dagster.charts.sketch import sketch_equity
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.orchestration.key_figure import (
@@ -107,7 +109,7 @@ def describe_partition(outcome: PartitionOutcome, folder: Path) -> dict[str, dic
     trades, samples, decisions = (tables[name].columns for name in ("trades", "equity", "decisions"))
     equity = np.asarray(samples["equity"])
     first = float(equity[0]) if len(equity) else snapshot.equity
-    fees = float(np.nansum(np.asarray(trades["fee"], dtype=np.float64)))
+    fees = _sum_known(trades["fee"])
     common = {"span": f"{outcome.window.start} to {outcome.window.end}", "folder": dg.MetadataValue.path(folder)}
     return {
         "decisions": {
@@ -120,8 +122,8 @@ def describe_partition(outcome: PartitionOutcome, folder: Path) -> dict[str, dic
             "dagster/partition_row_count": len(tables["trades"]),
             "trades": len(tables["trades"]),
             "fees_usd": fees,
-            "volume_usd": float(np.sum(np.abs(np.asarray(trades["reserve"], dtype=np.float64)))),
-            "realised_profit_usd": float(np.nansum(np.asarray(trades["profit"], dtype=np.float64))),
+            "volume_usd": _sum_known(map(abs, trades["reserve"])),
+            "realised_profit_usd": _sum_known(trades["profit"]),
             **common,
         },
         "portfolio": {
@@ -137,6 +139,11 @@ def describe_partition(outcome: PartitionOutcome, folder: Path) -> dict[str, dic
             **common,
         },
     }
+
+
+def _sum_known(amounts: Iterable[float]) -> float:
+    """Add up exactly the amounts that are not NaN."""
+    return math.fsum(amount for amount in amounts if not math.isnan(amount))
 
 
 def picture_equity(partitions: PartitionedBacktest, last_key: str, name: str) -> Metadata:

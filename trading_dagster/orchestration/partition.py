@@ -8,10 +8,9 @@ from enum import StrEnum
 
 import dagster as dg
 
-from trading_dagster.backtest.partition import PartitionWindow
 from trading_dagster.backtest.plan import decision_grid
+from trading_dagster.backtest.segment_writer import PartitionWindow
 from trading_dagster.domain.error import ParameterTypeInvalid
-from trading_dagster.domain.time import to_naive
 from trading_dagster.strategy.parameters import StrategyParameters, require_for_backtest
 
 PARTITION_PARAMETER = "backtest_partition"
@@ -88,13 +87,11 @@ def define_partitions(parameters: StrategyParameters, grain: Grain) -> dg.TimeWi
 
 def cut_windows(parameters: StrategyParameters, grain: Grain) -> list[PartitionWindow]:
     """Return the partitions as windows, the first and the last clipped to the strategy's range."""
-    definition = define_partitions(parameters, grain)
-    windows = []
-    for key in definition.get_partition_keys():
-        whole = definition.time_window_for_partition_key(key)
-        start = max(to_naive(whole.start), parameters.backtest_start)
-        windows.append(PartitionWindow(key, start, min(to_naive(whole.end), parameters.backtest_end)))
-    return windows
+    first, last = parameters.backtest_start, parameters.backtest_end
+    keys = define_partitions(parameters, grain).get_partition_keys()
+    starts = [datetime.strptime(key, grain.key_format) for key in keys]  # noqa: DTZ007 - naive UTC
+    ends = [*starts[1:], min(grain.ceil(starts[-1] + timedelta(microseconds=1)), last)]
+    return [PartitionWindow(*window) for window in zip(keys, [max(first, starts[0]), *starts[1:]], ends, strict=True)]
 
 
 def range_tags(keys: Sequence[str]) -> dict[str, str]:

@@ -80,7 +80,7 @@ class EventDecoder:
         self._known = {pair.get_identifier(): pair for pair in known_pairs}
         self._pairs: dict[str, TradingPairIdentifier] = {}
         self._decoders: dict[Any, Callable[[Any], Any]] = {**_DECODERS, "$pair": self._pairs.__getitem__}
-        self._read = json.JSONDecoder(object_hook=self._resolve).raw_decode
+        self._read = json.JSONDecoder(object_hook=self._decode_object).raw_decode
 
     def decode(self, line: str) -> Event:
         """Return the event of one line; raises LedgerError when it cannot be read."""
@@ -114,8 +114,8 @@ class EventDecoder:
         """Return the events of several lines."""
         return [self.decode(line) for line in lines]
 
-    def _resolve(self, body: dict[str, Any]) -> Any:
-        """Return the value of a JSON object, whose inner objects are resolved already."""
+    def _decode_object(self, body: dict[str, Any]) -> Any:
+        """Return the value of a JSON object, whose inner objects are values already."""
         if "$type" in body:
             return _VALUES[body.pop("$type")](**body)
         if len(body) == 1:

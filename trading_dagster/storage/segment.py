@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 
 from trading_dagster.domain.error import LedgerError, StorageFailed
@@ -30,7 +31,7 @@ LAYOUT = 2
 LAYOUT_1_FILE = "snapshot.json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """Where a segment ended.
 
@@ -60,57 +61,75 @@ class Snapshot:
     schema_version: int = SCHEMA_VERSION
     layout: int = LAYOUT
 
+    @cached_property
     def text(self) -> str:
-        """Return it as one line of JSON; equal snapshots give equal text."""
+        """The snapshot as one line of JSON; equal snapshots give equal text."""
         return json.dumps({field.name: getattr(self, field.name) for field in fields(self)}, sort_keys=True)
+
+    @cached_property
+    def _hash(self) -> str:
+        return _digest(self.text.encode())
 
     def hash(self) -> str:
         """Return the hash that the next segment begins from."""
-        return _digest(self.text().encode())
+        return self._hash
 
 
-def write_segment(
-    folder: Path, *, lines: Iterable[str], tables: Mapping[str, Table], snapshot: Mapping[str, object]
-) -> Snapshot:
+@dataclass(frozen=True, slots=True)
+class SegmentContent:
+    """What a segment holds besides its snapshot, as it goes to disk.
+
+    Attributes:
+        events: Encoded events, a line each.
+        tables: Parquet files by name.
+    """
+
+    events: bytes
+    tables: Mapping[str, bytes]
+
+    @classmethod
+    def encode(cls, lines: Iterable[str], tables: Mapping[str, Table]) -> SegmentContent:
+        """Encode events, a line each, and tables, which become ``<name>.parquet``."""
+        files = {f"{name}.parquet": table_to_parquet(tables[name]) for name in sorted(tables)}
+        return cls("".join([f"{line}\n" for line in lines]).encode(), files)
+
+
+def write_segment(folder: Path, content: SegmentContent, snapshot: Mapping[str, object]) -> Snapshot:
     """Write a segment into ``folder``, replacing an older one; returns its snapshot.
 
     Args:
         folder: Appears whole or not at all.
-        lines: Encoded events.
-        tables: Tables by name; each becomes ``<name>.parquet``.
-        snapshot: The snapshot's fields except the hashes of what is written here.
+        content: Events and tables.
+        snapshot: The snapshot's fields except the hashes of the content.
 
     Raises:
         StorageFailed: the disk is full or the folder cannot be written to; an older segment is still there.
     """
+    hashes = {name: _digest(file) for name, file in content.tables.items()}
+    made = Snapshot(**snapshot, ledger_hash=_digest(content.events), table_hashes=hashes)  # type: ignore[arg-type]
+    files = {**content.tables, LEDGER_FILE: b"%s\n%s" % (made.text.encode(), content.events)}
     try:
-        return _write_segment(folder, lines, tables, snapshot)
+        _write_files(folder, files)
     except OSError as error:
         raise StorageFailed(
             f"Cannot write {folder}: {error}. Free space or choose another folder, then run this part again; "
             "the parts before it are kept"
         ) from error
+    return made
 
 
-def _write_segment(
-    folder: Path, lines: Iterable[str], tables: Mapping[str, Table], snapshot: Mapping[str, object]
-) -> Snapshot:
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Let a folder with these files appear, in the place of an older one."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(folder)
     temporary.mkdir()
     try:
-        files = {f"{name}.parquet": table_to_parquet(tables[name]) for name in sorted(tables)}
-        hashes = {name: _digest(content) for name, content in files.items()}
-        events = "".join(f"{line}\n" for line in lines).encode()
-        made = Snapshot(**snapshot, ledger_hash=_digest(events), table_hashes=hashes)  # type: ignore[arg-type]
-        files[LEDGER_FILE] = f"{made.text()}\n".encode() + events
         for name, content in files.items():
             (temporary / name).write_bytes(content)
         _swap(temporary, folder)
     finally:
         if temporary.exists():
             shutil.rmtree(temporary, ignore_errors=True)
-    return made
 
 
 def _swap(new: Path, place: Path) -> None:
@@ -132,33 +151,46 @@ def remove_leftovers(folder: Path) -> None:
 
 def read_snapshot(folder: Path) -> Snapshot | None:
     """Return the snapshot of a segment, None when there is no segment; raises LedgerError when it is unreadable."""
-    path = folder / LEDGER_FILE
-    if not path.is_file():
+    try:
+        with (folder / LEDGER_FILE).open("rb") as file:
+            return _parse_snapshot(file.readline(), folder)
+    except FileNotFoundError:
         return None
+
+
+def read_ledger(folder: Path) -> tuple[Snapshot, list[str]] | None:
+    """Return snapshot and ledger lines of a segment, None when there is no segment.
+
+    Raises:
+        LedgerError: The snapshot is unreadable, or the lines are not those of the snapshot.
+    """
+    path = folder / LEDGER_FILE
+    try:
+        head, _, events = path.read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return None
+    snapshot = _parse_snapshot(head, folder)
+    if _digest(events) != snapshot.ledger_hash:
+        raise LedgerError(f"Ledger {path} was changed after it was written: run this part again")
+    return snapshot, events.decode().splitlines()
+
+
+def _parse_snapshot(head: bytes, folder: Path) -> Snapshot:
     remedy = f"delete {folder} and run this part again"
     try:
-        with path.open("rb") as file:
-            body = json.loads(file.readline())
+        body = json.loads(head)
         body["queue"] = tuple((at, amount) for at, amount in body["queue"])
         snapshot = Snapshot(**body)
     except (ValueError, TypeError, KeyError) as error:
         if (folder / LAYOUT_1_FILE).exists():
             raise LedgerError(f"Segment {folder} has layout 1, this version reads {LAYOUT}: {remedy}") from error
-        raise LedgerError(f"The snapshot in {path} cannot be read ({error}): {remedy}") from error
+        raise LedgerError(f"The snapshot in {folder / LEDGER_FILE} cannot be read ({error}): {remedy}") from error
     if (snapshot.schema_version, snapshot.layout) != (SCHEMA_VERSION, LAYOUT):
         raise LedgerError(
             f"Segment {folder} has schema {snapshot.schema_version} and layout {snapshot.layout}, "
             f"this version reads {SCHEMA_VERSION} and {LAYOUT}: {remedy}"
         )
     return snapshot
-
-
-def read_lines(folder: Path, snapshot: Snapshot) -> list[str]:
-    """Return the ledger lines of a segment; raises LedgerError when they are not those of its snapshot."""
-    _, _, events = (folder / LEDGER_FILE).read_bytes().partition(b"\n")
-    if _digest(events) != snapshot.ledger_hash:
-        raise LedgerError(f"Ledger {folder / LEDGER_FILE} was changed after it was written: run this part again")
-    return events.decode().splitlines()
 
 
 def read_table(folder: Path, snapshot: Snapshot, name: str, types: Mapping[str, str]) -> Table:
