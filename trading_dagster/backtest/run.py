@@ -12,6 +12,7 @@ from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS, EquityLog
 from trading_dagster.accounting.interest import LendingInterest
 from trading_dagster.accounting.simulated_treasury import QueuedFlow, SimulatedTreasury
 from trading_dagster.backtest.delay import DelayedExecution, delay_execution
+from trading_dagster.backtest.delisting import Delistings
 from trading_dagster.backtest.plan import BacktestPlan
 from trading_dagster.backtest.trigger_checks import TriggerChecks, require_watched
 from trading_dagster.cycle import CycleHooks, DecisionCycle
@@ -92,6 +93,10 @@ class BacktestRun:
         feed = universe.stop_loss_candles
         execution = simulate_execution(self.wallet, self._has_trigger_feed, costs, max_price_impact(plan.parameters))
         self.has_charges = costs.changes_fills
+        self._execution, self._pricing = execution, pricing
+        self._delistings: Delistings | None = None
+        if plan.parameters.get("close_delisted", True):
+            self._delistings = Delistings(universe.candles, pricing.data_delay_tolerance, plan.grid_us)
         self._delayed = delay_execution(execution, costs, market, plan)
         penalty = plan.parameters.get("liquidation_penalty", DEFAULT_LIQUIDATION_PENALTY)
         self.equity_log = EquityLog(plan.grid_us, self.marks, next_cycle, state.portfolio)
@@ -155,7 +160,11 @@ class BacktestRun:
         block = max(1, total // PROGRESS_STEPS) if progress is not None else total
         with rare_collections():
             while self.next_cycle < to_cycle:
+                self._close_delisted(self.next_cycle)
                 end = min(self.next_cycle + block, to_cycle)
+                gone = None if self._delistings is None else self._delistings.next_from(self.next_cycle + 1)
+                if gone is not None:
+                    end = min(end, gone)
                 self._run_block(self.next_cycle, end, is_last=end == to_cycle)
                 if progress is not None:
                     progress(total - (to_cycle - end), total)
@@ -186,6 +195,16 @@ class BacktestRun:
                     if triggers.run_window(index, start_us, start_us + width, skip_start):
                         cycle.note_holdings(index + 1)
         self.next_cycle = end
+
+    def _close_delisted(self, index: int) -> None:
+        """Close positions on pairs that are gone at a cycle, before it decides."""
+        delistings = self._delistings
+        if delistings is None or delistings.next_from(index) != index:
+            return
+        self.clock.move(index)
+        trades = delistings.plan_closes(index, self.input.get_position_manager(), self._pricing)
+        if trades:
+            self._execution.execute_trades(self.clock.timestamp, self.state, trades)
 
     def _run_delayed_block(self, delayed: DelayedExecution, first: int, end: int, is_last: bool) -> None:
         """Run cycles whose trades are filled later: triggers are checked before and after."""

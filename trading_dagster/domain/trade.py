@@ -30,6 +30,8 @@ class TradeType(Enum):
     """The lending protocol closed a loan whose collateral no longer covered it."""
     repair = "repair"
     accounting_correction = "accounting_correction"
+    delisting = "delisting"
+    """A backtest closes a position whose pair has no candles any more."""
 
 
 class TradeStatus(Enum):

@@ -248,6 +248,15 @@ class CandlePricing(VaultRules):
         finally:
             self._mid = None
 
+    @contextmanager
+    def without_impact(self) -> Iterator[None]:
+        """Price as if trades had no size: where there is no market left to measure."""
+        impact, self._impact = self._impact, None
+        try:
+            yield
+        finally:
+            self._impact = impact
+
     def get_mid_price(self, timestamp: datetime, pair: TradingPairIdentifier) -> float:
         """Return the price without fee; raises CandleSampleUnavailable."""
         return self._quote(timestamp, pair)[0]

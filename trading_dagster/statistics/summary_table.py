@@ -76,6 +76,7 @@ SUMMARY_ROWS = (
     SummaryRow("Biggest realised risk", "max_realised_loss"),
     SummaryRow("Average realised risk", "avg_realised_risk"),
     SummaryRow("Max loss risk at opening", "max_loss_risk"),
+    SummaryRow("Closed because delisted", "delisted"),
     SummaryRow("Stop losses", "stop_losses"),
     SummaryRow("Stop losses % of all", "all_stop_loss_percent"),
     SummaryRow("Stop losses % of lost", "lost_stop_loss_percent"),

@@ -81,6 +81,8 @@ class TradeSummary:
     max_loss_risk: float | None
     """Largest share of the portfolio at stake at open: down to the stop loss, or all that was bought."""
 
+    delisted: int
+    """Positions that a backtest closed at the last real price because the pair's candles stopped."""
     stop_losses: int
     winning_stop_losses: int
     losing_stop_losses: int

@@ -12,7 +12,7 @@ from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import TimeBucket
-from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.trade import TradeExecution, TradeType
 from trading_dagster.statistics.drawdown import max_drawdown, max_runup
 from trading_dagster.statistics.measure_gain import profit_factor
 from trading_dagster.statistics.measure_ratio import cap_sortino, sharpe_ratio, sortino_ratio
@@ -137,6 +137,7 @@ def summarise_positions(
         max_realised_loss=min(risks, default=None),
         avg_realised_risk=fmean(risks) if risks else None,
         max_loss_risk=max(map(_share_at_stake, positions), default=None),
+        delisted=sum(p.is_closed() and p.get_last_trade().trade_type is TradeType.delisting for p in positions),
         stop_losses=len(stops),
         winning_stop_losses=sum(profit_of(p) > 0 for p in stops),
         losing_stop_losses=sum(profit_of(p) < 0 for p in stops),

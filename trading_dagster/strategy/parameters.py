@@ -140,6 +140,8 @@ def _checked(name: str, value: Any) -> Any:
     expected: type | tuple[type, ...] | None = _ENGINE_TYPES.get(name)
     if expected is None or value is None:
         return value
+    if name == "close_delisted" and isinstance(value, bool):
+        return value
     if isinstance(value, bool) or not isinstance(value, expected):
         raise ParameterTypeInvalid(
             f"Parameters.{name} is {value!r} of type {type(value).__name__}: expected {_REMEDIES[name]}"
@@ -169,6 +171,7 @@ _ENGINE_TYPES: dict[str, type | tuple[type, ...]] = {
     "max_price_impact": (int, float),
     "trigger_model": TriggerModel,
     "maximum_price_impact": (int, float),
+    "close_delisted": bool,
 }
 
 _REMEDIES = {
@@ -182,5 +185,6 @@ _REMEDIES = {
     "slippage_tolerance": "a fraction such as 0.02",
     "max_price_impact": "a fraction such as 0.05",
     "trigger_model": "TriggerModel.sampled or TriggerModel.intrabar",
+    "close_delisted": "True or False",
     "maximum_price_impact": "a fraction such as 0.05",
 }
