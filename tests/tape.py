@@ -146,9 +146,10 @@ def run_on(
     end: datetime | None = None,
     cash: float = 10_000,
     options: BacktestOptions | None = None,
+    more: Mapping[str, Any] | None = None,
     **arguments: Any,
 ) -> BacktestResult:
-    """Run a backtest from START, over ``cycles`` cycles or to ``end``."""
+    """Run a backtest from START, over ``cycles`` cycles or to ``end``; ``more`` are further Parameters."""
     if end is None:
         assert cycles is not None
         end = START + cycles * cycle.to_timedelta()
@@ -158,6 +159,7 @@ def run_on(
         "initial_cash": cash,
         "backtest_start": START,
         "backtest_end": end,
+        **(more or {}),
     }
     return run_backtest(
         decide_trades=decide_trades,

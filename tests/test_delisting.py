@@ -55,19 +55,7 @@ def test_delisting_closes_the_position_at_the_last_real_price():
 def test_a_position_can_be_kept_on_its_last_price():
     universe = universe_of({WETH_USDC: ALIVE, AAVE_USDC: DIES}, TimeBucket.d1)
 
-    result = td.run_backtest(
-        decide_trades=hold_both,
-        universe=universe,
-        parameters={
-            "close_delisted": False,
-            "cycle_duration": CycleDuration.cycle_1d,
-            "routing": td.TradeRouting.default,
-            "initial_cash": 10_000,
-            "backtest_start": START,
-            "backtest_end": START + 11 * DAY,
-        },
-        progress=False,
-    )
+    result = run_days(universe, hold_both, more={"close_delisted": False})
     assert (result.positions["status"] == "open").all()
     value = result.positions.set_index("pair").loc["AAVE-USDC", "value"]
     assert value == pytest.approx(1000 / (10 * 1.003) * 12 * 0.997)

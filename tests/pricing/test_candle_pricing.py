@@ -305,8 +305,8 @@ def test_equity_samples_keep_the_last_price_when_candles_end():
     def decide(input):
         return input.get_position_manager().open_spot(WETH_USDC, 1000) if input.cycle == 1 else []
 
-    result = run_on(universe, decide, cycle=CycleDuration.cycle_1d, cycles=8)
-    assert result.equity_curve.tolist() == pytest.approx([10_000, *[10_100] * 7])
+    kept = run_on(universe, decide, cycle=CycleDuration.cycle_1d, cycles=8, more={"close_delisted": False})
+    assert kept.equity_curve.tolist() == pytest.approx([10_000, *[10_100] * 7])
 
 
 def test_marks_look_at_the_stop_loss_feed_only_when_told():
