@@ -79,6 +79,13 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "weight_equal",
         "weight_passthrough",
     ),
+    "strategy.yield_manager": (
+        "YieldDecisionInput",
+        "YieldManager",
+        "YieldResult",
+        "YieldRuleset",
+        "YieldWeightingRule",
+    ),
 }
 
 _SUBMODULES = {

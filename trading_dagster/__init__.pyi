@@ -194,3 +194,8 @@ from trading_dagster.strategy.weighting import weight_by_log as weight_by_log
 from trading_dagster.strategy.weighting import weight_by_softmax as weight_by_softmax
 from trading_dagster.strategy.weighting import weight_equal as weight_equal
 from trading_dagster.strategy.weighting import weight_passthrough as weight_passthrough
+from trading_dagster.strategy.yield_manager import YieldDecisionInput as YieldDecisionInput
+from trading_dagster.strategy.yield_manager import YieldManager as YieldManager
+from trading_dagster.strategy.yield_manager import YieldResult as YieldResult
+from trading_dagster.strategy.yield_manager import YieldRuleset as YieldRuleset
+from trading_dagster.strategy.yield_manager import YieldWeightingRule as YieldWeightingRule

@@ -184,7 +184,7 @@ class AlphaModel:
             for position in portfolio.open_positions.values()
             if not position.is_credit_supply()
             and not (ignore_credit and position.pair.is_vault())
-            and (pairs is None or position.pair in pairs)
+            and (pairs is None or position.pair.get_pricing_pair() in pairs)
         ]
         values = {position.position_id: position.get_value() for position in counted}
         total = sum(values.values())
@@ -193,6 +193,7 @@ class AlphaModel:
             signal.old_value = values[position.position_id]
             signal.old_weight = signal.old_value / total if total else 0.0
             signal.position_id = position.position_id
+            signal.holds_short = position.is_short()
 
     def carry_forward(self, position: TradingPosition) -> float:
         """Let a position keep its value whatever its signal; returns that value, USD, to be left out of the equity."""
@@ -254,9 +255,9 @@ class AlphaModel:
             if signal.position_target is None or not self._is_sized:
                 signal.position_target = signal.normalised_weight * equity
             target = signal.position_target or 0.0
-            signal.position_adjust_usd = target - signal.old_value
+            signal.position_adjust_usd = target if signal.is_flip() else target - signal.old_value
             signal.position_adjust_quantity = 0.0
-            if signal.position_adjust_usd < 0 and signal.old_value:
+            if signal.position_adjust_usd < 0 and signal.old_value and not signal.holds_short:
                 signal.position_adjust_quantity = position_manager.estimate_asset_quantity(
                     signal.pair, signal.position_adjust_usd
                 )
@@ -412,5 +413,6 @@ class AlphaModel:
         pair_id = position.pair.internal_id or 0
         signal = self.signals.get(pair_id)
         if signal is None:
-            signal = self.signals[pair_id] = TradingPairSignal(position.pair, 0.0, position_target=0.0)
+            pair = position.pair.get_pricing_pair()
+            signal = self.signals[pair_id] = TradingPairSignal(pair, 0.0, position_target=0.0)
         return signal

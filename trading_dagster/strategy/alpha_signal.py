@@ -49,6 +49,7 @@ class TradingPairSignal:
         position_adjust_quantity: Base tokens to sell, negative; 0 for buys.
         position_size_risk: What the size-risk model said.
         position_id: The position traded, None for none.
+        holds_short: The position before the rebalance is a short.
         carried_forward: The position keeps its value, whatever the signal.
         flags: Why it is not traded as asked.
     """
@@ -69,6 +70,7 @@ class TradingPairSignal:
     position_size_risk: SizeRisk | None = None
     position_id: int | None = None
     carried_forward: bool = False
+    holds_short: bool = False
     flags: set[TradingPairSignalFlags] = field(default_factory=set)
 
     def __repr__(self) -> str:
@@ -86,3 +88,7 @@ class TradingPairSignal:
     def is_short(self) -> bool:
         """Tell whether the signal asks for a short."""
         return self.signal < 0
+
+    def is_flip(self) -> bool:
+        """Tell whether the position is on the other side than the signal asks for: it is closed, a new one opened."""
+        return bool(self.signal and self.old_value) and self.is_short() != self.holds_short

@@ -12,7 +12,7 @@ from trading_dagster.domain.loan import LoanChange
 from trading_dagster.domain.money import DUST, FLOAT_ROUNDING, SELL_OVERSHOOT_EPSILON, ZERO, exact
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import NO_FLAGS, TradeExecution, TradeFlag, TradePricing, TradeType
-from trading_dagster.market.lending import LendingReserveDescription
+from trading_dagster.market.lending import ReserveLike
 from trading_dagster.strategy.trade_planning import (
     CLOSING,
     INCREASING,
@@ -35,7 +35,7 @@ class CreditPlanning(TradePlanning):
         amount: float | Decimal,
         flags: Iterable[TradeFlag] = NO_FLAGS,
         notes: str | None = None,
-        lending_reserve_identifier: LendingReserveDescription | None = None,
+        lending_reserve_identifier: ReserveLike | None = None,
     ) -> list[TradeExecution]:
         """Lend out an amount of the reserve; several supplies add up in one position.
 
@@ -120,7 +120,7 @@ class CreditPlanning(TradePlanning):
         trades: Iterable[TradeExecution],
         allocation_pct: float,
         buffer_pct: float = 0.01,
-        lending_reserve_identifier: LendingReserveDescription | None = None,
+        lending_reserve_identifier: ReserveLike | None = None,
     ) -> float:
         """Return USD to take back from credit supply so that spot trades can be paid; below 0 USD to lend out.
 
@@ -148,7 +148,7 @@ class CreditPlanning(TradePlanning):
     def manage_credit_flow(
         self,
         flow: float,
-        lending_reserve_identifier: LendingReserveDescription | None = None,
+        lending_reserve_identifier: ReserveLike | None = None,
         cash_change_tolerance_usd: float = DEFAULT_CASH_CHANGE_TOLERANCE_USD,
     ) -> list[TradeExecution]:
         """Take ``flow`` USD back from credit supply, or lend out -``flow``.
@@ -176,7 +176,7 @@ class CreditPlanning(TradePlanning):
             )
         return trades
 
-    def _credit_position(self, identifier: LendingReserveDescription | None) -> TradingPosition | None:
+    def _credit_position(self, identifier: ReserveLike | None) -> TradingPosition | None:
         return self._portfolio.get_open_position_for_pair(self.strategy_universe.get_credit_supply_pair(identifier))
 
     def _supply(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from trading_dagster.domain.error import InvalidTrade, TooSmallTrade
+from trading_dagster.domain.error import TooSmallTrade
 from trading_dagster.domain.money import DUST
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import TradeExecution
@@ -46,7 +46,8 @@ def rebalance(
     if any(action.is_sell() and action.signal.pair.is_async_vault() for action in actions):
         flag = TradingPairSignalFlags.capped_by_pending_settlement_cash
         _scale_buys(actions, position_manager, rules.settlement_buffer, flag)
-    if rules.scales_buys or is_sell_left_out:
+    is_short_closed = any(a.closes and a.position is not None and a.position.is_short() for a in actions)
+    if rules.scales_buys or is_sell_left_out or is_short_closed:
         _scale_buys(actions, position_manager, rules.headroom, TradingPairSignalFlags.capped_by_sync_cash)
     trades: list[TradeExecution] = []
     for action in actions:
@@ -56,7 +57,10 @@ def rebalance(
 
 @dataclass(slots=True)
 class _Action:
-    """What is to be done about a signal: close its position, or change it by USD (buys) or tokens (sells)."""
+    """What is to be done about a signal: close its position, or change it by USD (buys) or tokens (sells).
+
+    With both, the position is closed, and one on the other side opened for the USD.
+    """
 
     signal: TradingPairSignal
     position: TradingPosition | None
@@ -68,14 +72,17 @@ class _Action:
 
 
 def _choose(signal: TradingPairSignal, manager: PositionManager, rules: RebalanceRules) -> _Action | None:
-    position = manager.get_current_position_for_pair(signal.pair)
+    position = _position_of(signal, manager)
     adjust = signal.position_adjust_usd
     if signal.carried_forward or not adjust:
         return None
     if manager.is_problematic_pair(signal.pair):
         signal.flags.add(TradingPairSignalFlags.blacklisted)
         return None
-    if any(frozen.pair == signal.pair for frozen in manager.get_current_portfolio().frozen_positions.values()):
+    if any(
+        frozen.pair.get_pricing_pair() == signal.pair
+        for frozen in manager.get_current_portfolio().frozen_positions.values()
+    ):
         signal.flags.add(TradingPairSignalFlags.frozen)
         return None
     refusal = _vault_refusal(signal, position, manager)
@@ -92,10 +99,33 @@ def _choose(signal: TradingPairSignal, manager: PositionManager, rules: Rebalanc
     if abs(adjust) < threshold:
         signal.flags.add(TradingPairSignalFlags.individual_trade_size_too_small)
         return None
-    if adjust < 0 and -signal.position_adjust_quantity <= DUST.close_epsilon(signal.pair.kind):
+    if signal.is_flip():
+        return _Action(signal, position, closes=True, adjust_usd=adjust)
+    if (
+        adjust < 0
+        and not signal.holds_short
+        and -signal.position_adjust_quantity <= DUST.close_epsilon(signal.pair.kind)
+    ):
         signal.flags.add(TradingPairSignalFlags.individual_trade_quantity_too_small)
         return None
     return _Action(signal, position, adjust_usd=adjust)
+
+
+def _position_of(signal: TradingPairSignal, manager: PositionManager) -> TradingPosition | None:
+    """Return the position that the signal's old value is of; shorts are on a pair of their own."""
+    pair = signal.pair
+    if signal.holds_short:
+        pair = manager.strategy_universe.get_shorting_pair(pair)
+    return manager.get_current_position_for_pair(pair)
+
+
+def _proceeds_of(position: TradingPosition, fee: float, manager: PositionManager) -> float:
+    """Return the cash that closing a position brings, USD; a short's debt is bought back with the fee."""
+    loan = position.loan
+    if loan is None or loan.borrowed is None:
+        return position.get_value()
+    mid = manager.pricing_model.get_mid_price(manager.timestamp, position.pair)
+    return float(loan.collateral.total) - float(loan.borrowed.total) * mid / (1 - fee)
 
 
 def _vault_refusal(
@@ -141,7 +171,7 @@ def _scale_buys(
             continue
         fee = manager.get_pair_fee(action.signal.pair, "sell") or 0.0
         if action.closes and action.position is not None:
-            available += action.position.get_value()
+            available += _proceeds_of(action.position, fee, manager)
         elif action.adjust_usd < 0:
             available += -action.adjust_usd * (1 - fee)
     if asked <= available:
@@ -154,17 +184,21 @@ def _scale_buys(
 
 def _plan(action: _Action, manager: PositionManager, rules: RebalanceRules) -> list[TradeExecution]:
     signal, position = action.signal, action.position
+    trades: list[TradeExecution] = []
     if action.closes and position is not None:
-        return manager.close_position(position)
+        trades += manager.close_position(position)
+        position = None
+        if not action.adjust_usd:
+            return trades
     if signal.is_short():
-        raise InvalidTrade(f"{signal}: shorts come later; give signals of 0 or more")
+        return trades + _plan_short(action, position, manager)
     if signal.leverage:
         raise NotImplementedError(f"{signal} has leverage {signal.leverage}: longs are traded without")
     quantity = Decimal(0) if action.adjust_usd > 0 else _at_most_available(signal, position)
     if not action.adjust_usd:
-        return []
+        return trades
     try:
-        trades = manager.adjust_position(
+        trades += manager.adjust_position(
             signal.pair,
             action.adjust_usd,
             quantity,
@@ -176,8 +210,33 @@ def _plan(action: _Action, manager: PositionManager, rules: RebalanceRules) -> l
         )
     except TooSmallTrade:  # rounding, or what is left of a buy that was scaled
         signal.flags.add(TradingPairSignalFlags.individual_trade_quantity_too_small)
+        return trades
+    signal.position_id = trades[-1].position_id
+    return trades
+
+
+def _plan_short(action: _Action, position: TradingPosition | None, manager: PositionManager) -> list[TradeExecution]:
+    """Open a short, or bring one to its target; a trailing stop counts where the signal has no stop loss."""
+    signal = action.signal
+    try:
+        if position is None:
+            if action.adjust_usd <= 0:
+                return []
+            trades = manager.open_short(
+                signal.pair,
+                action.adjust_usd,
+                leverage=signal.leverage or 1.0,
+                stop_loss_pct=signal.stop_loss,
+                take_profit_pct=signal.take_profit,
+                trailing_stop_loss_pct=signal.trailing_stop_loss if signal.stop_loss is None else None,
+            )
+        else:
+            trades = manager.adjust_short(position, signal.old_value + action.adjust_usd)
+    except TooSmallTrade:
+        signal.flags.add(TradingPairSignalFlags.individual_trade_quantity_too_small)
         return []
-    signal.position_id = trades[0].position_id
+    if trades:
+        signal.position_id = trades[0].position_id
     return trades
 
 
