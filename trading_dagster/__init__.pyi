@@ -44,6 +44,7 @@ from trading_dagster.domain.error import IntentConflict as IntentConflict
 from trading_dagster.domain.error import InterestImplausible as InterestImplausible
 from trading_dagster.domain.error import InvalidForMultipairStrategy as InvalidForMultipairStrategy
 from trading_dagster.domain.error import InvalidTrade as InvalidTrade
+from trading_dagster.domain.error import LakeNotSupported as LakeNotSupported
 from trading_dagster.domain.error import LeaseLost as LeaseLost
 from trading_dagster.domain.error import LedgerBusy as LedgerBusy
 from trading_dagster.domain.error import LedgerConflict as LedgerConflict

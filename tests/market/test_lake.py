@@ -100,6 +100,9 @@ def test_files_are_partitioned_by_source_bucket_and_month(tmp_path):
     import_candles(Lake(tmp_path), make_source(datetime(2024, 3, 5)))
     folder = tmp_path / "kraken-spot" / "1h"
     assert sorted(path.name for path in folder.iterdir()) == [
+        ".2024-01.lock",
+        ".2024-02.lock",
+        ".2024-03.lock",
         ".lock",
         "2024-01.parquet",
         "2024-02.parquet",

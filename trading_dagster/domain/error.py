@@ -6,6 +6,7 @@
       BadInput                       what a user gave is wrong; the message says which field, which value, what to do
         CandleContractBroken         market data breaks the candle contract
         MarketDataMissing            the data asked for is not in the lake or the file
+        LakeNotSupported             a lake was written by a newer version
         UnknownPair, UnknownAsset    a description, id or address that is not in the universe
         ParameterError               (ParameterMissing, ParameterTypeInvalid)
         StrategyModuleNotValid       a strategy file that cannot be used
@@ -58,6 +59,10 @@ class CandleContractBroken(BadInput):
 
 class MarketDataMissing(BadInput):
     """The asked range or pair is not in the data."""
+
+
+class LakeNotSupported(BadInput):
+    """A file of the lake was written by a newer version."""
 
 
 class UnknownPair(BadInput, KeyError):

@@ -1,0 +1,205 @@
+"""Add to one month of the lake what it lacks: read, repair as asked, check, write.
+
+What a repair touched is kept beside the month in ``<month>.repairs.parquet``, as the source had it. That file is
+written first: a process killed in between repeats the step and writes the same again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trading_dagster.domain.error import CandleContractBroken
+from trading_dagster.domain.time import from_unix_us, to_unix_us
+from trading_dagster.market.atomic_file import write_atomically
+from trading_dagster.market.contract import Candles, check_candles
+from trading_dagster.market.month_file import (
+    Coverage,
+    Interval,
+    MonthContent,
+    extra_columns,
+    join_intervals,
+    market_key,
+    missing_intervals,
+    read_footer,
+    read_month,
+    write_month,
+)
+from trading_dagster.market.panel import OHLCV
+from trading_dagster.market.repair import RepairRule, repair_candles
+from trading_dagster.market.source import CandleSource, Market, RemoteSource, group_markets
+
+Piece = tuple[Interval, list[Market]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """How candles are taken in.
+
+    Args:
+        rules: What may be repaired; candles that break the contract after that are refused.
+        checkpoint_s: After how many seconds what was read so far is written, so that an interrupted download keeps it.
+    """
+
+    rules: Sequence[RepairRule] = ()
+    checkpoint_s: float = 60.0
+
+
+@dataclass(slots=True)
+class MonthReport:
+    """What an import did to a month."""
+
+    rows_added: int = 0
+    rows_dropped: int = 0
+    rows_changed: int = 0
+    is_written: bool = False
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What was read and is not written yet."""
+
+    frames: list[Candles] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
+    since: float = field(default_factory=time.monotonic)
+
+
+def import_month(
+    path: Path, source: CandleSource, markets: Sequence[Market], asked: Interval, options: ImportOptions
+) -> MonthReport:
+    """Add to a month file what it lacks; the caller holds its lock.
+
+    Args:
+        path: The month file.
+        source: Where the candles are.
+        markets: Of one bucket.
+        asked: Times within the month.
+        options: How candles are taken in.
+
+    Raises:
+        CandleContractBroken: The source's candles cannot be trusted; what was written before stays.
+    """
+    content = read_footer(path) if path.is_file() else MonthContent("", 0, ())
+    known = {market_key(coverage.market): coverage.covered for coverage in content.coverages}
+    wanted: dict[Interval, list[Market]] = {}
+    for market in markets:
+        span = (max(asked[0], to_unix_us(market.first_at)), min(asked[1], to_unix_us(market.end_at)))
+        for interval in missing_intervals(span, known.get(market_key(market), ())):
+            wanted.setdefault(interval, []).append(market)
+    report, pending = MonthReport(), _Pending()
+    for interval, members in _pieces(source, wanted):
+        pending.frames += _read_piece(source, interval, members)
+        pending.pieces.append((interval, members))
+        if time.monotonic() - pending.since >= options.checkpoint_s:
+            _write_pending(path, source.name, pending, options, report)
+            pending = _Pending()
+    if pending.pieces:
+        _write_pending(path, source.name, pending, options, report)
+    return report
+
+
+def repairs_path(month: Path) -> Path:
+    """Return where the rows are that repairs of a month touched."""
+    return month.with_name(f"{month.stem}.repairs.parquet")
+
+
+def read_repairs(month: Path) -> Candles:
+    """Return the rows that repairs of a month touched, with rule and action; empty when there are none."""
+    path = repairs_path(month)
+    if not path.is_file():
+        return pd.DataFrame()
+    try:
+        frame = pq.read_table(path).to_pandas()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise CandleContractBroken(
+            f"path {path}: not readable ({error}); delete it, and the month beside it"
+        ) from error
+    frame["timestamp"] = frame["timestamp"].dt.tz_localize(None)
+    return pd.DataFrame(frame)
+
+
+def _pieces(source: CandleSource, wanted: dict[Interval, list[Market]]) -> Iterator[Piece]:
+    """Yield what to ask for at once: one market of a remote source, all that fit into one question of another."""
+    for interval, members in wanted.items():
+        groups = [[market] for market in members] if isinstance(source, RemoteSource) else group_markets(members)
+        for group in groups:
+            yield interval, group
+
+
+def _read_piece(source: CandleSource, interval: Interval, members: Sequence[Market]) -> list[Candles]:
+    start, end = (from_unix_us(edge) for edge in interval)
+    keys = {market.pair: market_key(market) for market in members}
+    frames = []
+    for frame in source.load_candles(members, start, end):
+        inside = frame[(frame["timestamp"] >= start) & (frame["timestamp"] < end)]
+        own = inside[["timestamp", *OHLCV, *extra_columns(inside)]]
+        frames.append(own.assign(market=inside["pair"].astype("str").map(keys)))
+    return frames
+
+
+def _write_pending(
+    path: Path, source_name: str, pending: _Pending, options: ImportOptions, report: MonthReport
+) -> None:
+    """Repair, check and write what was read."""
+    bucket = pending.pieces[0][1][0].bucket
+    fresh = pd.concat(pending.frames, ignore_index=True) if pending.frames else _no_rows()
+    repaired = repair_candles(fresh.rename(columns={"market": "pair"}), bucket, options.rules, source_name)
+    check_candles(repaired.frame, bucket, source_name, any_order=True)
+    if options.rules:
+        _write_repairs(path, repaired.touched.rename(columns={"pair": "market"}), pending.pieces)
+    good = repaired.frame.rename(columns={"pair": "market"})
+    old = read_footer(path) if path.is_file() else MonthContent("", 0, ())
+    frame = pd.concat([read_month(path), good], ignore_index=True) if old.row_count else good
+    write_month(path, bucket, frame, list(_coverages(frame, old, pending.pieces)))
+    report.rows_added += len(good)
+    report.rows_dropped += repaired.dropped_count
+    report.rows_changed += repaired.changed_count
+    report.is_written = True
+
+
+def _write_repairs(month: Path, touched: Candles, pieces: Sequence[Piece]) -> None:
+    """Replace the record of repairs in the times that were read."""
+    old = read_repairs(month)
+    if len(old):
+        keep = np.ones(len(old), dtype=np.bool_)
+        for (start, end), members in pieces:
+            inside = (old["timestamp"] >= from_unix_us(start)) & (old["timestamp"] < from_unix_us(end))
+            keep &= ~(inside & old["market"].isin([market_key(market) for market in members])).to_numpy()
+        touched = pd.concat([old[keep], touched], ignore_index=True)
+    if not len(touched):
+        repairs_path(month).unlink(missing_ok=True)
+        return
+    touched = touched.sort_values(["market", "timestamp", "rule"], kind="stable", ignore_index=True)
+    columns = ["market", "timestamp", *OHLCV, *extra_columns(touched), "rule", "action"]
+    table = pa.Table.from_pandas(
+        touched[columns].assign(timestamp=touched["timestamp"].dt.tz_localize("UTC")), preserve_index=False
+    ).replace_schema_metadata(None)
+    write_atomically(repairs_path(month), lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def _coverages(frame: Candles, old: MonthContent, pieces: Sequence[Piece]) -> Iterator[Coverage]:
+    asked: dict[str, list[Interval]] = {market_key(item.market): list(item.covered) for item in old.coverages}
+    latest = {market_key(item.market): item.market for item in old.coverages}
+    for interval, members in pieces:
+        for market in members:
+            asked.setdefault(market_key(market), []).append(interval)
+            latest[market_key(market)] = market
+    held: dict[str, tuple[Market, int]] = {}
+    for mark, times in frame.groupby("market", observed=True)["timestamp"]:
+        first, last = times.min().to_pydatetime(), times.max().to_pydatetime()
+        held[str(mark)] = replace(latest[str(mark)], first_at=first, last_at=last), len(times)
+    for key, market in latest.items():
+        here, count = held.get(key, (market, 0))
+        yield Coverage(here, count, join_intervals(asked[key]))
+
+
+def _no_rows() -> Candles:
+    empty = {"timestamp": pd.DatetimeIndex([]).as_unit("us"), **dict.fromkeys(OHLCV, np.empty(0))}
+    return pd.DataFrame(empty).assign(market=pd.Series([], dtype="str"))
