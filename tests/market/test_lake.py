@@ -318,7 +318,7 @@ def test_tvl_and_counts_come_back_from_the_lake_and_older_sources_lack_them(tmp_
     import_candles(lake, EmbeddedSample(), bucket=TimeBucket.d1)
     stored = lake.source("chain")
     (market,) = stored.list_liquidity()
-    (tvl,) = stored.load_liquidity([market], START, datetime(2024, 3, 1))
+    tvl = pd.concat(stored.load_liquidity([market], START, datetime(2024, 3, 1)))
     assert tvl["timestamp"].max() == datetime(2024, 1, 31)
     assert tvl["close"].tolist() == (candles["close"][: len(tvl)] * 1000).tolist()
     assert lake.source("embedded sample").list_liquidity() == ()
