@@ -275,6 +275,16 @@ class TradingPosition(PositionProfit):
         """Tell whether the position waits for the trigger of its first trade."""
         return self.pending_since_at is not None and not self.trades and self.expired_at is None
 
+    def get_status(self) -> str:
+        """Return closed, frozen, expired, pending or open."""
+        if self.closed_at is not None:
+            return "closed"
+        if self.is_frozen():
+            return "frozen"
+        if self.expired_at is not None:
+            return "expired"
+        return "pending" if self.is_pending() else "open"
+
     def is_expired(self) -> bool:
         """Tell whether the position was given up before its first trade."""
         return self.expired_at is not None

@@ -294,7 +294,7 @@ class EvmExecution:
 
     def _is_fresh(self, state: State, trade: TradeExecution) -> bool:
         """Tell whether a trade's decision may still be sent; drops the trade when it is too old."""
-        age, max_age = to_naive(self._now()) - trade.opened_at, self._setting.max_age
+        age, max_age = to_naive(self._now()) - trade.decided_at, self._setting.max_age
         if max_age is None or age <= max_age:
             return True
         return self._book.discard(state, trade, f"never sent: the decision is {age} old, at most {max_age} are allowed")

@@ -103,7 +103,7 @@ def _running_value(state: State, now: datetime) -> float:
         if not position.unfinished_trade_count:
             continue
         for trade in reversed(position.trades.values()):
-            if trade.opened_at < since:
+            if trade.decided_at < since:
                 break
             if trade.started_at is not None and trade.fill is None and trade.failed_at is None:
                 total += entry_value(trade)

@@ -16,7 +16,7 @@ DEFAULT_REASON = "closed by an operator"
 
 
 def close_all(live: LiveStrategy, reason: str = DEFAULT_REASON) -> TradingResult:
-    """Close every open position; running it again does nothing more.
+    """Close every open position and give up those that are pending; running it again does nothing more.
 
     Trades of a cycle that did not begin are dropped: nothing opens a position after this. A position that cannot be
     priced or sold stays open and is named in the notes, and so are frozen ones: repair them first.
@@ -32,17 +32,22 @@ def close_all(live: LiveStrategy, reason: str = DEFAULT_REASON) -> TradingResult
     """
     require_permission(live)
     with open_operation(live, "closing all positions") as step:
-        return _close(step, list(step.state.portfolio.open_positions.values()), list_waiting(step), reason)
+        portfolio = step.state.portfolio
+        positions = [*portfolio.open_positions.values(), *portfolio.pending_positions.values()]
+        return _close(step, positions, list_waiting(step), reason)
 
 
 def close_position(live: LiveStrategy, position_id: int, reason: str = DEFAULT_REASON) -> TradingResult:
-    """Close one open position; a closed one is left as it is. Raises BadInput for no such one, and as close_all."""
+    """Close one open position or give up a pending one; a closed one is left as it is.
+
+    Raises BadInput for no such one, and as close_all.
+    """
     require_permission(live)
     with open_operation(live, "closing a position") as step:
         portfolio = step.state.portfolio
         if position_id in portfolio.closed_positions:
             return replace(run_trades(step, []), notes=(f"Position #{position_id} is closed already",))
-        position = portfolio.open_positions.get(position_id)
+        position = portfolio.open_positions.get(position_id) or portfolio.pending_positions.get(position_id)
         if position is None:
             listing = ", ".join(f"#{number}" for number in portfolio.open_positions) or "none"
             frozen = "; it is frozen: repair or retry it" if position_id in portfolio.frozen_positions else ""
@@ -59,6 +64,10 @@ def _close(
     trades: list[TradeExecution] = []
     manager = step.make_position_manager(step.universe)
     for position in positions:
+        if position.is_pending():
+            notes += [f"{trade} is given up" for trade in position.pending_trades.values()]
+            manager.cancel_waiting_trades(position, reason=reason)
+            continue
         if position.position_id not in step.state.portfolio.open_positions:
             continue  # it had nothing but the trades that were dropped
         try:

@@ -138,11 +138,12 @@ class Status:
 
 
 def show_positions(live: LiveStrategy, *, with_closed: bool = False) -> tuple[PositionRow, ...]:
-    """Return open and frozen positions, with closed ones if asked; by id."""
+    """Return open, frozen and pending positions, with closed ones if asked; by id."""
     state = _load(live)
     portfolio = state.portfolio
     positions = portfolio.get_all_positions() if with_closed else portfolio.get_open_and_frozen_positions()
-    return tuple(describe_position(position) for position in sorted(positions, key=lambda p: p.position_id))
+    shown = [*positions, *portfolio.pending_positions.values()]
+    return tuple(describe_position(position) for position in sorted(shown, key=lambda p: p.position_id))
 
 
 def show_valuation(live: LiveStrategy) -> Valuation:
@@ -210,7 +211,7 @@ def describe_position(position: TradingPosition) -> PositionRow:
     return PositionRow(
         position_id=position.position_id,
         pair=position.pair.get_ticker(),
-        status="closed" if position.is_closed() else "frozen" if position.is_frozen() else "open",
+        status=position.get_status(),
         opened_at=position.opened_at,
         closed_at=position.closed_at,
         quantity=quantity,

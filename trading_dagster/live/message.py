@@ -71,12 +71,28 @@ def cycle_message(
     return Message(strategy_id, _level_of(trades), MessageKind.cycle, subject, "\n".join(lines), at)
 
 
-def trigger_message(strategy_id: str, state: State, *, trades: Sequence[TradeExecution], at: datetime) -> Message:
-    """Return which positions a trigger check closed, and how; ``at`` is aware UTC."""
-    ids = ", ".join(f"#{trade.position_id}" for trade in trades)
-    lines = [*map(describe_trade, trades), describe_portfolio(state)]
-    subject = f"{strategy_id}: triggers closed position {ids} at {at:%Y-%m-%d %H:%M:%S}"
-    return Message(strategy_id, MessageLevel.trade_high, MessageKind.triggers, subject, "\n".join(lines), at)
+def trigger_message(
+    strategy_id: str,
+    state: State,
+    *,
+    trades: Sequence[TradeExecution],
+    at: datetime,
+    expired: Sequence[TradeExecution] = (),
+) -> Message:
+    """Return which positions a trigger check closed or traded, which orders it gave up; ``at`` is aware UTC."""
+    parts = []
+    for verb, chosen in (
+        ("closed", [trade for trade in trades if trade.closing]),
+        ("traded", [trade for trade in trades if not trade.closing]),
+        ("gave up orders of", expired),
+    ):
+        if chosen:
+            numbers = dict.fromkeys(f"#{trade.position_id}" for trade in chosen)
+            parts.append(f"{verb} position {', '.join(numbers)}")
+    lines = [*map(describe_trade, (*trades, *expired)), describe_portfolio(state)]
+    subject = f"{strategy_id}: triggers {' and '.join(parts)} at {at:%Y-%m-%d %H:%M:%S}"
+    level = MessageLevel.trade_high if trades else MessageLevel.trade
+    return Message(strategy_id, level, MessageKind.triggers, subject, "\n".join(lines), at)
 
 
 def unpriced_message(strategy_id: str, position_ids: Sequence[int], at: datetime) -> Message:
@@ -148,9 +164,9 @@ def describe_trade(trade: TradeExecution) -> str:
         profit = "" if trade.profit is None else f", profit {trade.profit:+,.2f} USD"
         return f"{done}{profit}{_effect(trade)}"
     planned = f"{what} at {trade.planned_price:.8g}"
-    if status in (TradeStatus.failed, TradeStatus.discarded):
-        said = "failed" if status is TradeStatus.failed else "was not run"
-        return f"{planned} {said}: {trade.failure}"
+    said = {TradeStatus.failed: "failed", TradeStatus.discarded: "was not run", TradeStatus.expired: "expired"}
+    if status in said:
+        return f"{planned} {said[status]}: {trade.failure}"
     return f"{planned} is {status.value}"
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from trading_dagster.accounting.account_check import AccountTable, check_accounts, expected_balances
 from trading_dagster.domain.error import NoLendingData, UncleanState
-from trading_dagster.domain.event import TradeDiscarded
+from trading_dagster.domain.event import TradeDiscarded, TradeWaits
 from trading_dagster.domain.run_range import OpenDecision
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_unix_us
@@ -49,17 +49,27 @@ class LiveStep:
         """Go on with trades that began in an earlier step; returns those whose end is still unknown.
 
         Trades that were planned beside a cycle and never began are dropped: what they were planned for has passed.
+        Those whose trigger had fired wait for it again.
         Those that failed meanwhile are told: the step that began them told only that their end is not known.
         """
         running = _list_trades(self.state, TradeStatus.started, TradeStatus.broadcasted)
         unfinished = list(self.desk.execution.resume(self.clock.timestamp, self.state))
         decided = set() if self.state.decision is None else set(self.state.decision.trade_ids)
         planned = _list_trades(self.state, TradeStatus.planned)
-        self.discard([trade for trade in planned if trade.trade_id not in decided], LEFT_OVER)
+        left_over = [trade for trade in planned if trade.trade_id not in decided]
+        self.discard([trade for trade in left_over if trade.activated_trigger is None], LEFT_OVER)
+        self._rearm([trade for trade in left_over if trade.activated_trigger is not None])
         self.session.save()
         for message in freeze_messages(self.live.id, running, self.live.clock.now()):
             self.live.reporter.report(message)
         return unfinished
+
+    def _rearm(self, trades: Sequence[TradeExecution]) -> None:
+        """Let trades that fired and never began wait again: no order is lost, and none is made twice."""
+        for trade in trades:
+            fired = trade.activated_trigger
+            triggers = (*(() if fired is None else (fired,)), *trade.expired_triggers)
+            self.state.record(TradeWaits(self.live.clock.now(), trade.trade_id, trade.position_id, triggers))
 
     def require_finished(self) -> None:
         """Resume what began; raises UncleanState when the end of a trade is still unknown."""

@@ -1,12 +1,14 @@
-"""The trigger check between cycles: moves trailing stops, closes positions whose stop loss or take profit fires."""
+"""The trigger check between cycles: stops trail, positions close, trades that waited for a price or time are made."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from trading_dagster.domain.error import DataUnavailable
 from trading_dagster.domain.event import TriggersMoved
+from trading_dagster.domain.money import ZERO
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware
@@ -19,6 +21,7 @@ from trading_dagster.storage.ledger_store import Sample
 from trading_dagster.storage.strategy_ledger import StrategyLedger
 from trading_dagster.strategy.position_manager import PositionManager
 from trading_dagster.strategy.trigger import fired_trigger, trailed_stop
+from trading_dagster.strategy.waiting_order import find_firing, list_expired
 
 TRIGGERED = frozenset({TradeFlag.triggered})
 
@@ -27,8 +30,8 @@ TRIGGERED = frozenset({TradeFlag.triggered})
 class TriggerReport:
     """What a trigger check did; ``at`` is naive UTC.
 
-    ``moved`` are positions whose stop was trailed, ``unpriced`` those without a price now, ``unfinished`` trades whose
-    end is not known yet.
+    ``moved`` are positions whose stop was trailed, ``unpriced`` those without a price now, ``expired`` trades that
+    waited and will not fire any more, ``unfinished`` trades whose end is not known yet.
     """
 
     at: datetime
@@ -36,15 +39,17 @@ class TriggerReport:
     moved: tuple[int, ...] = ()
     trades: tuple[TradeExecution, ...] = ()
     unpriced: tuple[int, ...] = ()
+    expired: tuple[TradeExecution, ...] = ()
     unfinished: tuple[TradeExecution, ...] = ()
     sample: Sample | None = None
     notes: tuple[str, ...] = ()
 
 
 def check_triggers(live: LiveStrategy, at: datetime | None = None) -> TriggerReport:
-    """Check every open position's triggers at current prices and close those that fire.
+    """Check every position's triggers at current prices; close those that fire, make the trades that waited.
 
-    Costs one look into the ledger when nothing is to be watched. A position whose trade is under way is left alone.
+    At most one trade a position: stop loss, take profit, then waiting trades by id. Costs one look into the ledger when
+    nothing is to be watched. A position whose trade is under way is left alone.
 
     Args:
         live: The strategy.
@@ -66,44 +71,83 @@ def check_triggers(live: LiveStrategy, at: datetime | None = None) -> TriggerRep
         step.desk.treasury.sync_treasury(instant, step.state)
         liquidated = _liquidate_breached(step, instant)
         busy = {trade.position_id for trade in unfinished}
-        watched = [
-            position
-            for position in step.state.portfolio.open_positions.values()
-            if position.has_trigger() and position.position_id not in busy and not position.unfinished_trade_count
-        ]
-        manager = step.make_position_manager(universe)
-        moved: list[int] = []
-        unpriced: list[int] = []
-        trades: list[TradeExecution] = []
+        check = _Check(step, instant, step.make_position_manager(universe))
+        watched = list(_list_watched(step.state, busy))
         for position in watched:
-            try:
-                mid = step.desk.pricing.get_mid_price(instant, position.pair)
-            except DataUnavailable:
-                unpriced.append(position.position_id)
-                continue
-            if _trail(step, position, mid):
-                moved.append(position.position_id)
-            trades += _close_if_fired(manager, position, mid)
-        trades, notes = step.review(trades)
+            check.look_at(position)
+        trades, notes = step.review(check.trades)
         if trades:
             step.desk.execution.execute_trades(instant, step.state, trades, triggered=True)
         trades = [*liquidated, *trades]
         sample = step.take_sample() if trades else None
         step.session.save([] if sample is None else [sample])
-        if unpriced:
-            live.reporter.report(unpriced_message(live.id, unpriced, live.clock.now()))
-        if trades:
-            live.reporter.report(trigger_message(live.id, step.state, trades=trades, at=live.clock.now()))
-            for message in freeze_messages(live.id, trades, live.clock.now()):
-                live.reporter.report(message)
+        _tell(live, step.state, trades, check)
         return TriggerReport(
-            instant, len(watched), tuple(moved), tuple(trades), tuple(unpriced), tuple(unfinished), sample, notes
+            instant,
+            len(watched),
+            tuple(check.moved),
+            tuple(trades),
+            tuple(check.unpriced),
+            tuple(check.expired),
+            tuple(unfinished),
+            sample,
+            notes,
         )
+
+
+@dataclass(slots=True)
+class _Check:
+    """A check in progress: what it found of the positions it looked at."""
+
+    step: LiveStep
+    instant: datetime
+    manager: PositionManager
+    moved: list[int] = field(default_factory=list)
+    unpriced: list[int] = field(default_factory=list)
+    trades: list[TradeExecution] = field(default_factory=list)
+    expired: list[TradeExecution] = field(default_factory=list)
+
+    def look_at(self, position: TradingPosition) -> None:
+        """Move the position's stop, then plan at most one trade of it."""
+        try:
+            mid = self.step.desk.pricing.get_mid_price(self.instant, position.pair)
+        except DataUnavailable:
+            self.unpriced.append(position.position_id)
+            return
+        if position.is_open():
+            if _trail(self.step, position, mid):
+                self.moved.append(position.position_id)
+            closing = _close_if_fired(self.manager, position, mid)
+            self.trades += closing
+            if closing:
+                return
+        if position.pending_trades:
+            waited = list(position.pending_trades.values())
+            self._look_at_waiting(position, mid)
+            self.expired += [trade for trade in waited if trade.expired_at is not None]
+
+    def _look_at_waiting(self, position: TradingPosition, mid: float) -> None:
+        for trade in list_expired(position, self.instant):
+            if trade.trade_id in position.pending_trades:  # an entry takes the others with it
+                self.manager.expire_waiting_trade(trade, "it did not fire in time")
+        firing = find_firing(position, self.instant, mid)
+        if firing is not None:
+            brought = sum((t.planned_reserve if t.is_sell() else -t.planned_reserve for t in self.trades), ZERO)
+            cash = self.step.state.portfolio.reserve.quantity + brought
+            self.trades += self.manager.fire_waiting_trade(position, firing, cash)
+
+
+def _list_watched(state: State, busy: set[int]) -> Iterable[TradingPosition]:
+    """Yield what is to be looked at, open positions first."""
+    portfolio = state.portfolio
+    for position in (*portfolio.open_positions.values(), *portfolio.pending_positions.values()):
+        if position.has_trigger() and position.position_id not in busy and not position.unfinished_trade_count:
+            yield position
 
 
 def _is_worth_opening(state: State) -> bool:
     portfolio = state.portfolio
-    return any(
+    return bool(portfolio.pending_positions) or any(
         position.has_trigger() or position.is_short() or position.unfinished_trade_count
         for position in (*portfolio.open_positions.values(), *portfolio.frozen_positions.values())
     )
@@ -115,6 +159,17 @@ def _liquidate_breached(step: LiveStep, at: datetime) -> list[TradeExecution]:
     if penalty is None or not step.state.portfolio.loan_positions:
         return []
     return step.make_loan_service().liquidate_breached(at, penalty)
+
+
+def _tell(live: LiveStrategy, state: State, trades: list[TradeExecution], check: _Check) -> None:
+    now = live.clock.now()
+    if check.unpriced:
+        live.reporter.report(unpriced_message(live.id, check.unpriced, now))
+    if trades or check.expired:
+        message = trigger_message(live.id, state, trades=trades, expired=check.expired, at=now)
+        live.reporter.report(message)
+    for message in freeze_messages(live.id, trades, now):
+        live.reporter.report(message)
 
 
 def _trail(step: LiveStep, position: TradingPosition, mid: float) -> bool:

@@ -159,7 +159,7 @@ def position_rows(positions: Iterable[TradingPosition]) -> Table:
             p.pair.get_ticker(),
             p.pair.internal_id or 0,
             p.pair.kind.value,
-            "closed" if p.is_closed() else "frozen" if p.is_frozen() else "open",
+            p.get_status(),
             p.opened_at,
             p.closed_at,
             p.get_duration(),

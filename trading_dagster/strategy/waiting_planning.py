@@ -149,12 +149,18 @@ class WaitingPlanning(SpotPlanning):
             trades.append(trade)
         return trades
 
-    def cancel_waiting_trades(self, position: TradingPosition, trades: Iterable[TradeExecution] | None = None) -> None:
+    def cancel_waiting_trades(
+        self,
+        position: TradingPosition,
+        trades: Iterable[TradeExecution] | None = None,
+        *,
+        reason: str = CANCELLED,
+    ) -> None:
         """Give up trades of a position that wait for a trigger, all by default; without its entry it expires."""
         chosen = list(position.pending_trades.values()) if trades is None else list(trades)
         for trade in chosen:
             if trade.trade_id in position.pending_trades:  # an entry takes the others with it
-                self.expire_waiting_trade(trade, CANCELLED)
+                self.expire_waiting_trade(trade, reason)
             elif trade.trade_id not in position.expired_trades:
                 raise InvalidTrade(f"{trade} does not wait for a trigger of {position}: it cannot be cancelled")
 
@@ -195,7 +201,7 @@ class WaitingPlanning(SpotPlanning):
         cash = self._portfolio.reserve.quantity if cash is None else cash
         if self.is_problematic_pair(plan.pair):
             return f"{plan.pair.get_ticker()} is blacklisted"
-        is_second = position.is_pending() and self._portfolio.count_open_positions(plan.pair) > 0
+        is_second = position.is_pending() and self._position_to_keep(plan.pair) is not None
         if is_second and TradeFlag.ignore_open not in plan.flags:
             return f"{plan.pair.get_ticker()} has another open position"
         if plan.reserve - cash > cash * FLOAT_ROUNDING:
