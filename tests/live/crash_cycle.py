@@ -1,8 +1,9 @@
 """Kill live cycles at each save of the ledger and between all steps; after each kill, start again from the ledger.
 
-Run as ``python crash_cycle.py FOLDER``: a process of its own, because it forks. For each point of a run of some days,
-with a trigger check after each step, a child kills itself there with SIGKILL, and further children finish the run. Each
-ledger is left in the folder, named for its point; ``undisturbed.db`` is of a run without kills.
+Run as ``python crash_cycle.py FOLDER``, or ``FOLDER orders`` for a strategy whose orders wait: a process of its own,
+because it forks. For each point of a run of some days, with a trigger check after each step, a child kills itself there
+with SIGKILL, and further children finish the run. Each ledger is left in the folder, named for its point;
+``undisturbed.db`` is of a run without kills.
 """
 
 import os
@@ -10,6 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
+from live.order_strategy import decide_with_orders
 from live.world import DAY, START, Steps, load, make_live, set_time
 
 from trading_dagster.live.cycle import CycleStatus
@@ -47,11 +49,11 @@ class KilledStore(SqlLedgerStore):
         return head
 
 
-def run_to_the_end(path: Path, kill_at: int | None) -> int:
+def run_to_the_end(path: Path, kill_at: int | None, has_orders: bool) -> int:
     """Run all days from wherever the ledger is; returns how many points were passed."""
     point = KillPoint(kill_at)
     with KilledStore(path, point) as store:
-        live = make_live(store=store, lease_s=LEASE_S, wait_s=60.0)
+        live = make_live(decide_with_orders if has_orders else None, store=store, lease_s=LEASE_S, wait_s=60.0)
         for number in range(DAYS):
             at = START + number * DAY
             set_time(live, at)
@@ -66,13 +68,13 @@ def run_to_the_end(path: Path, kill_at: int | None) -> int:
         return point.count
 
 
-def run_in_child(path: Path, kill_at: int | None) -> bool:
+def run_in_child(path: Path, kill_at: int | None, has_orders: bool) -> bool:
     """Run in a child; returns whether it came to the end."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            run_to_the_end(path, kill_at)
+            run_to_the_end(path, kill_at, has_orders)
             code = 0
         finally:
             os._exit(code)
@@ -84,20 +86,20 @@ def run_in_child(path: Path, kill_at: int | None) -> bool:
     return True
 
 
-def main(folder: Path) -> None:
-    run_in_child(folder / "undisturbed.db", None)
+def main(folder: Path, has_orders: bool) -> None:
+    run_in_child(folder / "undisturbed.db", None, has_orders)
     point = 0
     while True:
         point += 1
         path = folder / f"point_{point:03d}.db"
-        if run_in_child(path, point):
+        if run_in_child(path, point, has_orders):
             path.unlink()
             break
         # The second start is killed a little later in the same work, the third comes to the end.
-        run_in_child(path, 2)
-        assert run_in_child(path, None)
+        run_in_child(path, 2, has_orders)
+        assert run_in_child(path, None, has_orders)
     sys.stdout.write(str(point - 1))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] == ["orders"])

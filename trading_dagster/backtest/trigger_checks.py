@@ -28,7 +28,7 @@ from trading_dagster.pricing.candle_pricing import CandleMarks, CandlePricing
 from trading_dagster.strategy.clock import DecisionClock
 from trading_dagster.strategy.position_manager import PositionManager
 from trading_dagster.strategy.trigger import fired_inside, fired_trigger, trailed_stop
-from trading_dagster.strategy.waiting_order import Firing, find_firing, find_firing_inside, list_expired
+from trading_dagster.strategy.waiting_order import Firing, find_firing, find_firing_inside, has_fired, list_expired
 
 SCAN_FROM_BARS = 24
 """Windows with at least this many feed bars are scanned as arrays before they are walked."""
@@ -151,6 +151,8 @@ class TriggerChecks:
                 if level is not None and mid == mid:  # noqa: PLR0124 - NaN is not equal to itself
                     self._move_stop(position, self._instant_us(bar), mid, level)
                     changed = True
+            if position.last_fired_at is not None and has_fired(position, from_unix_us(self._instant_us(bar))):
+                continue
             stop, profit = position.stop_loss, position.take_profit
             if (stop is not None and mid <= stop) or (profit is not None and mid >= profit) or watch.is_short:
                 fired = fired_trigger(position, mid) if watch.is_open else None

@@ -32,7 +32,7 @@ class TradingPosition(PositionProfit):
 
     __slots__ = (
         "_fixed", "_held", "_loan", "_marks", "allocated", "balance_updates", "executed_trade_count", "expired_at",
-        "expired_trades", "fees_paid", "frozen_at", "last_executed_trade", "last_price_when_closed",
+        "expired_trades", "fees_paid", "frozen_at", "last_executed_trade", "last_fired_at", "last_price_when_closed",
         "last_reserve_price", "liquidation_price", "notes", "other_data", "pending_since_at", "pending_trades",
         "position_id", "quantity", "reserve_currency", "stop_loss", "take_profit", "trades",
         "trailing_stop_loss_pct", "unfinished_trade_count", "unfrozen_at",
@@ -60,6 +60,8 @@ class TradingPosition(PositionProfit):
         self.closed_at: datetime | None = None
         self.expired_at: datetime | None = None
         """When it was given up before its first trade."""
+        self.last_fired_at: datetime | None = None
+        """When a waiting trade of it fired last: an instant makes one trade of a position."""
         self.frozen_at: datetime | None = None
         self.unfrozen_at: datetime | None = None
         self.trades: dict[int, TradeExecution] = {}

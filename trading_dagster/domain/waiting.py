@@ -40,6 +40,7 @@ def fire(position: TradingPosition, event: TradeTriggered, at: datetime) -> Trad
     trade.activated_trigger = event.trigger.fire(at)
     trade.triggers = ()
     trade.plan = event.plan
+    position.last_fired_at = at
     position.add_trade(trade)
     return trade
 

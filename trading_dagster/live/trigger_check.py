@@ -21,7 +21,7 @@ from trading_dagster.storage.ledger_store import Sample
 from trading_dagster.storage.strategy_ledger import StrategyLedger
 from trading_dagster.strategy.position_manager import PositionManager
 from trading_dagster.strategy.trigger import fired_trigger, trailed_stop
-from trading_dagster.strategy.waiting_order import find_firing, list_expired
+from trading_dagster.strategy.waiting_order import find_firing, has_fired, list_expired
 
 TRIGGERED = frozenset({TradeFlag.triggered})
 
@@ -114,9 +114,11 @@ class _Check:
         except DataUnavailable:
             self.unpriced.append(position.position_id)
             return
+        if position.is_open() and _trail(self.step, position, mid):
+            self.moved.append(position.position_id)
+        if has_fired(position, self.instant):
+            return
         if position.is_open():
-            if _trail(self.step, position, mid):
-                self.moved.append(position.position_id)
             closing = _close_if_fired(self.manager, position, mid)
             self.trades += closing
             if closing:

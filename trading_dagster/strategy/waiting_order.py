@@ -23,6 +23,11 @@ class Firing:
     mid: float
 
 
+def has_fired(position: TradingPosition, at: datetime) -> bool:
+    """Tell whether a waiting trade of the position fired at this instant already, in an earlier check of it."""
+    return position.last_fired_at is not None and position.last_fired_at >= at
+
+
 def list_expired(position: TradingPosition, at: datetime) -> list[TradeExecution]:
     """Return the waiting trades that none of their triggers can fire any more at a naive UTC time."""
     return [t for t in position.pending_trades.values() if all(trigger.is_expired(at) for trigger in t.triggers)]
