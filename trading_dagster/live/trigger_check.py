@@ -134,7 +134,7 @@ class _Check:
                 self.manager.expire_waiting_trade(trade, "it did not fire in time")
         firing = find_firing(position, self.instant, mid)
         if firing is not None:
-            brought = sum((t.planned_reserve if t.is_sell() else -t.planned_reserve for t in self.trades), ZERO)
+            brought = sum((-t.plan.allocation or t.planned_reserve for t in self.trades), ZERO)
             cash = self.step.state.portfolio.reserve.quantity + brought
             self.trades += self.manager.fire_waiting_trade(position, firing, cash)
 
