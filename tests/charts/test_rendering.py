@@ -155,7 +155,7 @@ def test_example_of_version_0_6_renders_all_its_charts():
 
     assert result.plan.strategy.engine_version == "0.6"
     assert result.charts.get_chart_count() == 10
-    assert [each.chart.id for each in result.render_charts() if each.error] == []
+    assert [each.chart.id for each in result.rendered_charts if each.error] == []
     assert isinstance(result.render_chart("equity_curve", benchmark_token_symbols=()), go.Figure)
     with pytest.raises(ChartFailed, match="momentum_of_pairs"):
         result.render_chart("momentum_of_pairs", no_such_option=1)
@@ -163,7 +163,7 @@ def test_example_of_version_0_6_renders_all_its_charts():
 
 def test_strategy_without_charts_has_an_empty_registry(result):
     assert result.charts.get_chart_count() == 0
-    assert result.render_charts() == []
+    assert result.rendered_charts == []
 
 
 def test_create_charts_that_fails_or_returns_something_else_is_named():

@@ -178,7 +178,14 @@ class BacktestResult:
 
         return render_chart(self.charts, chart, self.chart_input, pairs, **options)
 
-    def render_charts(self) -> list[RenderedChart]:
+    def save_charts(self, folder: str | Path) -> list[Path]:
+        """Write all registered charts into a folder: a page of all, a PNG of each figure, each table as CSV."""
+        from trading_dagster.charts.chart_folder import write_charts
+
+        return write_charts(Path(folder), self.plan.name, self.rendered_charts)
+
+    @cached_property
+    def rendered_charts(self) -> list[RenderedChart]:
         """Return all registered charts; one that failed has an error, and the others are there."""
         from trading_dagster.charts.rendering import render_charts
 
@@ -208,7 +215,7 @@ class BacktestResult:
             benchmarks={f"Hold {self.universe.pairs[0].get_ticker()}": self.buy_and_hold},
             candles={pair.get_ticker(): shown.frame(pair.internal_id or 0) for pair in pairs},
             plots=self._plots_by_ticker(),
-            charts=self.render_charts(),
+            charts=self.rendered_charts,
             summary=self.statistics,
             metrics=self.metrics_table,
             parameters=dict(self.plan.parameters),

@@ -66,11 +66,11 @@ def arrange_panels(plots: Sequence[Plot]) -> list[Panel]:
     detached = [plot for plot in plots if plot.kind is PlotKind.technical_indicator_detached]
     overlays = [plot for plot in plots if plot.kind is PlotKind.technical_indicator_overlay_on_detached]
     for number, plot in enumerate(detached):
-        trace = trace_plot(plot, colour_of(number)).update(showlegend=False)
+        trace = trace_plot(plot, colour_of(number + 1)).update(showlegend=False)
         panels[plot.name] = Panel(plot.name, [trace], _height_of(plot))
     for number, plot in enumerate(overlays):
         below = panels.setdefault(str(plot.detached_overlay_name), Panel(plot.name, height=_height_of(plot)))
-        below.traces.append(trace_plot(plot, colour_of(len(detached) + number)))
+        below.traces.append(trace_plot(plot, colour_of(len(detached) + number + 1)))
     return list(panels.values())
 
 

@@ -58,10 +58,14 @@ class BacktestRequest:
         )
 
 
-def run_request(request: BacktestRequest, report: Path | None, save: Path | None, *, show_progress: bool) -> None:
+def run_request(
+    request: BacktestRequest, report: Path | None, save: Path | None, charts: Path | None = None, *, show_progress: bool
+) -> None:
     """Run the backtest, print its key figures, and write what was asked for."""
-    for option, path in (("--report", report), ("--save", save)):
+    for option, path in (("--report", report), ("--save", save), ("--charts", charts)):
         _refuse_unwritable(option, path)
+    if charts is not None and request.strategy.create_charts is None:
+        raise BadConfiguration(f"--charts {charts}: {request.strategy.name} has no create_charts: add it, see docs")
     result = run_backtest(
         request.strategy,
         start=request.start,
@@ -75,6 +79,17 @@ def run_request(request: BacktestRequest, report: Path | None, save: Path | None
         typer.echo(f"Report: {result.report(report).absolute()}")
     if save is not None:
         typer.echo(f"Saved to {result.save(save).absolute()}")
+    if charts is not None:
+        write_charts(result, charts)
+
+
+def write_charts(result: BacktestResult, folder: Path) -> None:
+    """Write the strategy's charts into a folder, and say which of them failed and why."""
+    files = result.save_charts(folder)
+    typer.echo(f"Charts: {files[0].absolute()} and {len(files) - 1} pictures and tables beside it")
+    for rendered in result.rendered_charts:
+        if rendered.error:
+            typer.echo(f"Warning: {rendered.error.splitlines()[0]}", err=True)
 
 
 def print_summary(result: BacktestResult) -> None:
@@ -92,8 +107,8 @@ def _refuse_unwritable(option: str, path: Path | None) -> None:
         return
     if option == "--report" and path.is_dir():
         raise BadConfiguration(f"--report {path} is a folder: name a file such as {path / 'report.html'}")
-    if option == "--save" and path.exists() and not path.is_dir():
-        raise BadConfiguration(f"--save {path} is a file: name a folder")
+    if option in {"--save", "--charts"} and path.exists() and not path.is_dir():
+        raise BadConfiguration(f"{option} {path} is a file: name a folder")
     existing = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
     if existing != path.absolute() and not existing.is_dir():
         raise BadConfiguration(f"{option} {path}: {existing} is a file, not a folder: choose another place")

@@ -89,13 +89,16 @@ def backtest(
     settings: Settings = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write tables, metrics and report into this folder.")] = None,
+    charts: Annotated[
+        Path | None, typer.Option(help="Write the strategy's own charts into this folder: HTML, PNG, CSV.")
+    ] = None,
     no_progress: NoProgress = False,
 ) -> None:
     """Backtest a strategy file in one piece and print its key figures."""
     from trading_dagster.cli.backtest import BacktestRequest, run_request
 
     request = BacktestRequest.parse(file, start, end, cash, data, pair or [], settings or [])
-    run_request(request, report, save, show_progress=not no_progress)
+    run_request(request, report, save, charts, show_progress=not no_progress)
 
 
 @app.command("check-bias")

@@ -11,6 +11,7 @@ from trading_dagster.backtest.segment_writer import PartitionOutcome
 from trading_dagster.orchestration.backtest_check import (
     check_candles,
     check_causality,
+    check_charts,
     check_portfolio,
     specify_checks,
 )
@@ -49,6 +50,7 @@ DESCRIPTIONS = {
     "trades": "The trades executed, with price, quantity, fee and profit.",
     "portfolio": "Equity after each cycle, and the snapshot from which the next partition continues.",
     "statistics": "Key figures, the trade summary and the positions of the whole backtest, beside buying and holding.",
+    "charts": "The charts that the strategy registers in create_charts: a page of all of them, and pictures here.",
     "report": "The whole backtest as one HTML file that opens without the network.",
 }
 
@@ -67,13 +69,14 @@ def build_backtest_assets(
         BadInput: The strategy's range or partition length is unusable.
     """
     chosen = choose_grain(strategy.parameters, grain)
-    return [
+    assets = [
         _universe_asset(strategy, owners),
         _indicators_asset(strategy, owners),
         _partitioned_assets(strategy, owners, chosen),
         _statistics_asset(strategy, owners, chosen),
         _report_asset(strategy, owners, chosen),
     ]
+    return assets if strategy.create_charts is None else [*assets, _charts_asset(strategy, owners, chosen)]
 
 
 def asset_key(strategy: StrategyModule, name: str) -> dg.AssetKey:
@@ -239,3 +242,26 @@ def _report_asset(strategy: StrategyModule, owners: Sequence[str], grain: Grain)
         yield dg.MaterializeResult(spec.key, metadata=describe_report(result, path))
 
     return report
+
+
+def _charts_asset(strategy: StrategyModule, owners: Sequence[str], grain: Grain) -> dg.AssetsDefinition:
+    spec = specify_asset(strategy, "charts", "plotly", owners=owners, deps=["statistics"])
+
+    @dg.multi_asset(
+        name=f"{strategy.id}__charts",
+        specs=[spec],
+        check_specs=specify_checks(spec.key, "charts"),
+        can_subset=False,
+    )
+    def charts(store: BacktestStore) -> Iterator[Result]:
+        from trading_dagster.orchestration.chart_metadata import describe_charts  # plotly is loaded only here
+
+        folder = store.folder(strategy)
+        with explain_failures():
+            result = open_backtest(strategy, folder, grain).load_result()
+            files = result.save_charts(folder.charts)
+        rendered = result.rendered_charts
+        yield dg.MaterializeResult(spec.key, metadata=describe_charts(rendered, files))
+        yield check_charts([each.error for each in rendered if each.error], spec.key)
+
+    return charts

@@ -32,6 +32,9 @@ CHECKS = {
         "ledger_replays": "Replaying the ledger from disk gives the cash and the trades of the stored partitions.",
         "chain_unbroken": "Every partition continues from the present result of the one before it.",
     },
+    "charts": {
+        "all_drawn": "Every chart that the strategy registered could be drawn. A warning: the others are there.",
+    },
 }
 QUALITY_COLUMNS = ("jumps", "spikes", "redenominations")
 MAX_ROWS = 50
@@ -87,6 +90,18 @@ def check_causality(findings: Sequence[LookaheadFinding], key: dg.AssetKey) -> d
         asset_key=key,
         passed=not findings,
         metadata={"findings": len(findings), "which": dg.MetadataValue.md(text)},
+    )
+
+
+def check_charts(errors: Sequence[str], key: dg.AssetKey) -> dg.AssetCheckResult:
+    """Tell whether all charts could be drawn, and which not and why."""
+    text = "\n".join(f"- {error.splitlines()[0]}" for error in errors[:MAX_ROWS]) or "none"
+    return dg.AssetCheckResult(
+        check_name="all_drawn",
+        asset_key=key,
+        passed=not errors,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"failed": len(errors), "which": dg.MetadataValue.md(text)},
     )
 
 

@@ -74,7 +74,7 @@ class BacktestDriver:
             self._materialize_with_bar(BEFORE)
         partitions = self.open()
         self.materialize(PARTITIONED, remaining or [window.key for window in partitions.windows])
-        self._materialize_with_bar(AFTER)
+        self._materialize_with_bar(AFTER if self.strategy.create_charts is None else (*AFTER, "charts"))
         return partitions.load_result()
 
     def _interrupted_keys(self) -> list[str]:

@@ -39,6 +39,11 @@ class BacktestFolder:
         return self.root / "report.html"
 
     @property
+    def charts(self) -> Path:
+        """Return the folder of the strategy's own charts."""
+        return self.root / "charts"
+
+    @property
     def statistics(self) -> Path:
         """Return the file of the trade statistics."""
         return self.root / "statistics.parquet"

@@ -1,0 +1,77 @@
+"""What the Dagster UI shows of a strategy's own charts: a picture of each figure, a table of each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from trading_dagster.charts.chart_folder import paint_part
+from trading_dagster.charts.number import format_value
+from trading_dagster.charts.rendering import ChartPart, RenderedChart
+from trading_dagster.orchestration.key_figure import to_markdown
+from trading_dagster.orchestration.metadata import picture
+
+MAX_ROWS = 20
+MAX_COLUMNS = 8
+MAX_PICTURES = 24
+"""Pictures are stored with each materialization; the page has all charts."""
+
+
+def describe_charts(charts: Sequence[RenderedChart], files: Sequence[Path]) -> Mapping[str, Any]:
+    """Return where the page of charts is, and each chart under its id, further parts with a number."""
+    page = files[0]
+    metadata: dict[str, Any] = {
+        "charts": len(charts),
+        "failed": sum(bool(rendered.error) for rendered in charts),
+        "page": dg.MetadataValue.path(page),
+        "url": dg.MetadataValue.url(page.as_uri()),
+    }
+    pictures = 0
+    for rendered in charts:
+        shown = [_failure(rendered)] if rendered.error else [_show(rendered, part) for part in rendered.parts]
+        for number, (value, is_picture) in enumerate(shown, start=1):
+            pictures += is_picture
+            if not is_picture or pictures <= MAX_PICTURES:
+                metadata[rendered.chart.id if number == 1 else f"{rendered.chart.id}_{number}"] = value
+    return metadata
+
+
+def _failure(rendered: RenderedChart) -> tuple[dg.MarkdownMetadataValue, bool]:
+    text = f"```\n{rendered.error.replace('```', chr(39) * 3)}\n```"
+    return dg.MetadataValue.md(text), False
+
+
+def _show(rendered: RenderedChart, part: ChartPart) -> tuple[dg.MarkdownMetadataValue, bool]:
+    png = paint_part(rendered, part)
+    if png is not None:
+        return picture(png, rendered.chart.name), True
+    if isinstance(part, pd.DataFrame):
+        return dg.MetadataValue.md(_table(part)), False
+    return dg.MetadataValue.md("HTML: see the page"), False
+
+
+def _table(frame: pd.DataFrame) -> str:
+    """Return the first rows and columns as Markdown, numbers written as in the report."""
+    shown = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
+    part = shown.iloc[:MAX_ROWS, :MAX_COLUMNS]
+    first = str(part.columns[0]) if len(part.columns) else ""
+    rows = [
+        tuple(
+            _plain(format_value(f"{column} {row[first] if frame.index.name is not None else ''}", value))
+            for column, value in row.items()
+        )
+        for row in part.to_dict("records")
+    ]
+    left = [f"{count - most} more {what}" for count, most, what in (
+        (len(shown), MAX_ROWS, "rows"), (len(shown.columns), MAX_COLUMNS, "columns")) if count > most]  # fmt: skip
+    note = f"\n\n{', '.join(left)} on the page" if left else ""
+    return to_markdown([tuple(map(str, part.columns)), *rows]) + note if rows else "no rows"
+
+
+def _plain(text: str) -> str:
+    """Return a cell on one line, without what Markdown or HTML would read as markup."""
+    return " ".join(text.split()).replace("<", "&lt;")
