@@ -130,6 +130,14 @@ from trading_dagster.market.lending import LendingProtocolType as LendingProtoco
 from trading_dagster.market.lending import LendingReserve as LendingReserve
 from trading_dagster.market.lending import LendingUniverse as LendingUniverse
 from trading_dagster.market.loader import load_partial_data as load_partial_data
+from trading_dagster.market.membership import Membership as Membership
+from trading_dagster.market.membership import MembershipPeriod as MembershipPeriod
+from trading_dagster.market.membership import select_by_volume as select_by_volume
+from trading_dagster.market.membership import select_members as select_members
+from trading_dagster.market.pair_file import read_pair_table as read_pair_table
+from trading_dagster.market.pair_file import write_pair_table as write_pair_table
+from trading_dagster.market.pair_table import PairTable as PairTable
+from trading_dagster.market.pair_table import join_tables as join_tables
 from trading_dagster.market.panel import CandlePanel as CandlePanel
 from trading_dagster.market.universe import TradingStrategyUniverse as TradingStrategyUniverse
 from trading_dagster.pricing.candle_pricing import CandlePricing as CandlePricing

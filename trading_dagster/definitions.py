@@ -7,18 +7,25 @@ with quick_import():  # every run's process waits for these
 
     from assets.backtest import backtest_assets
     from assets.live import live_assets, live_jobs
+    from assets.pair_table import pair_table_assets
     from sensors.live import live_schedules, live_sensors
     from trading_dagster.orchestration.live_definition import find_units
+    from trading_dagster.orchestration.pair_asset import PairTables
     from trading_dagster.orchestration.progress import SilentProgress
     from trading_dagster.orchestration.resource import BacktestStore, CandleData
 
 _units = find_units()
 
 defs = dg.Definitions(
-    assets=[*backtest_assets(), *live_assets(_units)],
+    assets=[*backtest_assets(), *live_assets(_units), *pair_table_assets()],
     jobs=live_jobs(_units),
     schedules=live_schedules(_units),
     sensors=live_sensors(_units),
-    resources={"store": BacktestStore(), "data": CandleData(), "progress": SilentProgress()},
+    resources={
+        "store": BacktestStore(),
+        "data": CandleData(),
+        "tables": PairTables(),
+        "progress": SilentProgress(),
+    },
     executor=dg.in_process_executor,
 )

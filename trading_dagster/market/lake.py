@@ -110,7 +110,7 @@ class Lake:
             raise MarketDataMissing(f"the lake {self.folder} is empty: import candles first")
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(LAKE_VIEW.format(files=_sql_list(files), extra=", ".join(EXTRA_COLUMNS), none=NO_EXTRA))
+            connection.execute(LAKE_VIEW.format(files=sql_list(files), extra=", ".join(EXTRA_COLUMNS), none=NO_EXTRA))
             try:
                 result = connection.sql(sql)
                 if result is None:
@@ -153,13 +153,15 @@ class LakeSource:
         for frame in self._load(markets, start, end, files, TVL_COLUMNS):
             yield frame.dropna().rename(columns=dict(zip(TVL_COLUMNS, PRICE_COLUMNS, strict=True)))
 
+    def month_files(self, bucket: TimeBucket, start: datetime, end: datetime) -> list[str]:
+        """Return the files that have the candles of [start, end), all markets of a bucket."""
+        months = months_between(to_unix_us(start), to_unix_us(end))
+        paths = [self.lake.month_path(self.name, bucket, month) for month, _ in months]
+        return [str(path) for path in paths if path.is_file()]
+
     def _files(self, markets: Sequence[Market], start: datetime, end: datetime) -> list[Path]:
-        paths = [
-            self.lake.month_path(self.name, bucket, month)
-            for bucket in dict.fromkeys(market.bucket for market in markets)
-            for month, _ in months_between(to_unix_us(start), to_unix_us(end))
-        ]
-        return [path for path in paths if path.is_file()]
+        buckets = dict.fromkeys(market.bucket for market in markets)
+        return [Path(file) for bucket in buckets for file in self.month_files(bucket, start, end)]
 
     def _load(
         self, markets: Sequence[Market], start: datetime, end: datetime, files: Sequence[Path], names: Sequence[str]
@@ -172,7 +174,7 @@ class LakeSource:
             connection.execute("SET TimeZone = 'UTC'")
             result = connection.sql(
                 f"SELECT market, epoch_us(timestamp) AS time_us, {', '.join(names)} "  # noqa: S608 - values are bound
-                f"FROM read_parquet({_sql_list([str(path) for path in files])}) "
+                f"FROM read_parquet({sql_list([str(path) for path in files])}) "
                 "WHERE market IN (SELECT unnest($markets)) "
                 "AND timestamp >= make_timestamptz($start) AND timestamp < make_timestamptz($end)",
                 params={"markets": list(pair_of), "start": to_unix_us(start), "end": to_unix_us(end)},
@@ -224,6 +226,7 @@ def months_between(start_us: int, end_us: int) -> Iterator[tuple[str, Interval]]
         moment = following
 
 
-def _sql_list(values: Sequence[str]) -> str:
+def sql_list(values: Sequence[str]) -> str:
+    """Return texts as a list in SQL."""
     quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
     return f"[{quoted}]"

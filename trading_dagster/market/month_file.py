@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trading_dagster.domain.error import CandleContractBroken, LakeNotSupported
-from trading_dagster.domain.identifier import ChainId
+from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription
 from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
 from trading_dagster.market.atomic_file import write_atomically
 from trading_dagster.market.contract import Candles
+from trading_dagster.market.exchange import split_ticker
 from trading_dagster.market.identifier_json import pair_from_json, pair_to_json
 from trading_dagster.market.panel import OHLCV, PRICE_COLUMNS
 from trading_dagster.market.source import Market
@@ -45,6 +47,7 @@ GROUP_ROWS = 131_072
 QUICK_LEVEL, COMPACT_LEVEL = 3, 15
 """Levels of compression: for months that still grow, and for those at rest."""
 
+KEY_END = re.compile(r"^(?P<slug>.*?) (?P<chain>-?\d+)(?: (?P<fee>\d\S*[.e]\S*))?$")
 Interval = tuple[int, int]
 
 
@@ -78,6 +81,17 @@ def market_key(market: Market) -> str:
     """Return the name that marks the rows of a market: its description in a fixed form."""
     fee = "" if market.fee is None else f" {market.fee!r}"
     return f"{market.pair}@{market.exchange_slug} {int(market.chain_id)}{fee}"
+
+
+def parse_market_key(key: str) -> HumanReadableTradingPairDescription:
+    """Return the description of a market by the name that marks its rows."""
+    pair, _, rest = key.partition("@")
+    base, quote = split_ticker(pair)
+    found = KEY_END.match(rest)
+    if found is None:
+        raise CandleContractBroken(f"market {key!r} is not written as BASE/QUOTE@exchange chain[ fee]: import it again")
+    described = (ChainId(int(found["chain"])), found["slug"], base, quote)
+    return described if found["fee"] is None else (*described, float(found["fee"]))
 
 
 def write_month(

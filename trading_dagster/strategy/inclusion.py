@@ -23,6 +23,7 @@ import pandas as pd
 
 from trading_dagster.domain.error import BadInput, IndicatorNotFound, LiquidityDataUnavailable
 from trading_dagster.domain.identifier import HumanReadableTradingPairDescription
+from trading_dagster.market.membership import member_mask
 from trading_dagster.market.panel import ONE_US, CandlePanel, Flags, Integers
 from trading_dagster.strategy.indicator_binding import IndicatorSource
 from trading_dagster.strategy.indicator_registry import IndicatorRegistry
@@ -116,6 +117,17 @@ def trading_availability_criteria(strategy_universe: IndicatorUniverse) -> pd.Se
     return _to_lists(panel.exists.T, panel.pair_ids, panel.index)
 
 
+def membership_criteria(strategy_universe: IndicatorUniverse) -> pd.Series:
+    """Return for each bar the ids of the pairs that are members at its close; see `Membership.mark`.
+
+    Pairs of a dataset that was not marked are members always.
+    """
+    panel = strategy_universe.candles
+    closes = panel.times_us + panel.width_us
+    masks = [member_mask(strategy_universe.get_pair_by_id(pair_id), closes) for pair_id in panel.pair_ids]
+    return _to_lists(np.asarray(masks, np.bool_).T, panel.pair_ids, panel.index)
+
+
 def inclusion_criteria(
     strategy_universe: IndicatorUniverse,
     dependency_resolver: IndicatorDependencyResolver,
@@ -188,8 +200,10 @@ CRITERIA = (
     "tvl_inclusion_criteria",
     "volume_inclusion_criteria",
     "age_inclusion_criteria",
+    "membership_criteria",
     "trading_availability_criteria",
 )
+MEMBERSHIP = "membership"
 
 _VALUE_OF = {"tvl": tvl, "volume": rolling_cumulative_volume, "age": age}
 _CRITERION_OF = {"tvl": tvl_inclusion_criteria, "volume": volume_inclusion_criteria, "age": age_inclusion_criteria}
@@ -200,6 +214,7 @@ _SOURCES = {
     rolling_liquidity_avg: IndicatorSource.tvl,
     age_ramp_weight: IndicatorSource.dependencies_only_per_pair,
     inclusion_criteria: IndicatorSource.strategy_universe,
+    membership_criteria: IndicatorSource.strategy_universe,
     trading_availability_criteria: IndicatorSource.strategy_universe,
     trading_pair_count: IndicatorSource.strategy_universe,
     **dict.fromkeys((*_CRITERION_OF.values(), *_COUNT_OF.values()), IndicatorSource.dependencies_only_universe),
@@ -216,13 +231,14 @@ def define_on(
 
     Args:
         registry: The strategy's indicators.
-        criteria: Which of "tvl", "volume" and "age" a pair must meet besides having a candle; each needs its limits.
+        criteria: Which of "tvl", "volume", "age" and "membership" a pair must meet besides having a candle; the first
+            three need their limits, the last a dataset that was marked by `Membership.mark`.
         more: Which of "rolling_liquidity_avg", "volatility" and "age_ramp_weight" to define, too.
 
     Raises:
         BadInput: No such criterion or indicator.
     """
-    _refuse_unknown("criteria", criteria, _CRITERION_OF)
+    _refuse_unknown("criteria", criteria, {**_CRITERION_OF, MEMBERSHIP: membership_criteria})
     _refuse_unknown("more", more, _MORE)
     chosen = [name for name in _CRITERION_OF if name in criteria]
     for name in chosen:
@@ -230,6 +246,8 @@ def define_on(
         _define(registry, value)
         _define(registry, criterion, value.__name__)
         _define(registry, _COUNT_OF[name], criterion.__name__)
+    if MEMBERSHIP in criteria:
+        _define(registry, membership_criteria)
     _define(registry, trading_availability_criteria)
     _define(registry, inclusion_criteria, *(name for name in CRITERIA if name in registry))
     _define(registry, all_criteria_included_pair_count, inclusion_criteria.__name__)
