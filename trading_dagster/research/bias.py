@@ -24,6 +24,7 @@ from trading_dagster.domain.event import (
 )
 from trading_dagster.domain.time import from_unix_us, to_naive, to_unix_us
 from trading_dagster.domain.trade import TradeType
+from trading_dagster.domain.trigger import TriggerModel
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.research.bias_report import BiasReport, DecisionBias, IndicatorBias
 from trading_dagster.research.bump import OtherFuture, change_future
@@ -52,7 +53,9 @@ def check_bias(
     and stored values up to then, prices and quantities included, are compared. Cuts are the times of trades, where a
     glance at the next candle shows most easily, and times evenly spread.
 
-    What the test cannot see: create_trading_universe is not run again, so pairs chosen with hindsight stay chosen.
+    What the test cannot see: create_trading_universe is not run again, so pairs chosen with hindsight stay chosen. A
+    strategy with TriggerModel.intrabar is run with sampled: a fill inside the candle that begins at a cut has the cut's
+    time and rightly depends on what comes after it.
 
     Args:
         strategy: Whatever run_backtest takes, or a planned backtest; None when bare functions are given.
@@ -69,6 +72,8 @@ def check_bias(
     >>> print(check_bias("strategies/ema_cross.py"))  # doctest: +SKIP
     """
     plan = strategy if isinstance(strategy, BacktestPlan) else plan_backtest(strategy, **plan_arguments)
+    if plan.trigger_model is TriggerModel.intrabar:
+        plan = replace(plan, parameters=plan.parameters.replace(trigger_model=TriggerModel.sampled))
     events, failure = _run(plan, plan.cycle_count - 1)
     if failure is not None:
         raise failure  # on the candles as they are: there is nothing to compare
