@@ -33,10 +33,12 @@ def read_logs(
     last_block: int,
     *,
     span: int = DEFAULT_SPAN,
+    arguments: Sequence[str | None] = (),
 ) -> list[ChainLog]:
     """Return a contract's events of these first topics, in the order they happened; both ends are included.
 
-    When the node refuses a range, half of it is asked for. Raises NodeRefused when it refuses a single block.
+    ``arguments`` are the topics that follow, None for any. When the node refuses a range, half of it is asked for.
+    Raises NodeRefused when it refuses a single block.
     """
     if span < 1:
         raise BadInput(f"The span is {span} blocks: it must be at least 1")
@@ -45,7 +47,7 @@ def read_logs(
     while start <= last_block:
         end = min(start + span - 1, last_block)
         try:
-            logs += _read_range(client, address, topics, start, end)
+            logs += _read_range(client, address, [list(topics), *arguments], start, end)
         except NodeRefused:
             if end == start:
                 raise
@@ -55,7 +57,9 @@ def read_logs(
     return sorted(logs, key=lambda found: (found.block_number, found.log.log_index))
 
 
-def _read_range(client: EvmClient, address: str, topics: Sequence[str], first: int, last: int) -> list[ChainLog]:
+def _read_range(
+    client: EvmClient, address: str, topics: list[list[str] | str | None], first: int, last: int
+) -> list[ChainLog]:
     def parse(body: Any) -> list[ChainLog]:
         if not isinstance(body, list):
             raise NodeAnswerInvalid(f"The node's logs are {str(body)[:200]}: expected a list")
@@ -65,7 +69,7 @@ def _read_range(client: EvmClient, address: str, topics: Sequence[str], first: i
             raise NodeAnswerInvalid(f"The node gave a log that was not asked for: {strange[0]}")
         return logs
 
-    query = {"address": address, "topics": [list(topics)], "fromBlock": hex(first), "toBlock": hex(last)}
+    query = {"address": address, "topics": topics, "fromBlock": hex(first), "toBlock": hex(last)}
     return client.read("eth_getLogs", [query], parse)
 
 
