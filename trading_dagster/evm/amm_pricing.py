@@ -45,11 +45,12 @@ class AmmPricing:
         return self._block
 
     def get_mid_price(self, timestamp: datetime, pair: TradingPairIdentifier) -> float:  # noqa: ARG002 - the port's
-        """Return the price without fee and impact."""
-        return float(self._mid_price(pair))
+        """Return the price without fee and impact; that of the spot pair for a short, 1 for a credit supply."""
+        return 1.0 if pair.is_credit_supply() else float(self._mid_price(pair.get_pricing_pair()))
 
     def get_buy_price(self, timestamp: datetime, pair: TradingPairIdentifier, reserve: float) -> TradePricing:
         """Return the price of buying for ``reserve`` tokens of reserve."""
+        pair = pair.get_pricing_pair()
         if not reserve > 0:
             raise InvalidTrade(f"A buy of {pair.get_ticker()} needs a reserve above 0, got {reserve}")
         asset = self._routes.reserve_asset
@@ -62,6 +63,7 @@ class AmmPricing:
 
     def get_sell_price(self, timestamp: datetime, pair: TradingPairIdentifier, quantity: float) -> TradePricing:
         """Return the price of selling ``quantity`` tokens."""
+        pair = pair.get_pricing_pair()
         if not quantity > 0:
             raise InvalidTrade(f"A sell of {pair.get_ticker()} needs a quantity above 0, got {quantity}")
         units = to_units_down(exact(quantity, "quantity"), pair.base.decimals)
@@ -80,8 +82,10 @@ class AmmPricing:
         direction: str = "buy",  # noqa: ARG002
     ) -> float | None:
         """Return the fee of all pools of the way to the pair as a fraction, None when one is not known."""
+        if pair.is_credit_supply():
+            return 0.0
         kept = 1.0
-        for leg in self._routes.path_of(pair):
+        for leg in self._routes.path_of(pair.get_pricing_pair()):
             if leg.fee is None:
                 return None
             kept *= 1 - leg.fee

@@ -15,11 +15,14 @@ from trading_dagster.domain.identifier import (
     TradingPairIdentifier,
 )
 from trading_dagster.domain.transaction import Intent
+from trading_dagster.evm.aave_v3 import AaveV3Deployment
 from trading_dagster.evm.alarm import Alarm
 from trading_dagster.evm.chain import Chain, KnownExchange, require_checksum, uniswap_v2, uniswap_v3
 from trading_dagster.evm.chain_data import KNOWN_CHAINS
 from trading_dagster.evm.chain_time import TimeLimits
 from trading_dagster.evm.erc4626 import VaultDeployment
+from trading_dagster.evm.lending_desk import LendingPool
+from trading_dagster.evm.loan_check import LoanLimits
 from trading_dagster.evm.multicall import MULTICALL3
 from trading_dagster.evm.swap_intent import SwapLimits
 from trading_dagster.evm.uniswap_v3 import RouterKind, to_fee_units
@@ -86,6 +89,7 @@ def open_chain_venue(deployment: setting.Deployment, parts: ChainParts) -> EvmVe
         max_clock_skew=time_limits.max_clock_skew,
         min_gas=Decimal(str(asked.min_gas)),
         vault=_find_vault(deployment, wallet),
+        lending=_find_lending(deployment, chain),
         multicall=asked.multicall or chain.multicall or MULTICALL3,
         forbid_signing=forbid_signing,
         clock=clock,
@@ -156,6 +160,22 @@ def _find_vault(deployment: setting.Deployment, wallet: setting.Wallet) -> Vault
         return None
     vault = require_checksum(wallet.vault, f"vault of {deployment.file}: wallet.vault")
     return VaultDeployment(vault, wallet.vault_first_block or 0)
+
+
+def _find_lending(deployment: setting.Deployment, chain: Chain) -> LendingPool | None:
+    asked = deployment.lending
+    if asked is None:
+        return None
+    pool = asked.pool or chain.aave_v3
+    if not pool:
+        raise BadConfiguration(
+            f"{deployment.file}: lending.pool: the registry knows no pool of Aave v3 on {chain.name}: give its address"
+        )
+    try:
+        address = require_checksum(pool, "lending pool")
+    except BadInput as error:
+        raise BadConfiguration(f"{deployment.file}: lending.pool: {error}") from None
+    return LendingPool(AaveV3Deployment(address), LoanLimits(min_health=Fraction(str(asked.min_health))))
 
 
 def _swap_limits(deployment: setting.Deployment, parameters: StrategyParameters) -> SwapLimits:

@@ -138,6 +138,7 @@ def _require_settled(step: LiveStep) -> None:
 
 def _compare(step: LiveStep) -> AccountTable:
     """Compare the ledger with what is held, of all tokens that the universe has."""
+    step.read_interest()
     expected = expected_balances(step.state)
     assets = {**expected, **dict.fromkeys(pair.base for pair in step.universe.pairs if pair.is_spot())}
     actual = step.desk.balances.read_balances(list(assets))

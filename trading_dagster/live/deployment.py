@@ -191,6 +191,21 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class Lending:
+    """Where shorts and credit supply are traded.
+
+    Attributes:
+        protocol: The lending protocol.
+        pool: Address of its pool; None is that of the chain's registry.
+        min_health: What the wallet's health factor stays above after each borrowing and withdrawal.
+    """
+
+    protocol: Literal["aave_v3"] = "aave_v3"
+    pool: Address | None = None
+    min_health: Annotated[float, Field(gt=1, le=100, allow_inf_nan=False)] = 1.05
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Wallet:
     """Where the private key is: an environment variable, or a keystore file and a variable with its password.
 
@@ -294,6 +309,7 @@ class Deployment:
     chain: Chain | None = None
     exchange: Exchange | None = None
     wallet: Wallet | None = None
+    lending: Lending | None = None
     initial_cash: Usd | None = None
     fees: Fees = Fees()
     limits: Limits = Limits()
@@ -315,6 +331,10 @@ class Deployment:
             raise ValueError(f"mode live needs {', '.join(missing)}")
         if not is_live and self.wallet is not None:
             raise ValueError(f"wallet is given but mode is {self.mode}, which signs nothing: remove it")
+        if not is_live and self.lending is not None:
+            raise ValueError("lending is for mode live; on paper loans are at the universe's rates: remove it")
+        if self.lending is not None and self.wallet is not None and self.wallet.vault is not None:
+            raise ValueError("lending is for hot wallets: remove wallet.vault, or lending")
         if is_live and (self.fees != Fees() or self.initial_cash is not None):
             raise ValueError("fees and initial_cash are for mode paper; on a chain they are what they are: remove them")
         if is_live and self.chain is not None and not self.chain.rpc_envs:

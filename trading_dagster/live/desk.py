@@ -83,6 +83,11 @@ class Desk:
     interest: InterestModel | None = None
     liquidation_penalty: float | None = None
 
+    @property
+    def reads_interest(self) -> bool:
+        """Tell whether interest is what a chain says: then accounts agree only as of when it was read."""
+        return self.interest is not None and self.liquidation_penalty is None
+
 
 @dataclass(frozen=True, slots=True)
 class DeskRequest:

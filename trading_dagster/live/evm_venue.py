@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from trading_dagster.domain.error import BadConfiguration, ChainHalted, ClockSkewed, EvmError, WrongChain
@@ -32,6 +32,8 @@ from trading_dagster.evm.erc4626 import VaultDeployment, VaultTreasury, require_
 from trading_dagster.evm.execution import EvmExecution, TradeExecutionSetting, list_running
 from trading_dagster.evm.first_buy import FirstBuyCheck, FirstBuySetting
 from trading_dagster.evm.gas import DEFAULT_POLICY, GasPolicy
+from trading_dagster.evm.lending_desk import LendingDesk, LendingPool, ReserveTokens, check_lending
+from trading_dagster.evm.loan_interest import LoanInterest
 from trading_dagster.evm.multicall import MULTICALL3, Multicall
 from trading_dagster.evm.preflight import Preflight, check_chain
 from trading_dagster.evm.swap_intent import NATIVE_DECIMALS, SwapLimits
@@ -45,6 +47,7 @@ from trading_dagster.evm.wallet import HotWallet
 from trading_dagster.live.clock import SystemClock, WorldClock
 from trading_dagster.live.desk import BalanceReader, CycleReporter, Desk, DeskRequest, LiveTreasury
 from trading_dagster.live.lookup_desk import only_look_up
+from trading_dagster.market.lending import LendingReserve
 from trading_dagster.storage.lease import wallet_resource
 
 LOOKBACK_AUDITS = 10
@@ -106,6 +109,7 @@ class EvmVenue:
         min_gas: Native tokens the wallet should have; with less there is an alarm, and preflight fails.
         first_buy: How a token is probed before it is bought for the first time; None does not.
         vault: The vault whose tokens are traded; None trades those of the wallet.
+        lending: Where shorts and credit supply are traded; None refuses them.
         multicall: Address of Multicall3.
         forbid_signing: Asked right before each signature; returns why not, or nothing.
         clock: The time of events.
@@ -132,6 +136,7 @@ class EvmVenue:
     min_gas: Decimal = Decimal("0.01")
     first_buy: FirstBuySetting | None = field(default_factory=FirstBuySetting)
     vault: VaultDeployment | None = None
+    lending: LendingPool | None = None
     multicall: str = MULTICALL3
     forbid_signing: Callable[[Intent], str] = allow_signing
     clock: WorldClock = field(default_factory=SystemClock)
@@ -139,6 +144,13 @@ class EvmVenue:
     observe: Observer = ignore_step
     sleep: Callable[[float], None] = time.sleep
     _local: threading.local = field(init=False, repr=False, default_factory=threading.local)
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if self.vault is not None and self.lending is not None:
+            raise BadConfiguration(
+                f"Vault {self.vault.vault} cannot trade loans yet: trade them from a hot wallet, or leave lending out"
+            )
 
     @cached_property
     def wallet(self) -> HotWallet:
@@ -176,16 +188,19 @@ class EvmVenue:
         journal: TransactionJournal = self._local.journal
         return journal
 
-    def preflight(self, assets: Sequence[AssetIdentifier]) -> Preflight:
-        """Check nodes, exchange, tokens, gas and vault before trading begins.
+    def preflight(self, assets: Sequence[AssetIdentifier], reserves: Sequence[LendingReserve] = ()) -> Preflight:
+        """Check nodes, exchange, tokens, gas, vault and lending pool before trading begins.
 
-        ``assets`` are those of the universe, the reserve first.
+        ``assets`` are those of the universe, the reserve first, ``reserves`` its lending reserves.
 
         Raises WrongChain, ContractMissing, BadConfiguration, GasMissing, SigningKeyUnusable, NodeError, ClockSkewed.
         """
         multicall = Multicall(self.node, self.multicall)
         found = check_chain(self.node, self.dex, multicall, self.wallet.address, assets, self.min_gas, self.vault)
         self._require_present(found.head)
+        if self.lending is not None:
+            tokens = [ReserveTokens(reserve.asset, reserve.atoken, reserve.vtoken) for reserve in reserves]
+            check_lending(self.node, self.lending.pool, tokens, found.head)
         return found
 
     def open_desk(self, request: DeskRequest) -> Desk:
@@ -215,6 +230,17 @@ class EvmVenue:
         pricing = AmmPricing(client, self.dex, routes)
         setting = TradeExecutionSetting(self.limits, self.swap_timeout_s, self.max_decision_age, self._lookback)
         treasury, balances, reporter = self._open_books(executor, state)
+        loans = self._open_lending()
+        make_loans = None
+        if loans is not None:
+            make_loans = partial(
+                loans.make_execution,
+                dex=self.dex,
+                routes=routes,
+                limits=self.limits,
+                max_age=self.max_decision_age,
+                save=request.save,
+            )
         desk = Desk(
             pricing=pricing,
             marks=AmmMarks(pricing, state, request.clock.timestamp),
@@ -230,10 +256,12 @@ class EvmVenue:
                 setting=setting,
                 first_buy=self._first_buy_check(client),
                 trader=self.trader,
+                make_loans=make_loans,
             ),
             treasury=treasury,
             balances=balances,
             reporter=reporter,
+            interest=None if loans is None else self._open_interest(loans, executor),
         )
         return desk if halt is None else only_look_up(desk, halt)
 
@@ -262,6 +290,28 @@ class EvmVenue:
             forbid_signing=forbid_signing or self.forbid_signing,
             observe=self.observe,
             sleep=self.sleep,
+        )
+
+    def _open_lending(self) -> LendingDesk | None:
+        if self.lending is None:
+            return None
+        return LendingDesk(
+            lending=self.lending,
+            client=self.node,
+            multicall=Multicall(self.node, self.multicall),
+            journal=self.journal,
+            trader=self.trader,
+            poll_s=self.transaction.poll_s,
+            sleep=self.sleep,
+        )
+
+    def _open_interest(self, loans: LendingDesk, executor: TransactionExecutor) -> LoanInterest:
+        return loans.make_interest(
+            audit=executor.audit,
+            confirmations=self.transaction.confirmations,
+            lookback_blocks=self._lookback,
+            alarm=self.alarm,
+            now=self.clock.now,
         )
 
     def _open_balances(self) -> WalletBalances:

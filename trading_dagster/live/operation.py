@@ -48,6 +48,7 @@ def open_operation(live: LiveStrategy, name: str) -> Iterator[LiveStep]:
     at = live.now()
     with open_step(live, load_universe(live, at), at, name) as step:
         step.require_finished()
+        step.read_interest()
         yield step
 
 

@@ -16,6 +16,7 @@ def revalue(live: LiveStrategy) -> Sample:
     """Value the portfolio now and keep the sample; raises ExecutorBusy."""
     at = live.now()
     with open_step(live, load_universe(live, at), at, "the revaluation") as step:
+        step.read_interest()
         sample = step.take_sample()
         step.session.save([sample])
         return sample
@@ -32,7 +33,7 @@ def sync_treasury(live: LiveStrategy) -> Sequence[BalanceUpdate]:
 
 
 def check_live_accounts(live: LiveStrategy) -> AccountTable:
-    """Compare the ledger with what is really held; reads only, raises ExecutorBusy."""
+    """Compare the ledger with what is really held; books nothing but interest. Raises ExecutorBusy."""
     at = live.now()
     with open_step(live, load_universe(live, at), at, "the account check") as step:
         return step.read_accounts()

@@ -81,8 +81,16 @@ class LiveStep:
                 f"{listing}\nThey are looked up again by the next step; look at the node and the gas balance"
             )
 
+    def read_interest(self) -> None:
+        """Book what loans earned and owe by now where a chain says it; on paper it accrues with the cycles."""
+        desk = self.desk
+        if desk.reads_interest and desk.interest is not None and self.state.portfolio.loan_positions:
+            desk.interest.sync_interests(self.clock.timestamp, self.state)
+            self.session.save()
+
     def read_accounts(self) -> AccountTable:
-        """Compare the ledger with what is really held."""
+        """Compare the ledger with what is really held; interest that a chain knows is booked before."""
+        self.read_interest()
         assets = list(expected_balances(self.state))
         return check_accounts(self.state, self.desk.balances.read_balances(assets))
 

@@ -12,13 +12,14 @@ from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.live.step import LiveStep, open_step
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.universe import load_universe
+from trading_dagster.market.lending import LendingReserve
 
 
 @runtime_checkable
 class CheckedVenue(Protocol):
     """A venue that can be checked before it is traded on."""
 
-    def preflight(self, assets: Sequence[AssetIdentifier]) -> Any:
+    def preflight(self, assets: Sequence[AssetIdentifier], reserves: Sequence[LendingReserve] = ()) -> Any:
         """Check nodes, contracts, tokens and gas, the reserve first; returns head, address, gas balance and vault."""
         ...
 
@@ -77,7 +78,9 @@ def _report(step: LiveStep) -> WalletReport:
     tokens = dict.fromkeys([step.universe.get_reserve_asset(), *expected_balances(step.state)])
     tokens |= dict.fromkeys(pair.base for pair in step.universe.pairs if pair.is_spot())
     if isinstance(venue, CheckedVenue):
-        found, balances = venue.preflight(list(tokens)), venue.read_held(list(tokens))
+        lending = step.universe.lending
+        reserves = () if lending is None else lending.reserves
+        found, balances = venue.preflight(list(tokens), reserves), venue.read_held(list(tokens))
     else:
         found, balances = None, step.desk.balances.read_balances(list(tokens))
     return WalletReport(

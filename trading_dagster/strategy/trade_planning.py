@@ -101,6 +101,9 @@ class TradePlanning(PositionQueries):
         other_data: Mapping[str, Any] | None = None,
         loan: LoanChange | None = None,
     ) -> TradeExecution:
+        for leg in pricing.path:  # the ledger refers to pairs it knows
+            if leg != position.pair and leg.get_identifier() not in self.state.known_pairs:
+                self.state.record(PairIntroduced(self._clock.aware, leg))
         trade_id = self._portfolio.next_trade_id
         plan = TradePlan(
             trade_id,

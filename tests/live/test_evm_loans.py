@@ -1,0 +1,215 @@
+"""Whole live cycles with shorts and credit supply on Aave's own contracts: interest, accounts, liquidation, closing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evm.conftest import deployed, deployed_aave, evm_packages, market, rig  # noqa: F401 - fixtures
+from evm.deployment import FAST, Rig
+from evm.deployment_aave import Aave
+from live.evm_loans import LoanWorld
+
+import trading_dagster as td
+from trading_dagster.domain.error import BadConfiguration, ContractMissing, UnexpectedAccountingCorrectionIssue
+from trading_dagster.domain.trade import TradeStatus, TradeType
+from trading_dagster.evm.aave_v3 import AaveV3Deployment
+from trading_dagster.evm.abi import Function
+from trading_dagster.evm.alarm import AlarmKind
+from trading_dagster.evm.balance import read_confirmed_block
+from trading_dagster.evm.erc20 import approve, read_balance, transfer
+from trading_dagster.evm.erc4626 import VaultDeployment
+from trading_dagster.evm.lending_desk import LendingPool
+from trading_dagster.evm.uniswap_v2 import SWAP
+from trading_dagster.live.closing import close_all
+from trading_dagster.live.cycle import CycleStatus, run_cycle
+from trading_dagster.live.revaluation import check_live_accounts, revalue
+from trading_dagster.live.trigger_check import check_triggers
+from trading_dagster.live.wallet_check import check_wallet
+
+LIQUIDATE = Function("liquidationCall", ("address", "address", "address", "uint256", "bool"))
+
+
+@pytest.fixture
+def open_world(deployed_aave: Aave, rig: Rig, tmp_path: Path) -> Iterator[Callable[..., LoanWorld]]:  # noqa: F811
+    worlds: list[LoanWorld] = []
+
+    def make(decide: Any) -> LoanWorld:
+        worlds.append(LoanWorld(rig, deployed_aave, tmp_path, decide))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.close()
+
+
+def short_and_park(input: td.StrategyInput) -> list[td.TradeExecution]:
+    """Short with a part of the cash and lend out the rest; get out of everything in the third cycle."""
+    manager, pair = input.get_position_manager(), input.get_default_pair()
+    if input.cycle == 1:
+        return manager.open_short(pair, 8_000.0, leverage=1.5)
+    if input.cycle == 2:
+        return manager.open_credit_supply_position_for_reserves(100_000.0)
+    return manager.close_all() if manager.is_any_open() else []
+
+
+def balances_of(world: LoanWorld) -> dict[str, Decimal]:
+    """Return by how many units the chain is beyond the ledger, of each token of a loan, at the block that counts."""
+    client = world.rig.market.client()
+    state, block = world.state(), read_confirmed_block(client, FAST.confirmations)
+    expected: dict[Any, Decimal] = {}
+    for position in state.portfolio.get_open_and_frozen_positions():
+        for asset, quantity in position.get_token_balances():
+            expected[asset] = expected.get(asset, Decimal(0)) + quantity
+    return {
+        asset.token_symbol: Decimal(read_balance(client, asset.address, world.rig.wallet.address, block))
+        - quantity * 10**asset.decimals
+        for asset, quantity in expected.items()
+    }
+
+
+def test_cycles_short_lend_and_get_out_with_the_chains_interest(open_world):
+    world = open_world(short_and_park)
+    first = run_cycle(world.live)
+    assert first.status is CycleStatus.done
+    assert first.sample.equity == pytest.approx(1_000_000, abs=60)
+    world.next_day()
+    second = run_cycle(world.live)
+    short = next(iter(world.state().portfolio.open_positions.values()))
+    assert short.loan.borrowed.interest.accrued > 0
+    assert [u.cause.value for u in short.balance_updates.values()] == ["interest", "interest"]
+    assert second.trades[0].get_status() is TradeStatus.success
+    world.next_day()
+    assert check_live_accounts(world.live).is_clean
+    revalued = revalue(world.live)
+    assert balances_of(world) == {"aUSD": 0, "vETH": 0}, "booked to the unit"
+    assert check_live_accounts(world.live).is_clean
+    state = world.state()
+    kept = [position.loan.collateral.interest.accrued for position in state.portfolio.open_positions.values()]
+    assert kept[1] > 0
+    assert kept[0] / kept[1] < 1
+
+    last = run_cycle(world.live)
+
+    assert last.sample.open_positions == 0
+    assert last.sample.equity == pytest.approx(revalued.equity, abs=80)
+    trades = world.state().portfolio.get_all_trades()
+    assert [t.get_status() for t in trades] == [TradeStatus.success] * 4
+    assert all(t.fill.gas_cost > 0 for t in trades)
+    table = check_live_accounts(world.live)
+    assert [row.difference for row in table.rows] == [Decimal(0)] * len(table.rows)
+    assert world.alarms == []
+
+
+def test_interest_is_read_once_and_reading_again_changes_nothing(open_world):
+    world = open_world(short_and_park)
+    run_cycle(world.live)
+    world.next_day()
+    revalue(world.live)
+    known = len(list(world.store.read(world.live.id)))
+    revalue(world.live)
+    assert len(list(world.store.read(world.live.id))) == known
+
+
+def test_stop_loss_pays_a_short_back(open_world):
+    def decide(input: td.StrategyInput) -> list[td.TradeExecution]:
+        manager = input.get_position_manager()
+        if input.cycle > 1:
+            return []
+        return manager.open_short(input.get_default_pair(), 8_000.0, leverage=1.0, stop_loss_pct=0.95)
+
+    world = open_world(decide)
+    run_cycle(world.live)
+    assert check_triggers(world.live).trades == ()
+    buy_eth_of_others(world, 200_000)
+    world.aave.set_price(world.rig.market.eth, 4_400)
+
+    (trade,) = check_triggers(world.live).trades
+
+    assert trade.is_stop_loss()
+    assert trade.get_status() is TradeStatus.success
+    assert trade.executed_price > 4_250
+    assert check_live_accounts(world.live).is_clean
+
+
+def test_liquidation_by_others_is_booked_and_told(open_world):
+    world = open_world(short_and_park)
+    run_cycle(world.live)
+    rig, aave = world.rig, world.aave  # noqa: F811
+    market, node, owner = rig.market, rig.market.node, rig.market.owner  # noqa: F811
+    aave.set_price(market.eth, 5_800)
+    node.do(owner, market.eth, approve(market.eth, aave.deployment.pool, 10**24).data)
+    data = LIQUIDATE.encode(market.usd, market.eth, rig.wallet.address, 10**18, False)
+    node.do(owner, aave.deployment.pool, data)
+    aave.set_price(market.eth, 4_000)
+    node.mine(5)
+
+    revalue(world.live)
+
+    assert [alarm.kind for alarm in world.alarms] == [AlarmKind.liquidated]
+    (position,) = world.state().portfolio.open_positions.values()
+    trade = list(position.trades.values())[-1]
+    assert trade.trade_type is TradeType.liquidation
+    assert trade.executed_quantity == 1
+    assert trade.executed_price == pytest.approx(5_800 * 1.05)
+    assert balances_of(world) == {"aUSD": 0, "vETH": 0}
+    revalue(world.live)
+    assert len(world.alarms) == 1
+    assert check_live_accounts(world.live).is_clean
+
+
+def test_collateral_sent_away_stops_trading_with_the_table(open_world):
+    world = open_world(short_and_park)
+    run_cycle(world.live)
+    rig = world.rig  # noqa: F811
+    node, wallet = rig.market.node, rig.wallet.address
+    (short,) = world.state().portfolio.open_positions.values()
+    ausd = short.loan.collateral.asset.address
+    node.rpc("anvil_impersonateAccount", wallet)
+    node.do(wallet, ausd, transfer(ausd, rig.market.owner, 500 * 10**6).data)
+    node.rpc("anvil_stopImpersonatingAccount", wallet)
+    world.next_day()
+
+    with pytest.raises(UnexpectedAccountingCorrectionIssue, match=r"aUSD.*#1.*MISMATCH"):
+        run_cycle(world.live)
+    assert AlarmKind.settlement_changed in [alarm.kind for alarm in world.alarms]
+
+
+def test_operator_closes_everything(open_world):
+    world = open_world(short_and_park)
+    run_cycle(world.live)
+    world.next_day()
+    run_cycle(world.live)
+    result = close_all(world.live)
+    assert result.is_complete
+    assert result.accounts.is_clean
+    assert list(world.state().portfolio.open_positions) == []
+
+
+def test_check_of_the_wallet_looks_at_the_lending_pool(open_world):
+    world = open_world(short_and_park)
+    assert check_wallet(world.live).gas > 0
+    nobody = "0x" + "12" * 20
+    wrong = replace(world.venue, lending=LendingPool(AaveV3Deployment(nobody)))
+    with pytest.raises(ContractMissing, match=f"no code at {nobody}"):
+        wrong.preflight([])
+    reserve = world.reserves[0]
+    other = replace(reserve, vtoken=reserve.atoken)
+    with pytest.raises(BadConfiguration, match="correct the lending reserve, or the pool"):
+        world.venue.preflight([], [other])
+    lower = replace(reserve, atoken=replace(reserve.atoken, liquidation_threshold=0.9))
+    with pytest.raises(BadConfiguration, match=r"liquidation threshold of aUSD.* is 0.9, the pool's is 0.85"):
+        world.venue.preflight([], [lower])
+    with pytest.raises(BadConfiguration, match="cannot trade loans"):
+        replace(world.venue, vault=VaultDeployment(nobody, 0))
+
+
+def buy_eth_of_others(world: LoanWorld, usd: int) -> None:
+    market = world.rig.market  # noqa: F811
+    path, deadline = [market.usd, market.eth], market.node.timestamp() + 1_000
+    data = SWAP.encode(usd * 10**6, 0, path, market.owner, deadline)
+    market.node.do(market.owner, market.uniswap.router, data)
