@@ -16,6 +16,7 @@ except PackageNotFoundError:  # running from a source tree that is not installed
 
 _MODULES: dict[str, tuple[str, ...]] = {
     "backtest": ("BacktestOptions", "BacktestPlan", "BacktestResult", "BacktestRun", "plan_backtest", "run_backtest"),
+    "domain.fund_fee": ("FundFees",),
     "domain.identifier": (
         "AssetIdentifier",
         "AssetType",

@@ -94,6 +94,7 @@ from trading_dagster.domain.error import UnknownAsset as UnknownAsset
 from trading_dagster.domain.error import UnknownPair as UnknownPair
 from trading_dagster.domain.error import UtcDatetimeRequired as UtcDatetimeRequired
 from trading_dagster.domain.error import WrongChain as WrongChain
+from trading_dagster.domain.fund_fee import FundFees as FundFees
 from trading_dagster.domain.identifier import AssetIdentifier as AssetIdentifier
 from trading_dagster.domain.identifier import AssetType as AssetType
 from trading_dagster.domain.identifier import ChainId as ChainId

@@ -32,11 +32,13 @@ from trading_dagster.domain.error import (
 from trading_dagster.domain.event import (
     BalanceUpdated,
     CycleCompleted,
+    FundFeesTaken,
     PairIntroduced,
     PositionFrozen,
     PositionOpened,
     PositionUnfrozen,
     StateCreated,
+    TradeCharged,
     TradeDiscarded,
     TradeExecuted,
     TradeFailed,
@@ -44,8 +46,10 @@ from trading_dagster.domain.event import (
     TradeRepaired,
     TradeStarted,
 )
+from trading_dagster.domain.fund_fee import FundFeeTake
 from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.state import State
+from trading_dagster.domain.trade import TradeCharges
 from trading_dagster.domain.treasury import (
     BalanceUpdate,
     BalanceUpdateCause,
@@ -75,6 +79,7 @@ def all_there_is(state: State) -> dict:
         "treasury": state.sync.treasury,
         "reserve": state.portfolio.reserve,
         "updates": [u.quantity for u in portfolio.reserve.balance_updates.values()],
+        "charges": [trade.charges for trade in portfolio.get_all_trades()],
         "clock": state.clock_at(),
         "blacklist": list(state.blacklisted_assets.items()),
         "latest": state.other_data.load_latest("note"),
@@ -242,8 +247,12 @@ def rich_ledger() -> list:
     state.unblacklist_asset(USDC)
     for cycle, name, value in ((1, "note", 1), (1, "b", 2), (3, "note", {"a": 2}), (3, "b", [1.5])):
         state.other_data.save(cycle, name, value)
+    take = FundFeeTake(Decimal("1.5"), Decimal("0.5"), 1.5, 0.5, 0.99, 1.02)
+    state.record(FundFeesTaken(at(15.5), take))
     state.record(CycleCompleted(at(16), 4))
     ledger.sell(17, everything, 99)
+    sold = state.portfolio.get_position_by_id(everything).get_last_trade()
+    state.record(TradeCharged(at(17), sold.trade_id, everything, TradeCharges(Decimal(2), 0.1, 0.2, -0.3)))
     return introduced(state.take_events())
 
 
@@ -280,7 +289,7 @@ def test_nothing_is_left_out_of_a_snapshot():
     }  # fmt: skip
     assert {f.name for f in fields(Treasury)} == {
         "last_updated_at", "last_cycle_at", "last_block_scanned", "balance_update_refs", "pending_redemptions",
-        "pending_deposits", "share_count", "applied_chain_keys",
+        "pending_deposits", "share_count", "applied_chain_keys", "fund_fees",
     }  # fmt: skip
     assert {f.name for f in fields(Sync)} == {"treasury", "interest_last_sync_at"}
     assert {f.name for f in fields(ReservePosition)} == {

@@ -31,6 +31,8 @@ class SimulatedTreasury:
         """Move reserve tokens into and out of the wallet through a callable."""
         self._move_tokens = move_tokens
         self.queue: list[QueuedFlow] = []
+        self.before_flow: Callable[[datetime, State], None] | None = None
+        """Called at a naive UTC time before money comes or goes."""
 
     def simulate_funding(self, at: datetime, amount: float | Decimal) -> None:
         """Queue a deposit (amount above 0) or a redemption (below 0) for the first cycle at or after a time."""
@@ -59,6 +61,8 @@ class SimulatedTreasury:
     def _apply(self, flow: QueuedFlow, timestamp: datetime, state: State) -> BalanceUpdate:
         portfolio = state.portfolio
         reserve = portfolio.reserve
+        if self.before_flow is not None:
+            self.before_flow(timestamp, state)
         self._move_tokens(reserve.asset, flow.amount)
         update = BalanceUpdate(
             balance_update_id=portfolio.next_balance_update_id,

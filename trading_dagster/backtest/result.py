@@ -15,11 +15,17 @@ from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS
 from trading_dagster.domain.equity_statistics import Statistics
 from trading_dagster.statistics.cost_table import analyse_costs, summarise_costs
 from trading_dagster.statistics.equity_curve import calculate_equity_curve
+from trading_dagster.statistics.fee_table import fund_fee_table
 from trading_dagster.statistics.metrics_table import calculate_advanced_metrics, calculate_metrics
+from trading_dagster.statistics.position_return import (
+    calculate_investment_flow,
+    calculate_state_deposit_adjusted_returns,
+)
 from trading_dagster.statistics.returns import (
     calculate_benchmark_curve,
     calculate_daily_returns_from_curve,
     calculate_returns,
+    calculate_share_price_returns,
 )
 from trading_dagster.statistics.table import Table
 from trading_dagster.statistics.trade_analysis import calculate_all_summary_stats_by_side
@@ -98,6 +104,31 @@ class BacktestResult:
     def trades(self) -> pd.DataFrame:
         """Return one row a trade."""
         return trades_table(self.state)
+
+    @cached_property
+    def share_price(self) -> pd.Series:
+        """Return what a share was worth in USD by naive UTC time: deposits and redemptions do not move it."""
+        series = self.samples.set_index("timestamp")["share_price"].dropna()
+        return series[~series.index.duplicated(keep="last")]
+
+    @cached_property
+    def share_price_returns(self) -> pd.Series:
+        """Return share price / first share price - 1: what an investor gained who was there all along, after fees."""
+        return calculate_share_price_returns(self.share_price)
+
+    @cached_property
+    def investment_flow(self) -> pd.Series:
+        """Return deposits (positive) and redemptions (negative) in USD by cycle."""
+        return calculate_investment_flow(self.state)
+
+    def deposit_adjusted_returns(self, freq: str = "ME") -> pd.Series:
+        """Return what equity gained in each period less what was deposited in it, USD."""
+        return calculate_state_deposit_adjusted_returns(self.state, self.equity_curve, freq)
+
+    @cached_property
+    def fund_fees(self) -> pd.DataFrame:
+        """Return one row for each time that fees of the fund were taken; see td.FundFees."""
+        return fund_fee_table(self.state)
 
     @cached_property
     def costs(self) -> pd.DataFrame:

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS, EquityLog
+from trading_dagster.accounting.fund_fee import take_fund_fees
 from trading_dagster.accounting.interest import LendingInterest
 from trading_dagster.accounting.simulated_treasury import QueuedFlow, SimulatedTreasury
+from trading_dagster.backtest.before_cycle import BeforeCycle, DelistedCloses, PeriodicFundFees, fund_fees_of
 from trading_dagster.backtest.delay import DelayedExecution, delay_execution
 from trading_dagster.backtest.delisting import Delistings
 from trading_dagster.backtest.plan import BacktestPlan
@@ -93,10 +96,14 @@ class BacktestRun:
         feed = universe.stop_loss_candles
         execution = simulate_execution(self.wallet, self._has_trigger_feed, costs, max_price_impact(plan.parameters))
         self.has_charges = costs.changes_fills
-        self._execution, self._pricing = execution, pricing
-        self._delistings: Delistings | None = None
+        self._before: list[BeforeCycle] = []
         if plan.parameters.get("close_delisted", True):
-            self._delistings = Delistings(universe.candles, pricing.data_delay_tolerance, plan.grid_us)
+            delistings = Delistings(universe.candles, pricing.data_delay_tolerance, plan.grid_us)
+            self._before.append(DelistedCloses(delistings, manager, pricing, execution))
+        fund_fees = fund_fees_of(plan)
+        if fund_fees is not None:
+            self._before.append(PeriodicFundFees(fund_fees, plan, state))
+            self.treasury.before_flow = partial(take_fund_fees, fund_fees)
         self._delayed = delay_execution(execution, costs, market, plan)
         penalty = plan.parameters.get("liquidation_penalty", DEFAULT_LIQUIDATION_PENALTY)
         self.equity_log = EquityLog(plan.grid_us, self.marks, next_cycle, state.portfolio)
@@ -160,11 +167,11 @@ class BacktestRun:
         block = max(1, total // PROGRESS_STEPS) if progress is not None else total
         with rare_collections():
             while self.next_cycle < to_cycle:
-                self._close_delisted(self.next_cycle)
+                self._prepare(self.next_cycle)
                 end = min(self.next_cycle + block, to_cycle)
-                gone = None if self._delistings is None else self._delistings.next_from(self.next_cycle + 1)
-                if gone is not None:
-                    end = min(end, gone)
+                for task in self._before:
+                    due = task.next_from(self.next_cycle + 1)
+                    end = end if due is None else min(end, due)
                 self._run_block(self.next_cycle, end, is_last=end == to_cycle)
                 if progress is not None:
                     progress(total - (to_cycle - end), total)
@@ -196,15 +203,12 @@ class BacktestRun:
                         cycle.note_holdings(index + 1)
         self.next_cycle = end
 
-    def _close_delisted(self, index: int) -> None:
-        """Close positions on pairs that are gone at a cycle, before it decides."""
-        delistings = self._delistings
-        if delistings is None or delistings.next_from(index) != index:
-            return
-        self.clock.move(index)
-        trades = delistings.plan_closes(index, self.input.get_position_manager(), self._pricing)
-        if trades:
-            self._execution.execute_trades(self.clock.timestamp, self.state, trades)
+    def _prepare(self, index: int) -> None:
+        """Do what is due before a cycle."""
+        for task in self._before:
+            if task.next_from(index) == index:
+                self.clock.move(index)
+                task.run(index)
 
     def _run_delayed_block(self, delayed: DelayedExecution, first: int, end: int, is_last: bool) -> None:
         """Run cycles whose trades are filled later: triggers are checked before and after."""

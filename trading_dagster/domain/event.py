@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from trading_dagster.domain.fund_fee import FundFeeTake
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.loan import LoanChange
 from trading_dagster.domain.trade import TradeCharges, TradePlan
@@ -52,6 +53,13 @@ class InterestAccrued(Event):
     """One side of a position's loan earned or owes interest: an update of cause interest, quantity above 0 or 0."""
 
     update: BalanceUpdate
+
+
+@value
+class FundFeesTaken(Event):
+    """A fund's fees were taken as new shares of the manager."""
+
+    take: FundFeeTake
 
 
 @value

@@ -23,6 +23,7 @@ from trading_dagster.domain.event import (
     DataSaved,
     DustKept,
     Event,
+    FundFeesTaken,
     InterestAccrued,
     PairIntroduced,
     PositionFrozen,
@@ -44,6 +45,7 @@ from trading_dagster.domain.event import (
     TradeWaits,
     TriggersMoved,
 )
+from trading_dagster.domain.fund_fee import FundFeeEntry
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.integrity import check_integrity
 from trading_dagster.domain.loan_trade import plan_credit_supply, plan_short_trade
@@ -99,6 +101,7 @@ class State:
         self._folds: dict[type[Event], Callable[[Any], None]] = {
             PairIntroduced: self._fold_pair,
             BalanceUpdated: self._fold_balance,
+            FundFeesTaken: self._fold_fund_fees,
             InterestAccrued: self._fold_interest,
             PositionOpened: self._fold_position_opened,
             TradePlanned: self._fold_planned,
@@ -225,6 +228,11 @@ class State:
         self._position(update.position_id or 0).apply_balance(update)
         portfolio.next_balance_update_id = update.balance_update_id + 1
         self.sync.interest_last_sync_at = self._naive(event.at)
+
+    def _fold_fund_fees(self, event: FundFeesTaken) -> None:
+        take, treasury = event.take, self.sync.treasury
+        treasury.share_count = (treasury.share_count or ZERO) + take.management_shares + take.performance_shares
+        treasury.fund_fees.append(FundFeeEntry(self._naive(event.at), take))
 
     def _fold_position_opened(self, event: PositionOpened) -> None:
         portfolio = self.portfolio

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 
+from trading_dagster.domain.fund_fee import FundFeeEntry
 from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.money import ZERO
 
@@ -87,7 +88,18 @@ class Treasury:
     pending_redemptions: float | None = None
     pending_deposits: float | None = None
     share_count: Decimal | None = None
+    fund_fees: list[FundFeeEntry] = field(default_factory=list)
     applied_chain_keys: set[tuple[int, str, int, str]] = field(default_factory=set)
+
+    @property
+    def fund_fees_at(self) -> datetime | None:
+        """Return when fees of the fund were taken last, naive UTC."""
+        return self.fund_fees[-1].at if self.fund_fees else None
+
+    @property
+    def high_water_mark(self) -> float | None:
+        """Return the share price above which a performance fee is due, None while none was taken."""
+        return self.fund_fees[-1].take.high_water_mark if self.fund_fees else None
 
     def note_flow(self, update: BalanceUpdate) -> None:
         """Remember that an update was applied, and refer to it unless it is interest; only State calls this."""

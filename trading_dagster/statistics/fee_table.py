@@ -1,4 +1,4 @@
-"""What each trade paid in fees."""
+"""What each trade paid in fees, and what a fund took from its investors."""
 
 from __future__ import annotations
 
@@ -24,6 +24,31 @@ FEE_COLUMNS: dict[str, str] = {
     "fees_estimated_usd": "float64",
     "fees_estimated_pct": "float64",
 }
+
+FUND_FEE_COLUMNS: dict[str, str] = {
+    "timestamp": "datetime64[us]",
+    "management_usd": "float64",
+    "performance_usd": "float64",
+    "shares": "float64",
+    "share_price": "float64",
+    "high_water_mark": "float64",
+}
+
+
+def fund_fee_table(state: State) -> pd.DataFrame:
+    """Return one row for each time that fees of the fund were taken; ``share_price`` is after them."""
+    rows = [
+        (
+            entry.at,
+            entry.take.management_usd,
+            entry.take.performance_usd,
+            float(entry.take.management_shares + entry.take.performance_shares),
+            entry.take.share_price,
+            entry.take.high_water_mark,
+        )
+        for entry in state.sync.treasury.fund_fees
+    ]
+    return pd.DataFrame(rows, columns=list(FUND_FEE_COLUMNS)).astype(FUND_FEE_COLUMNS)
 
 
 def analyse_trading_fees(state: State) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 from trading_dagster.domain import event as events
 from trading_dagster.domain.error import LedgerError, SerialisationRefused
 from trading_dagster.domain.event import DataSaved, Event, PairIntroduced
+from trading_dagster.domain.fund_fee import FundFeeTake
 from trading_dagster.domain.identifier import AssetIdentifier, AssetType, TradingPairIdentifier, TradingPairKind
 from trading_dagster.domain.loan import LoanChange
 from trading_dagster.domain.other_data import MAX_SAFE_INTEGER, require_storable
@@ -37,6 +38,7 @@ _VALUES: dict[str, type[Any]] = {
         TradePlan,
         TradePricing,
         TradeCharges,
+        FundFeeTake,
         BalanceUpdate,
         Trigger,
         LoanChange,

@@ -22,6 +22,7 @@ from trading_dagster.domain.event import (
     BalanceUpdated,
     DataSaved,
     Event,
+    FundFeesTaken,
     InterestAccrued,
     PairIntroduced,
     StateCreated,
@@ -324,6 +325,8 @@ def _topic(event: Event) -> str | None:
         return ASSET
     if isinstance(event, DataSaved):
         return DATA
+    if isinstance(event, FundFeesTaken):
+        return FLOW
     if isinstance(event, InterestAccrued):
         return _interest_topic(event.update.position_id)
     if isinstance(event, BalanceUpdated):

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from trading_dagster.domain.error import ParameterMissing, ParameterTypeInvalid
+from trading_dagster.domain.fund_fee import FundFees
 from trading_dagster.domain.time import CycleDuration, TimeBucket, require_naive_utc
 from trading_dagster.domain.trigger import TriggerModel
 from trading_dagster.pricing.cost_model import collect_costs
@@ -133,6 +134,8 @@ def max_price_impact(parameters: StrategyParameters) -> float:
 def _checked(name: str, value: Any) -> Any:
     if name == "costs":
         return _checked_costs(value)
+    if name == "fund_fees" and isinstance(value, bool):
+        return value
     if isinstance(value, list):  # a grid dimension: the grid search checks each value
         return value
     if name == "cycle_duration" and isinstance(value, TimeBucket):
@@ -172,6 +175,7 @@ _ENGINE_TYPES: dict[str, type | tuple[type, ...]] = {
     "trigger_model": TriggerModel,
     "maximum_price_impact": (int, float),
     "close_delisted": bool,
+    "fund_fees": FundFees,
 }
 
 _REMEDIES = {
@@ -186,5 +190,6 @@ _REMEDIES = {
     "max_price_impact": "a fraction such as 0.05",
     "trigger_model": "TriggerModel.sampled or TriggerModel.intrabar",
     "close_delisted": "True or False",
+    "fund_fees": "FundFees(management=0.02, performance=0.2), or True for the fees that the module names",
     "maximum_price_impact": "a fraction such as 0.05",
 }

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 
 from trading_dagster.domain.error import InvalidTrade, NotEnoughCashForBuys
-from trading_dagster.domain.money import FLOAT_ROUNDING, ZERO
+from trading_dagster.domain.money import FLOAT_ROUNDING, ZERO, exact
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import NO_FLAGS, TradeExecution, TradeFlag, TradeType
 from trading_dagster.strategy.credit_planning import CreditPlanning
@@ -91,15 +91,20 @@ class PositionManager(WaitingPlanning, ShortPlanning, CreditPlanning):
         self._set_levels(position, levels, mid)
 
     def check_enough_cash(self, trades: Iterable[TradeExecution]) -> None:
-        """Raise NotEnoughCashForBuys when buys, supplies and shorts need more than cash, sells and releases bring."""
+        """Raise NotEnoughCashForBuys when buys, supplies and shorts need more than cash, sells and releases bring.
+
+        Cash that waits to be redeemed, `get_pending_redemptions`, is no cash for buys.
+        """
         trades = list(trades)
         buys = sum((t.plan.allocation for t in trades), ZERO)
         sells = sum((t.planned_reserve for t in trades if not t.plan.allocation), ZERO)
         cash = self._portfolio.reserve.quantity
-        if buys - cash - sells > (cash + sells) * FLOAT_ROUNDING:
+        pending = exact(self.get_pending_redemptions(), "pending redemptions")
+        if buys and buys + pending - cash - sells > (cash + sells) * FLOAT_ROUNDING:
+            owed = f", {pending} of it for pending redemptions" if pending else ""
             raise NotEnoughCashForBuys(
-                f"Buys need {buys} but there is cash {cash} and sells bring {sells}, "
-                f"{buys - cash - sells} too little. Trades:\n" + "\n".join(f"  {t}" for t in trades)
+                f"Buys need {buys} but there is cash {cash} and sells bring {sells}{owed}, "
+                f"{buys + pending - cash - sells} too little. Trades:\n" + "\n".join(f"  {t}" for t in trades)
             )
 
     def log(self, msg: str, level: int = logging.INFO, prefix: str = "{timestamp}: ") -> None:
