@@ -146,7 +146,12 @@ def paint_monthly_returns(
 
 @with_own_style
 def paint_coverage(
-    coverage: pd.DataFrame, *, title: str = "Candle coverage", width: int = WIDTH, height: int = HEIGHT
+    coverage: pd.DataFrame,
+    *,
+    title: str = "Candle coverage",
+    filled: str = "filled",
+    width: int = WIDTH,
+    height: int = HEIGHT,
 ) -> bytes:
     """Paint which bars exist: a row per pair, time to the right.
 
@@ -156,6 +161,7 @@ def paint_coverage(
         coverage: a column per pair, a row per bar by naive UTC open time; values MISSING (0), EXISTING (1) or
             FILLED (2), the last for bars made from the close before them
         title: heading; the shares are added to it
+        filled: what the legend calls bars that are FILLED
         width: pixels
         height: pixels
 
@@ -187,7 +193,14 @@ def paint_coverage(
     if every == 1:
         axes.hlines(np.arange(0.5, len(names) - 1), edges[0], edges[1], color="white", linewidth=2)
     handles = [
-        Line2D([], [], marker="s", linestyle="", color=colour, label=f"{name} {_share(states == state)}")
+        Line2D(
+            [],
+            [],
+            marker="s",
+            linestyle="",
+            color=colour,
+            label=f"{filled if state == FILLED else name} {_share(states == state)}",
+        )
         for name, (state, colour) in COVERAGE.items()
     ]
     write_head(axes, title, f"{len(names):,} pairs, {len(index):,} bars", handles=handles)

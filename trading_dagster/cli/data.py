@@ -1,69 +1,130 @@
-"""The commands ``data import`` and ``data check``."""
+"""What the commands ``data import``, ``data download`` and ``data compact`` do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-import pandas as pd
 import typer
 
-from trading_dagster.domain.error import BadConfiguration, CandleContractBroken
+from trading_dagster.cli.setting import parse_time
+from trading_dagster.domain.error import BadConfiguration, BadInput
 from trading_dagster.domain.time import TimeBucket
-from trading_dagster.market.contract import check_candles
+from trading_dagster.market.exchange_api import CcxtApi
+from trading_dagster.market.exchange_source import ExchangeSource
+from trading_dagster.market.file_layout import read_mapping
 from trading_dagster.market.file_source import FileSource
 from trading_dagster.market.lake import Lake
+from trading_dagster.market.lake_compaction import compact_lake
 from trading_dagster.market.lake_import import import_candles
-from trading_dagster.market.quality import quality_report
-from trading_dagster.market.source import group_markets
-
-MOST_ROWS = 60
+from trading_dagster.market.repair import DROP_BROKEN, RepairRule, parse_rules
+from trading_dagster.market.source import CandleSource
 
 
-def run_import(
-    file: Path,
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """How candles are taken in."""
+
+    rules: Sequence[RepairRule]
+    show_progress: bool
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+
+    @classmethod
+    def parse(
+        cls,
+        repairs: Sequence[str],
+        *,
+        drop_broken: bool,
+        show_progress: bool,
+        start: str | None = None,
+        end: str | None = None,
+    ) -> ImportRequest:
+        """Return the request that options of the command line make; raises BadInput."""
+        named = [*repairs, *(rule.value for rule in DROP_BROKEN if drop_broken)]
+        start_at = None if start is None else parse_time("--start", start)
+        end_at = None if end is None else parse_time("--end", end)
+        if start_at is not None and end_at is not None and start_at >= end_at:
+            raise BadInput(f"--start {start_at} is not before --end {end_at}")
+        return cls(parse_rules(named), show_progress, start_at, end_at)
+
+
+def open_files(path: Path, exchange: str | None, pair: str | None, mapping: Path | None) -> CandleSource:
+    """Return the candles of a file or folder; raises MarketDataMissing, BadInput."""
+    layout = None if mapping is None else read_mapping(mapping)
+    return FileSource(path, exchange=exchange, pair=pair, layout=layout)
+
+
+def open_lake_or_files(name: str, lake_folder: Path | None) -> CandleSource:
+    """Return the source of that name in the lake, or the candles of a file of that name."""
+    return FileSource(name) if Path(name).exists() else Lake(lake_folder).source(name)
+
+
+def run_import(source: CandleSource, label: str, lake_folder: Path | None, request: ImportRequest) -> None:
+    """Copy candles of a source into the lake and say what was written."""
+    _import(Lake(lake_folder), source, label, request)
+
+
+def run_download(
+    exchange: str,
+    pairs: Sequence[str],
+    bucket: str,
     name: str | None,
     lake_folder: Path | None,
-    exchange: str | None,
-    pair: str | None,
+    request: ImportRequest,
     *,
-    drop_broken: bool,
-    show_progress: bool,
+    api_url: str | None,
 ) -> None:
-    """Copy candles of a file into the lake and say what was written."""
+    """Download candles of an exchange into the lake."""
+    source = ExchangeSource(CcxtApi(exchange, api_url=api_url), pairs=pairs or None)
+    _import(Lake(lake_folder), source, name or exchange, request, parse_bucket(bucket))
+
+
+def parse_bucket(text: str) -> TimeBucket:
+    """Return the bucket that an option names; raises BadInput."""
+    for bucket in TimeBucket:
+        if text in (bucket.value, bucket.name) and bucket is not TimeBucket.not_applicable:
+            return bucket
+    raise BadInput(f"--bucket is {text!r}: use one of {', '.join(bucket.value for bucket in TimeBucket)}")
+
+
+def run_compact(source: str | None, lake_folder: Path | None, *, show_progress: bool) -> bool:
+    """Compact the lake; tell whether no month is damaged."""
     lake = Lake(lake_folder)
-    source = FileSource(file, exchange=exchange, pair=pair)
-    label = name or file.name.split(".")[0]
+    if source is not None:
+        lake.source(source)
+    report = compact_lake(lake, source=source, progress=show_progress)
+    sizes = f"{report.bytes_before:,} bytes before, {report.bytes_after:,} after"
+    typer.echo(
+        f"{len(report.rewritten)} months rewritten in {lake.folder}, {len(report.migrated)} of them of an older "
+        f"version, {len(report.leftovers)} leftovers removed: {sizes}"
+    )
+    for path in report.damaged:
+        typer.echo(f"Damaged: {path}: delete it and import again", err=True)
+    return not report.damaged
+
+
+def _import(
+    lake: Lake, source: CandleSource, label: str, request: ImportRequest, bucket: TimeBucket | None = None
+) -> None:
     try:
-        report = import_candles(lake, source, name=label, drop_broken=drop_broken, progress=show_progress)
+        report = import_candles(
+            lake,
+            source,
+            name=label,
+            bucket=bucket,
+            start_at=request.start_at,
+            end_at=request.end_at,
+            rules=request.rules,
+            progress=request.show_progress,
+        )
     except OSError as error:
         raise BadConfiguration(f"lake {lake.folder}: {error}: choose another folder with --lake") from error
+    repairs = [f"{report.rows_dropped:,} broken ones left out"] if report.rows_dropped else []
+    repairs += [f"{report.rows_changed:,} repaired"] if report.rows_changed else []
     typer.echo(
         f"{report.rows_added:,} candles added to {lake.folder / label} in {len(report.months_written)} files"
-        + (f", {report.rows_dropped:,} broken ones left out" if report.rows_dropped else "")
+        + "".join(f", {text}" for text in repairs)
     )
-
-
-def run_check(file: Path, exchange: str | None, pair: str | None) -> bool:
-    """Print the quality of every pair; tell whether all candles keep the contract."""
-    clean = True
-    for bucket, frame in _read(FileSource(file, exchange=exchange, pair=pair)):
-        report = quality_report(frame, bucket, str(file))
-        with pd.option_context("display.width", 250, "display.max_columns", 50, "display.max_rows", MOST_ROWS):
-            typer.echo(f"{file}: {len(frame):,} candles of {bucket.value}\n{report.to_string(index=False)}")
-        try:
-            check_candles(frame, bucket, str(file), any_order=True)
-        except CandleContractBroken as error:
-            clean = False
-            typer.echo(f"Broken: {error}", err=True)
-    if clean:
-        typer.echo("All candles keep the contract.")
-    return clean
-
-
-def _read(source: FileSource) -> Iterator[tuple[TimeBucket, pd.DataFrame]]:
-    for group in group_markets(source.list_markets()):
-        start = min(market.first_at for market in group)
-        end = max(market.end_at for market in group)
-        frames = [frame.assign(pair=frame["pair"].astype("str")) for frame in source.load_candles(group, start, end)]
-        yield group[0].bucket, pd.concat(frames, ignore_index=True)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from trading_dagster.cli.data_app import data_app
 from trading_dagster.cli.live import live_app
 from trading_dagster.domain.error import BadInput, TradingDagsterError
 
@@ -39,9 +40,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Algorithmic trading: one strategy file, backtested and traded live, on Dagster.",
-)
-data_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Candles: import them into the lake, check them."
 )
 app.add_typer(data_app, name="data")
 app.add_typer(live_app, name="live")
@@ -130,37 +128,6 @@ def port(
     from trading_dagster.cli.port import run_port
 
     if not run_port(file, output, only_checks=check):
-        raise typer.Exit(EXIT_FAILED)
-
-
-@data_app.command("import")
-def import_data(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File or folder of candles.", show_default=False)],
-    name: Annotated[str | None, typer.Option(help="Name of the source in the lake; the file's by default.")] = None,
-    lake: Annotated[Path | None, typer.Option(help="Folder of the lake.")] = None,
-    exchange: Annotated[str | None, typer.Option(help="Venue of pairs for which the file names none.")] = None,
-    pair: Annotated[str | None, typer.Option(help="BASE/QUOTE of a file that does not say it.")] = None,
-    drop_broken: Annotated[
-        bool, typer.Option("--drop-broken", help="Leave out candles that break the contract instead of refusing.")
-    ] = False,
-    no_progress: NoProgress = False,
-) -> None:
-    """Copy candles into the lake, only what is missing."""
-    from trading_dagster.cli.data import run_import
-
-    run_import(file, name, lake, exchange, pair, drop_broken=drop_broken, show_progress=not no_progress)
-
-
-@data_app.command("check")
-def check_data(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File or folder of candles.", show_default=False)],
-    exchange: Annotated[str | None, typer.Option(help="Venue of pairs for which the file names none.")] = None,
-    pair: Annotated[str | None, typer.Option(help="BASE/QUOTE of a file that does not say it.")] = None,
-) -> None:
-    """Report the quality of candles by pair; exit code 1 when some break the contract."""
-    from trading_dagster.cli.data import run_check
-
-    if not run_check(file, exchange, pair):
         raise typer.Exit(EXIT_FAILED)
 
 

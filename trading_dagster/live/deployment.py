@@ -56,7 +56,23 @@ class LakeData:
     folder: Path | None = None
 
 
-CandleData: TypeAlias = Annotated[SampleData | FileData | LakeData, Field(discriminator="source")]
+@dataclass(frozen=True, slots=True, config=STRICT)
+class ExchangeData:
+    """The public candles of a centralised exchange, asked for when they are needed; no keys.
+
+    Attributes:
+        name: Its id in ccxt.
+        symbols: BASE/QUOTE of the pairs to serve; none named serves all of its spot pairs.
+        api_url: Base of its public interface, for a mirror.
+    """
+
+    source: Literal["exchange"]
+    name: str = "binance"
+    symbols: tuple[Annotated[str, StringConstraints(pattern=r"^[^/@\s]+/[^/@\s]+$")], ...] = ()
+    api_url: str | None = None
+
+
+CandleData: TypeAlias = Annotated[SampleData | FileData | LakeData | ExchangeData, Field(discriminator="source")]
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

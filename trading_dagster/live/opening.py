@@ -17,7 +17,7 @@ from trading_dagster.domain.time import CycleDuration
 from trading_dagster.execution.approval import ApprovalModel, ManualApproval, UncheckedApproval
 from trading_dagster.execution.limit_guard import LimitGuard
 from trading_dagster.live.clock import AcceleratedClock, SystemClock, WorldClock
-from trading_dagster.live.deployment import Deployment, FileData, LakeData, ReplayClock
+from trading_dagster.live.deployment import Deployment, ExchangeData, FileData, LakeData, ReplayClock
 from trading_dagster.live.desk import Desk, DeskRequest, Venue
 from trading_dagster.live.guard import with_emergency_file
 from trading_dagster.live.live_home import LiveHome
@@ -25,6 +25,8 @@ from trading_dagster.live.notification import MessageSink, Notifier, Reporter, a
 from trading_dagster.live.paper import PaperVenue
 from trading_dagster.live.parameter_override import read_overrides
 from trading_dagster.live.strategy import LiveStrategy
+from trading_dagster.market.exchange_api import CcxtApi
+from trading_dagster.market.exchange_source import ExchangeSource
 from trading_dagster.market.file_source import EmbeddedSample, FileSource
 from trading_dagster.market.lake import Lake
 from trading_dagster.market.mapped_source import MappedSource
@@ -68,11 +70,14 @@ def open_clock(deployment: Deployment, home: LiveHome) -> WorldClock:
     return AcceleratedClock(clock.start, began_at, clock.speed)
 
 
-def open_source(deployment: Deployment, clock: WorldClock) -> ReplaySource:
+def open_source(deployment: Deployment, clock: WorldClock) -> CandleSource:
     """Return the deployment's candles up to the present of its clock.
+
+    An exchange itself knows what is closed; what was stored before is served as far as it is past.
 
     Raises:
         MarketDataMissing: There is no such file, folder or source.
+        BadConfiguration: The exchange is unknown, or ccxt is not installed.
     """
     data = deployment.data
     source: CandleSource
@@ -80,12 +85,17 @@ def open_source(deployment: Deployment, clock: WorldClock) -> ReplaySource:
         source = FileSource(data.path)
     elif isinstance(data, LakeData):
         source = Lake(data.folder).source(data.name)
+    elif isinstance(data, ExchangeData):
+        api = CcxtApi(data.name, api_url=data.api_url)
+        source = ExchangeSource(api, pairs=data.symbols or None, now=clock.now)
     else:
         source = EmbeddedSample()
     if deployment.pairs:
         from trading_dagster.live.chain_opening import describe_pools  # only this pays for web3
 
         source = MappedSource(source, describe_pools(deployment))
+    if isinstance(data, ExchangeData) and not deployment.is_replay:
+        return source
     delay_s = deployment.clock.delay_s if isinstance(deployment.clock, ReplayClock) else 0.0
     return ReplaySource(source, clock.now, publication_delay=timedelta(seconds=delay_s))
 

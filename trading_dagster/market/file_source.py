@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
 from trading_dagster.domain.error import MarketDataMissing
 from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription
@@ -15,13 +16,16 @@ from trading_dagster.market.availability import CandleAvailability, Now, read_st
 from trading_dagster.market.candle_file import FORMATS, CandleFile, FilePair
 from trading_dagster.market.contract import Candles
 from trading_dagster.market.exchange import format_description
+from trading_dagster.market.file_layout import FileLayout, is_other_dump, recognise
+from trading_dagster.market.layout_file import LayoutFile
 from trading_dagster.market.source import Market
 
 UNNAMED_VENUE = "file"
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
 
 
-Part = tuple[CandleFile, FilePair]
+OneFile: TypeAlias = CandleFile | LayoutFile
+Part = tuple[OneFile, FilePair]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +33,7 @@ class OpenFile:
     """A file as it was when it was opened: ``mark`` is its time of change and its size."""
 
     mark: tuple[int, int]
-    file: CandleFile
+    file: OneFile
 
     @cached_property
     def bucket(self) -> TimeBucket:
@@ -51,6 +55,8 @@ class FileSource:
         fee: Trading fee of all pairs as a fraction; None leaves it unknown.
         name: For messages; None takes the path.
         now: The clock that tells which candles are closed.
+        layout: What columns and pairs of the files mean; None recognises dumps of freqtrade and Binance by their
+            names and takes other files as they are.
 
     Raises:
         MarketDataMissing: No such file or folder, or nothing in it.
@@ -66,7 +72,9 @@ class FileSource:
         fee: float | None = None,
         name: str | None = None,
         now: Now = utc_now,
+        layout: FileLayout | None = None,
     ) -> None:
+        self._layout = layout
         self.path = Path(path)
         self.name = name or str(path)
         self._bucket = bucket
@@ -99,7 +107,7 @@ class FileSource:
     def load_candles(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
         """Yield the candles that open in [start, end) in frames of bounded size; see `CandleSource`."""
         contents = self._contents()
-        by_file: dict[Path, tuple[CandleFile, list[FilePair]]] = {}
+        by_file: dict[Path, tuple[OneFile, list[FilePair]]] = {}
         for market in markets:
             key = (market.exchange_slug, market.pair, market.bucket)
             if market.chain_id is not ChainId.centralised_exchange or key not in contents:
@@ -125,9 +133,17 @@ class FileSource:
             mark = (0, 0) if status is None else (status.st_mtime_ns, status.st_size)
             known = self._files.get(path)
             is_same = known is not None and known.mark == mark
-            files[path] = known if known is not None and is_same else OpenFile(mark, CandleFile(path, self._pair))
+            files[path] = known if known is not None and is_same else OpenFile(mark, self._open(path))
         if files != self._files:
             self._files, self._parts = files, None
+
+    def _open(self, path: Path) -> OneFile:
+        layout = self._layout or recognise(path)
+        if layout is None:
+            return CandleFile(path, self._pair)
+        if not path.is_file():
+            raise MarketDataMissing(f"path {path}: there is no such file; give a file or folder of candles")
+        return LayoutFile(path, replace(layout, pair=self._pair or layout.pair))
 
     def _contents(self) -> dict[tuple[str, str, TimeBucket], list[Part]]:
         """Return what each pair has in which file, by venue, pair and bucket."""
@@ -185,7 +201,9 @@ def find_files(path: Path) -> list[Path]:
     found = sorted(
         file
         for file in path.rglob("*")
-        if file.suffix.lower() in FORMATS and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        if (file.suffix.lower() in FORMATS or recognise(file) is not None)
+        and not is_other_dump(file)
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
     )
     if not found:
         raise MarketDataMissing(f"path {path}: no {', '.join(FORMATS)} file in this folder; give a file of candles")

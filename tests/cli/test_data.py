@@ -1,0 +1,54 @@
+"""The commands that fill, check and ask the lake, as a user would type them."""
+
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+from market.exchange_server import FakeExchange, serve_exchange
+
+SAMPLE = Path(__file__).parents[2] / "trading_dagster" / "market" / "sample" / "sample_btc_1h.parquet"
+
+
+def test_download_is_continued_and_compacted(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("trading_dagster.market.exchange_api.CcxtApi.page_rows", 300)
+    with serve_exchange(FakeExchange(datetime(2024, 3, 1), BTCUSDT=datetime(2024, 2, 1))) as url:
+        options = ("--bucket", "1h", "--api-url", url, "--lake", "lake", "--no-progress")
+        code, output, errors = run("data", "download", "BTC/USDT", "--end", "2024-02-20", *options)
+        assert (code, errors) == (0, "")
+        assert "456 candles added to lake/binance in 1 files" in output
+        again = ("data", "download", "BTC/USDT", "--end", "2024-03-01", *options)
+        assert "240 candles added" in run(*again)[1]
+        assert "0 candles added to lake/binance in 0 files" in run(*again)[1]
+        code, _, errors = run("data", "download", "BTC/EUR", *options)
+        assert (code, "no BTC/EUR; did you mean" in errors) == (2, True)
+    code, output, _ = run("data", "compact", "--lake", "lake", "--no-progress")
+    assert (code, "1 months rewritten in lake" in output) == (0, True)
+    code, output, _ = run("data", "check", "binance", "--lake", "lake")
+    assert (code, "Nothing stands out." in output) == (0, True)
+
+
+def test_dirty_file_is_checked_refused_and_repaired(run, shared_data):
+    dirty = shared_data / "dirty_daily_12exchanges.parquet"
+    code, output, errors = run("data", "check", dirty)
+    assert code == 1
+    assert "Some candles break the contract." in output
+    assert "impossible" in output
+    assert "is duplicated" in errors
+    code, _, errors = run("data", "import", dirty, "--name", "dirty", "--lake", "lake", "--no-progress")
+    assert (code, "Drop or repair these rows" in errors) == (2, True)
+    assert run("data", "import", dirty, "--repair", "mend")[0] == 2
+    command = ("data", "import", dirty, "--name", "dirty", "--lake", "lake", "--no-progress")
+    code, output, _ = run(*command, "--repair", "widen_range", "--drop-broken")
+    assert code == 0
+    assert "broken ones left out, " in output
+    assert "repaired" in output
+
+
+def test_clocks_are_compared_and_a_picture_is_painted(run, tmp_path):
+    late = pd.read_parquet(SAMPLE)
+    late = late.assign(timestamp=late["timestamp"] + pd.Timedelta(hours=5))
+    late.to_parquet(tmp_path / "late.parquet")
+    code, output, _ = run("data", "check", "late.parquet", "--against", SAMPLE, "--picture", "late.png")
+    assert code == 0
+    assert "BTC/USD: 5:00:00 away from file (returns correlate 1.00 once shifted" in output
+    assert (tmp_path / "late.png").read_bytes().startswith(b"\x89PNG")

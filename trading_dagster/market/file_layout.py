@@ -1,0 +1,179 @@
+"""What files of other programs mean: freqtrade's and Binance's own dumps by their names, others by a mapping file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from trading_dagster.domain.error import BadConfiguration, BadInput
+from trading_dagster.domain.time import TimeBucket
+from trading_dagster.market.exchange import split_ticker
+
+BINANCE_COLUMNS = (
+    "timestamp",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "close_time",
+    "quote_volume",
+    "count",
+    "taker_buy_volume",
+    "taker_buy_quote_volume",
+    "ignore",
+)
+BINANCE_NAME = re.compile(r"^([A-Z0-9]{5,})-(\d+[smhdw]|1mo)-(\d{4}-\d{2}(?:-\d{2})?)\.(?:csv|zip)$")
+FREQTRADE_NAME = re.compile(r"^([A-Za-z0-9]+)_([A-Za-z0-9]+)-(\d+[mhdw])\.(?:feather|json|parquet)$")
+QUOTES = (
+    "FDUSD",
+    "USDT",
+    "USDC",
+    "TUSD",
+    "BUSD",
+    "USDP",
+    "DAI",
+    "TRY",
+    "EUR",
+    "GBP",
+    "BRL",
+    "BTC",
+    "ETH",
+    "BNB",
+    "USD",
+)
+"""How the symbols of Binance end; the first that fits is the quote."""
+
+UNITS: Mapping[str, int] = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class FileLayout:
+    """How a file is to be read.
+
+    Args:
+        names: By what the file calls a column, the name it has here.
+        header: Names of the columns in order, where the file has no line of names.
+        pairs: By what the file calls a pair, BASE/QUOTE.
+        pair: The only pair, where no column says it.
+        exchange: The venue, where no column says it.
+        bucket: Width of the candles; None finds out.
+        unit: Of times written as numbers: s, ms, us; None tells by their size.
+        shift: What is subtracted from the times, so that they are the opens of the candles, in UTC.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    header: tuple[str, ...] | None = None
+    pairs: Mapping[str, str] = field(default_factory=dict)
+    pair: str | None = None
+    exchange: str | None = None
+    bucket: TimeBucket | None = None
+    unit: str | None = None
+    shift: timedelta = timedelta(0)
+
+
+@checked_dataclass(frozen=True, config={"extra": "forbid"})
+class MappingFile:
+    """The fields of a mapping file, see docs/data.md."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    header: list[str] | None = None
+    pairs: dict[str, str] = field(default_factory=dict)
+    pair: str | None = None
+    exchange: str | None = None
+    bucket: str | None = None
+    time_unit: Literal["s", "ms", "us"] | None = None
+    label: Literal["open", "close"] = "open"
+    utc_offset_hours: float = 0.0
+
+
+def read_mapping(path: Path) -> FileLayout:
+    """Read a mapping file; raises BadConfiguration naming every wrong field."""
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        given = TypeAdapter(MappingFile).validate_python(loaded or {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadConfiguration(f"mapping {path}: {error}") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise BadConfiguration(f"mapping {path}: {wrong}; see docs/data.md for its fields") from None
+    for pair in (*given.pairs.values(), *([given.pair] if given.pair else [])):
+        split_ticker(pair)
+    bucket = next((each for each in TimeBucket if given.bucket in (each.value, each.name)), None)
+    if given.bucket is not None and bucket is None:
+        known = ", ".join(each.value for each in TimeBucket)
+        raise BadConfiguration(f"mapping {path}: bucket is {given.bucket!r}: use one of {known}")
+    if given.label == "close" and bucket is None:
+        raise BadConfiguration(f"mapping {path}: label is close, so bucket must say how wide the candles are: add it")
+    shift = timedelta(hours=given.utc_offset_hours)
+    if given.label == "close" and bucket is not None:
+        shift += bucket.to_timedelta()
+    return FileLayout(
+        names={theirs: ours for ours, theirs in given.columns.items()},
+        header=None if given.header is None else tuple(given.header),
+        pairs=given.pairs,
+        pair=given.pair,
+        exchange=given.exchange,
+        bucket=bucket,
+        unit=given.time_unit,
+        shift=shift,
+    )
+
+
+def recognise(path: Path) -> FileLayout | None:
+    """Return the layout of a dump that its name gives away, None for other files.
+
+    Raises:
+        BadInput: A symbol of Binance whose quote is not known.
+    """
+    found = BINANCE_NAME.match(path.name)
+    if found is not None:
+        return FileLayout(
+            header=BINANCE_COLUMNS,
+            pair=split_symbol(found[1], path),
+            exchange="binance",
+            bucket=_bucket(found[2], path),
+        )
+    found = FREQTRADE_NAME.match(path.name)
+    if found is not None:
+        venue = path.parent.name if path.parent.parent.name == "data" else None
+        return FileLayout(
+            header=("timestamp", *BINANCE_COLUMNS[1:6]) if path.suffix == ".json" else None,
+            pair=f"{found[1]}/{found[2]}",
+            exchange=venue,
+            bucket=_bucket(found[3], path),
+        )
+    return None
+
+
+def is_other_dump(path: Path) -> bool:
+    """Tell whether a file of freqtrade holds something else than spot candles: futures, marks, funding, trades."""
+    return bool(re.search(r"-(?:futures|mark|index|premiumIndex|funding_rate|trades)\.\w+(?:\.gz)?$", path.name))
+
+
+def split_symbol(symbol: str, path: Path) -> str:
+    """Return BASE/QUOTE of a symbol such as BTCUSDT; raises BadInput."""
+    for quote in QUOTES:
+        if symbol.endswith(quote) and len(symbol) > len(quote):
+            return f"{symbol.removesuffix(quote)}/{quote}"
+    raise BadInput(
+        f"path {path}: the symbol {symbol} ends in none of {', '.join(QUOTES)}: name the pair in a mapping file"
+    )
+
+
+def _bucket(text: str, path: Path) -> TimeBucket:
+    value = {"1w": "7d"}.get(text, text)
+    for bucket in TimeBucket:
+        if bucket.value == value:
+            return bucket
+    raise BadInput(
+        f"path {path}: candles of {text} have no bucket here: use one of {[each.value for each in TimeBucket]}"
+    )

@@ -1,0 +1,163 @@
+"""One file of another program, read by its `FileLayout` into the form that candles have here."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.feather as pf
+import pyarrow.parquet as pq
+
+from trading_dagster.domain.error import BadInput, CandleContractBroken, MarketDataMissing
+from trading_dagster.domain.time import TimeBucket
+from trading_dagster.market.candle_file import FORMATS, TIME_NAMES, FilePair
+from trading_dagster.market.contract import Candles, timestamps_us
+from trading_dagster.market.exchange import split_ticker
+from trading_dagster.market.file_layout import UNITS, FileLayout
+from trading_dagster.market.panel import OHLCV, ONE_US, Integers
+
+LATEST_SECONDS, LATEST_MILLISECONDS = 10**11, 10**14
+"""Numbers below these are seconds, or milliseconds, until the year 5138."""
+
+
+class LayoutFile:
+    """A file whose columns, pairs or times another program named; see `CandleFile` for what it gives.
+
+    It is read anew for each question and not kept: such dumps are small and many.
+
+    Raises:
+        CandleContractBroken: Not readable, or not as the layout says.
+    """
+
+    has_tvl = False
+
+    def __init__(self, path: Path, layout: FileLayout) -> None:
+        self.path = path
+        self._layout = layout
+
+    @cached_property
+    def pairs(self) -> tuple[FilePair, ...]:
+        """Return the pairs of the file, sorted by venue and name."""
+        frame = self._load()
+        found = []
+        for (venue, pair), own in frame.groupby(["exchange", "pair"], sort=True):
+            times = own["timestamp"].astype("datetime64[us]").astype(np.int64)
+            span = (int(times.min()), int(times.max()))
+            found.append(FilePair((venue, pair), str(pair), str(venue) or None, *span, len(own)))
+        return tuple(found)
+
+    def infer_bucket(self) -> TimeBucket:
+        """Return the width of the candles: the layout's, or the most frequent step; raises BadInput."""
+        if self._layout.bucket is not None:
+            return self._layout.bucket
+        frame = self._load()
+        if not len(frame):
+            raise MarketDataMissing(f"path {self.path}: there are no candles in it")
+        largest = max(self.pairs, key=lambda item: item.row_count)
+        times = frame.loc[frame["pair"] == largest.pair, "timestamp"].drop_duplicates().sort_values()
+        steps = times.diff().dropna()
+        if not len(steps):
+            raise BadInput(f"path {self.path}: one candle does not tell the time bucket: give bucket in the mapping")
+        return TimeBucket.from_timedelta(steps.mode().iloc[0].to_pytimedelta())
+
+    def read(
+        self, pairs: Sequence[FilePair], start: datetime, end: datetime, columns: Sequence[str] = OHLCV
+    ) -> Iterator[Candles]:
+        """Yield rows of the pairs that open in [start, end) as frames of timestamp, pair and the columns."""
+        frame = self._load()
+        keys = {item.key for item in pairs}
+        wanted = np.array([mark in keys for mark in zip(frame["exchange"], frame["pair"], strict=True)], dtype=np.bool_)
+        inside = frame[wanted & (frame["timestamp"] >= start).to_numpy() & (frame["timestamp"] < end).to_numpy()]
+        if len(inside):
+            yield inside[["timestamp", "pair", *columns]].reset_index(drop=True)
+
+    def _load(self) -> Candles:
+        layout = self._layout
+        table = self._read_table()
+        names = {name: layout.names.get(name, name).strip().lower() for name in map(str, table.columns)}
+        table = table.rename(columns=names)
+        time = next((name for name in TIME_NAMES if name in table.columns), None)
+        missing = [name for name in OHLCV if name not in table.columns]
+        if time is None or missing:
+            wanted = ", ".join(missing if time is not None else ["timestamp", *missing])
+            raise CandleContractBroken(
+                f"path {self.path}: column {wanted} is missing, columns are {list(table.columns)}: say in columns of "
+                "the mapping what the file calls it"
+            )
+        columns = {"timestamp": pd.DatetimeIndex(self._times(table[time]).view("datetime64[us]"))}
+        frame = pd.DataFrame(columns).assign(pair=self._pairs(table).to_numpy())
+        has_venue = "exchange" in table.columns
+        frame["exchange"] = table["exchange"].astype("str").to_numpy() if has_venue else layout.exchange or ""
+        for name in OHLCV:
+            try:
+                frame[name] = table[name].to_numpy(dtype=np.float64, na_value=np.nan)
+            except (TypeError, ValueError) as error:
+                raise CandleContractBroken(f"path {self.path}: column {name} is not numeric: {error}") from error
+        return frame
+
+    def _pairs(self, table: pd.DataFrame) -> pd.Series:
+        layout = self._layout
+        if "pair" not in table.columns:
+            if layout.pair is None:
+                raise BadInput(f"path {self.path}: neither a column nor the mapping says which pair it is: give pair")
+            return pd.Series(layout.pair, table.index)
+        named = table["pair"].astype("str")
+        renamed = {name: layout.pairs.get(name, name) for name in named.unique()}
+        for pair in renamed.values():
+            split_ticker(pair)
+        return named.map(renamed)
+
+    def _times(self, column: pd.Series) -> Integers:
+        """Return the open times, microseconds since 1970."""
+        shift = self._layout.shift // ONE_US
+        if pd.api.types.is_numeric_dtype(column.dtype):
+            numbers = column.to_numpy()
+            if not len(numbers):
+                return np.zeros(0, dtype=np.int64)
+            whole: Integers = numbers.astype(np.int64)
+            scale = np.where(whole < LATEST_SECONDS, UNITS["s"], np.where(whole < LATEST_MILLISECONDS, UNITS["ms"], 1))
+            return whole * (scale if self._layout.unit is None else UNITS[self._layout.unit]) - shift
+        times = column
+        if not pd.api.types.is_datetime64_any_dtype(column.dtype):
+            try:
+                times = pd.to_datetime(column, utc=True)
+            except (ValueError, TypeError) as error:
+                raise CandleContractBroken(f"path {self.path}: times cannot be read: {error}") from error
+        return timestamps_us(pd.DataFrame({"timestamp": times}), f"path {self.path}") - shift
+
+    def _read_table(self) -> pd.DataFrame:
+        path, header = self.path, self._layout.header
+        try:
+            if path.suffix == ".json":
+                rows = json.loads(path.read_text(encoding="utf-8"))
+                return pd.DataFrame([row[: len(header or ())] for row in rows], columns=list(header or ()))
+            if path.suffix == ".zip":
+                with zipfile.ZipFile(path) as archive:
+                    return _read_csv(archive.read(archive.namelist()[0]), header)
+            kind = FORMATS.get(path.suffix.lower())
+            if kind == "parquet":
+                return pd.DataFrame(pq.read_table(path).to_pandas())
+            if kind == "feather":
+                return pd.DataFrame(pf.read_table(path).to_pandas())
+            content = path.read_bytes()
+            return _read_csv(pa.input_stream(path).read() if path.suffix == ".gz" else content, header)
+        except (pa.ArrowException, OSError, ValueError, zipfile.BadZipFile, IndexError) as error:
+            raise CandleContractBroken(f"path {path}: not readable: {error}; write the file again") from error
+
+
+def _read_csv(content: bytes, header: tuple[str, ...] | None) -> pd.DataFrame:
+    """Read a CSV file; one with a layout's columns may still have a line of names."""
+    names = None if header is None or not content[:1].isdigit() else list(header)
+    table = pc.read_csv(io.BytesIO(content), read_options=pc.ReadOptions(column_names=names))
+    if header is not None and names is None and len(table.column_names) == len(header):
+        table = table.rename_columns(list(header))
+    return pd.DataFrame(table.to_pandas())
