@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -30,6 +30,9 @@ from trading_dagster.strategy.size_risk import SizeRiskModel
 
 SMALLEST_TARGET_USD = 1.0
 """A smaller target counts as 0."""
+
+ROUNDING = 1e-12
+"""By which fraction of it deposits may exceed the cash there is, when that is only the rounding of floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,12 @@ class YieldResult:
 
 
 class YieldManager:
-    """Spreads cash over yield positions by rules."""
+    """Spreads cash over yield positions by rules.
+
+    A position whose vault gives nothing back now, or has an order that did not settle, keeps its value and takes no
+    part. Deposits are cut to what a vault takes, redemptions to what it gives, and money that a vault pays in a later
+    cycle is not spent in this one.
+    """
 
     def __init__(self, position_manager: PositionManager, rules: YieldRuleset) -> None:
         """Plan with a position manager."""
@@ -127,7 +135,8 @@ class YieldManager:
                 f"{available:,.2f} USD are available for yield at {decision.timestamp}: trades need {difference:,.2f}, "
                 f"redemptions {decision.pending_redemptions:,.2f}; use calculate_yield_management_safe() to release all"
             )
-        return YieldResult(difference, available, self._rebalance(self._find_targets(decision, available)))
+        trades = self._rebalance(self._find_targets(decision, available), difference)
+        return YieldResult(difference, available, trades)
 
     def calculate_yield_management_safe(self, decision: YieldDecisionInput) -> YieldResult:
         """Plan as calculate_yield_management, but release every yield position when 1 USD or less is left."""
@@ -137,7 +146,7 @@ class YieldManager:
             targets = self._find_targets(decision, available)
         else:
             targets = [(rule.pair, 0.0) for rule in self.rules.weights]
-        return YieldResult(difference, available, self._rebalance(targets))
+        return YieldResult(difference, available, self._rebalance(targets, difference))
 
     def calculate_trade_cash_diff(self, trades: Sequence[TradeExecution]) -> float:
         """Return USD that trades need: buys less what sells bring at least; asynchronous vaults bring nothing now."""
@@ -160,8 +169,15 @@ class YieldManager:
         self, decision: YieldDecisionInput, available: float
     ) -> list[tuple[TradingPairIdentifier, float]]:
         targets: list[tuple[TradingPairIdentifier, float]] = []
-        left = available
+        pinned = {
+            pair: position.get_value()
+            for pair, position in self._positions()
+            if position is not None and not self.position_manager.can_redeem(position)
+        }
+        left = max(available - sum(pinned.values()), 0.0)
         for rule in self.rules.weights:
+            if rule.pair in pinned:
+                continue
             if rule is self.rules.weights[-1]:
                 amount = left
             else:
@@ -190,22 +206,48 @@ class YieldManager:
         manager = self.position_manager
         return [(rule.pair, manager.get_current_position_for_pair(rule.pair)) for rule in self.rules.weights]
 
-    def _rebalance(self, targets: Sequence[tuple[TradingPairIdentifier, float]]) -> list[TradeExecution]:
+    def _rebalance(
+        self, targets: Sequence[tuple[TradingPairIdentifier, float]], trade_cash_diff: float
+    ) -> list[TradeExecution]:
         """Plan the changes; what is released comes first by the order trades run in."""
         positions = dict(self._positions())
+        changes = {
+            pair: self._allowed_change(pair, positions[pair], 0.0 if wanted < SMALLEST_TARGET_USD else wanted)
+            for pair, wanted in targets
+        }
+        tolerance = self.rules.cash_change_tolerance_usd
+        changes = {pair: change for pair, change in changes.items() if abs(change) > tolerance}
+        factor = self._affordable_share(changes, trade_cash_diff)
         trades: list[TradeExecution] = []
-        for pair, wanted in targets:
-            position = positions[pair]
-            target = 0.0 if wanted < SMALLEST_TARGET_USD else wanted
-            current = 0.0 if position is None else position.get_value()
-            change = target - current
-            if abs(change) <= self.rules.cash_change_tolerance_usd:
+        for pair, asked in changes.items():
+            change = asked * factor if asked > 0 else asked
+            if abs(change) <= tolerance:
                 continue
+            position = positions[pair]
+            target = (0.0 if position is None else position.get_value()) + change
             if pair.is_credit_supply():
                 trades += self._change_credit(pair, position, target)
             else:
                 trades += self._change_vault(pair, position, target, change)
         return trades
+
+    def _allowed_change(self, pair: TradingPairIdentifier, position: TradingPosition | None, target: float) -> float:
+        """Return by how many USD a position may change towards its target now."""
+        change = target - (0.0 if position is None else position.get_value())
+        if change > 0:
+            limit = self.position_manager.get_max_deposit(pair)
+            return change if limit is None else min(change, limit)
+        if position is not None and not self.position_manager.can_redeem(position):
+            return 0.0
+        limit = self.position_manager.get_max_redemption(pair)
+        return change if limit is None else max(change, -limit)
+
+    def _affordable_share(self, changes: Mapping[TradingPairIdentifier, float], trade_cash_diff: float) -> float:
+        """Return which part of the deposits can be paid in this cycle: some vaults pay redemptions in a later one."""
+        wanted = sum(change for change in changes.values() if change > 0)
+        released = -sum(change for pair, change in changes.items() if change < 0 and not pair.is_async_vault())
+        payable = max(self.position_manager.get_current_cash() - trade_cash_diff + released, 0.0)
+        return payable / wanted if wanted > payable * (1 + ROUNDING) else 1.0
 
     def _change_credit(
         self, pair: TradingPairIdentifier, position: TradingPosition | None, target: float
@@ -224,7 +266,7 @@ class YieldManager:
         self, pair: TradingPairIdentifier, position: TradingPosition | None, target: float, change: float
     ) -> list[TradeExecution]:
         manager = self.position_manager
-        if position is not None and not target:
+        if position is not None and target < SMALLEST_TARGET_USD:
             return manager.close_position(position)
         quantity = None if change > 0 else Decimal(manager.estimate_asset_quantity(pair, change))
         return manager.adjust_position(pair, change, quantity, 1.0)
