@@ -42,6 +42,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "market.membership": ("Membership", "MembershipPeriod", "select_by_volume", "select_members"),
     "market.pair_file": ("read_pair_table", "write_pair_table"),
     "market.pair_table": ("PairTable", "join_tables"),
+    "market.memory_source": ("MemorySource",),
     "market.panel": ("CandlePanel",),
     "market.universe": ("TradingStrategyUniverse",),
     "market.vault": ("Vault",),

@@ -135,6 +135,7 @@ from trading_dagster.market.membership import Membership as Membership
 from trading_dagster.market.membership import MembershipPeriod as MembershipPeriod
 from trading_dagster.market.membership import select_by_volume as select_by_volume
 from trading_dagster.market.membership import select_members as select_members
+from trading_dagster.market.memory_source import MemorySource as MemorySource
 from trading_dagster.market.pair_file import read_pair_table as read_pair_table
 from trading_dagster.market.pair_file import write_pair_table as write_pair_table
 from trading_dagster.market.pair_table import PairTable as PairTable

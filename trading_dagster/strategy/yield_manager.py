@@ -37,7 +37,10 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class YieldWeightingRule:
-    """How much of the money for yield a pair takes, as fractions of it and of the pair's TVL; None has no limit."""
+    """How much of the money for yield a pair takes, as fractions of it and of the pair's TVL; None has no limit.
+
+    A pair of concentration 0 is left.
+    """
 
     pair: TradingPairIdentifier
     max_concentration: float
@@ -47,8 +50,8 @@ class YieldWeightingRule:
         """Check kind and fractions."""
         if not self.pair.is_vault() and not self.pair.is_credit_supply():
             raise InvalidTrade(f"{self.pair} yields nothing: give a vault, or the pair of a credit supply")
-        if not 0 < self.max_concentration <= 1:
-            raise InvalidTrade(f"max_concentration of {self.pair} is {self.max_concentration}: a fraction up to 1")
+        if not 0 <= self.max_concentration <= 1:
+            raise InvalidTrade(f"max_concentration of {self.pair} is {self.max_concentration}: a fraction from 0 to 1")
         if self.max_pool_participation is not None and not 0 < self.max_pool_participation <= 1:
             raise InvalidTrade(
                 f"max_pool_participation of {self.pair} is {self.max_pool_participation}: a fraction up to 1"
