@@ -143,5 +143,6 @@ def describe_position(p) -> dict:
         "triggers": (p.stop_loss, p.take_profit, p.trailing_stop_loss_pct, p.trigger_updates),
         "value_at_open": p.portfolio_value_at_open,
         "notes": p.notes,
+        "loan": (p.loan, p.liquidation_price, p.claimed_interest, p.repaid_interest),
         "trades": [(t.plan, t.opened_at, t.started_at, t.fill, t.failure) for t in p.trades.values()],
     }
