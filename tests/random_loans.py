@@ -71,7 +71,7 @@ def _change_short(pm, rng, pair, short, amount):
         if roll > 0.4 or amount < 10:
             return []
         trigger = rng.choice([{}, {"stop_loss_pct": 0.99}, {"take_profit_pct": 1.02}])
-        return pm.open_short(pair, amount * rng.uniform(0.2, 1), leverage=rng.uniform(0.5, 5.4), **trigger)
+        return pm.open_short(pair, amount * rng.uniform(0.2, 1), leverage=rng.uniform(0.5, 5.2), **trigger)
     if roll < 0.15:
         return pm.close_position(short)
     if roll < 0.3:

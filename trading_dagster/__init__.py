@@ -38,6 +38,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "domain.visualisation": ("PlotKind", "PlotShape", "RecordingTime"),
     "market.dataset": ("Dataset", "UniverseOptions"),
     "market.lending": ("LendingCandleType", "LendingProtocolType", "LendingReserve", "LendingUniverse"),
+    "market.lending_file": ("read_lending_rates",),
+    "market.lending_loader": ("load_trading_and_lending_data",),
     "market.loader": ("load_partial_data",),
     "market.membership": ("Membership", "MembershipPeriod", "select_by_volume", "select_members"),
     "market.pair_file": ("read_pair_table", "write_pair_table"),

@@ -183,6 +183,8 @@ from trading_dagster.domain.error import VaultClosed as VaultClosed
 from trading_dagster.domain.vault import VaultLimit as VaultLimit
 from trading_dagster.domain.vault import VaultTerms as VaultTerms
 from trading_dagster.domain.vault import VaultWindow as VaultWindow
+from trading_dagster.market.lending_file import read_lending_rates as read_lending_rates
+from trading_dagster.market.lending_loader import load_trading_and_lending_data as load_trading_and_lending_data
 from trading_dagster.market.vault import Vault as Vault
 from trading_dagster.strategy.alpha_model import AlphaModel as AlphaModel
 from trading_dagster.strategy.alpha_signal import TradingPairSignal as TradingPairSignal

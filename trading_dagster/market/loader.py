@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -18,6 +18,8 @@ from trading_dagster.market.contract import Candles, check_candles, timestamps_u
 from trading_dagster.market.dataset import Dataset, UniverseOptions
 from trading_dagster.market.exchange import Exchange, format_description
 from trading_dagster.market.file_source import EmbeddedSample
+from trading_dagster.market.lending import LendingCandleType, LendingReserveDescription, LendingUniverse
+from trading_dagster.market.lending_file import RateInput, lend_tokens_of
 from trading_dagster.market.panel import OHLCV, PRICE_COLUMNS, CandlePanel
 from trading_dagster.market.panel_builder import PanelBuilder, merge_panels, refuse_sparse
 from trading_dagster.market.resample import open_on_time, resample_panel
@@ -51,6 +53,10 @@ def load_partial_data(
     end_at: datetime | None = None,
     trading_fee: float | None = None,
     vaults: Sequence[VaultLike] = (),
+    lending_reserves: LendingUniverse | Collection[str | LendingReserveDescription] | None = None,
+    lending_rates: RateInput | None = None,
+    lending_names: Mapping[str, str] | None = None,
+    lending_candle_types: Collection[LendingCandleType] | None = None,
     name: str | None = None,
     progress: bool = False,
 ) -> Dataset:
@@ -74,6 +80,11 @@ def load_partial_data(
         end_at: Last instant, naive UTC.
         trading_fee: Fee of pairs for which neither source nor description has one, as a fraction.
         vaults: Markets whose base token is a vault's share, with the vault's terms; they are loaded beside ``pairs``.
+        lending_reserves: Lending markets with their rates, or which tokens ``lending_rates`` are of: symbols or (chain,
+            protocol, symbol). None takes all tokens of the pairs that have rates.
+        lending_rates: A frame or file of rates; see read_lending_rates.
+        lending_names: What ``lending_rates`` calls a token, by symbol, where it is not the symbol.
+        lending_candle_types: Accepted for ported strategies, not used: all rates are loaded.
         name: For messages and charts.
         progress: Show a progress bar.
 
@@ -83,7 +94,7 @@ def load_partial_data(
         BadInput: A bucket cannot be made, or arguments contradict each other.
         CandleContractBroken: The candles cannot be trusted.
     """
-    del execution_context
+    del execution_context, lending_candle_types
     source = client if client is not None else EmbeddedSample()
     options = universe_options or UniverseOptions()
     bucket = options.candle_time_bucket_override or time_bucket
@@ -147,6 +158,7 @@ def load_partial_data(
         start_at=request.start_at,
         end_at=request.end_at,
         history_period=request.history_period,
+        lending_candles=lend_tokens_of(identifiers, lending_reserves, lending_rates, bucket, lending_names),
         name=name,
     )
 

@@ -72,11 +72,15 @@ class TradePlanning(PositionQueries):
     def _open_position(self, pair: TradingPairIdentifier, notes: str | None) -> TradingPosition:
         state, portfolio = self.state, self._portfolio
         at = self._clock.aware
-        if pair.get_identifier() not in state.known_pairs:
-            state.record(PairIntroduced(at, pair))
+        self._introduce(pair)
         position_id = portfolio.next_position_id
         state.record(PositionOpened(at, position_id, pair, self._equity_now(), notes))
         return portfolio.open_positions[position_id]
+
+    def _introduce(self, pair: TradingPairIdentifier) -> None:
+        """Name a pair in the ledger before anything refers to it."""
+        if pair.get_identifier() not in self.state.known_pairs:
+            self.state.record(PairIntroduced(self._clock.aware, pair))
 
     def _equity_now(self) -> float:
         """Return total equity; planning moves nothing, so it is calculated once for all positions planned together."""
@@ -102,8 +106,8 @@ class TradePlanning(PositionQueries):
         loan: LoanChange | None = None,
     ) -> TradeExecution:
         for leg in pricing.path:  # the ledger refers to pairs it knows
-            if leg != position.pair and leg.get_identifier() not in self.state.known_pairs:
-                self.state.record(PairIntroduced(self._clock.aware, leg))
+            if leg is not position.pair:
+                self._introduce(leg)
         trade_id = self._portfolio.next_trade_id
         plan = TradePlan(
             trade_id,
