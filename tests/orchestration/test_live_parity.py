@@ -41,6 +41,7 @@ RUNS = {
     "index_by_volume": (DAILY, f"{TWO_PAIRS}, cycle_duration: 1d"),
     "momentum_alpha": (DAILY, TWO_PAIRS),
     "rsi_regime_rotation": (DAILY, f"{TWO_PAIRS}, required_history_period: 1000d"),
+    "take_profit_grid": (HOURLY, ""),
 }
 """Where each example begins, and its parameters beside 90 days of history.
 

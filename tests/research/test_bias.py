@@ -263,6 +263,8 @@ NAMES = (
     "index_by_volume",
     "rsi_regime_rotation",
     "momentum_alpha",
+    "take_profit_grid",
+    "dip_limit_entry",
 )
 
 

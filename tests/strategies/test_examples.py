@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from plain_alpha import plain_index_by_volume, plain_momentum_alpha, plain_rsi_regime_rotation
 from plain_loop import ALLOCATION, DAY, PlainBook, ema, read_candles, read_daily, rsi, smooth_like_wilder, value_at
+from plain_order import plain_dip_limit_entry, plain_take_profit_grid
 
 import trading_dagster as td
 from trading_dagster.domain.error import BadInput, IndicatorDataNotFoundWithinDataTolerance
@@ -25,6 +26,8 @@ NAMES = (
     "index_by_volume",
     "rsi_regime_rotation",
     "momentum_alpha",
+    "take_profit_grid",
+    "dip_limit_entry",
 )
 
 GOLDEN = {
@@ -37,6 +40,8 @@ GOLDEN = {
     "index_by_volume": (129, 3298.786155162748),
     "rsi_regime_rotation": (124, 17775.49884482121),
     "momentum_alpha": (462, 14084.103625564581),
+    "take_profit_grid": (104, 10400.251903165363),
+    "dip_limit_entry": (80, 12407.56767805298),
 }
 
 
@@ -148,6 +153,8 @@ PLAIN: dict[str, Callable[[datetime], tuple[PlainBook, float]]] = {
     "index_by_volume": plain_index_by_volume,
     "rsi_regime_rotation": plain_rsi_regime_rotation,
     "momentum_alpha": plain_momentum_alpha,
+    "take_profit_grid": plain_take_profit_grid,
+    "dip_limit_entry": plain_dip_limit_entry,
 }
 
 
@@ -213,6 +220,10 @@ OTHER_DATA = [
     ("momentum_alpha", BINANCE_1H, {}),
     ("momentum_alpha", BINANCE_1D, {"max_assets_in_portfolio": 20}),
     ("momentum_alpha", BITFINEX_1H, {}),
+    ("take_profit_grid", BINANCE_1H, {"pairs": (BTC_USDT, ETH_USDT)}),
+    ("take_profit_grid", BITFINEX_1H, {"pairs": (BTC_USD, LTC_USD)}),
+    ("dip_limit_entry", BINANCE_1H, {"pairs": (BTC_USDT, ETH_USDT)}),
+    ("dip_limit_entry", BITFINEX_1H, {"pairs": (BTC_USD, LTC_USD)}),
     ("buy_and_hold", BINANCE_1H, {}),
     ("buy_and_hold", BINANCE_1D, {}),
     ("buy_and_hold", BITFINEX_1H, {}),
