@@ -28,6 +28,21 @@ def test_ported_strategy_trades(file, client, tmp_path):
     assert result.equity_curve.iloc[-1] > 0
 
 
+def test_charts_of_a_ported_strategy_are_drawn(client, tmp_path):
+    target = tmp_path / "charts_version.py"
+    target.write_text(port_module((OLD_STRATEGIES / target.name).read_text(encoding="utf-8"), target.name).text)
+
+    result = run_backtest(target, client=client, progress=False)
+
+    assert "from trading_dagster.charts.standard_chart import" in target.read_text(encoding="utf-8")
+    assert {each.chart.id: each.error for each in result.rendered_charts} == dict.fromkeys(
+        ("equity_curve_with_benchmark", "equity_curve_with_drawdown", "performance_metrics", "trading_metrics",
+         "trading_pair_price_and_trades", "last_messages"), "",
+    )  # fmt: skip
+    figure = result.render_chart("equity_curve_with_benchmark")
+    assert [trace.name for trace in figure.data] == ["Strategy", "BTC"]
+
+
 def test_older_versions_of_one_strategy_trade_alike(client, tmp_path):
     results = []
     for version in ("version_0_1", "version_0_2", "version_0_3", "version_0_4"):

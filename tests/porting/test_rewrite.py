@@ -171,7 +171,7 @@ def test_call_that_is_not_possible_is_told(call, said):
         ("x = frame.ta.ema(length=3)", "call the function"),
         ("from tradingstrategy.client import Client\nClient.create_jupyter_client()", "client="),
         ("from tradingstrategy.timebucket import TimeBucket\nTimeBucket.s5", "h1"),
-        ("from tradeexecutor.strategy.chart.standard.weight import weights", "chart registry"),
+        ("from tradeexecutor.strategy.chart.standard.weight import weights", "docs/charts.md"),
     ],
 )
 def test_word_that_means_nothing_here_is_told(line, said):

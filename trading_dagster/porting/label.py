@@ -49,6 +49,13 @@ class StrategyTag(Enum):
     closed_source = "closed_source"
 
 
+class AdvancedMetricsMode(StrEnum):
+    """How many measures a table has."""
+
+    basic = "basic"
+    full = "full"
+
+
 class PlotLabel(StrEnum):
     """Where a plot says its name; kept with the plot as its label."""
 

@@ -6,6 +6,8 @@ from enum import Enum
 
 import pandas as pd
 
+from trading_dagster.strategy.parameters import StrategyParameters
+
 
 class OutputMode(Enum):
     """How figures are shown; of no effect, as figures here are interactive and pictures are asked for."""
@@ -35,3 +37,9 @@ def setup_charts_and_tables(
     del output_mode, image_format, width, height, increase_font_size
     pd.set_option("display.max_rows", max_rows)
     pd.set_option("display.max_columns", None)
+
+
+def display_parameters(parameters: StrategyParameters | type) -> pd.DataFrame:
+    """Return the parameters of a strategy as a table, which a notebook shows when it is a cell's last line."""
+    values = StrategyParameters.from_class(parameters) if isinstance(parameters, type) else parameters
+    return pd.DataFrame({"Value": {name: str(value) for name, value in values.items()}}).rename_axis("Parameter")

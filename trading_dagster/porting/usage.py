@@ -40,7 +40,7 @@ USAGE: dict[int, tuple[str, ...]] = {
         "load_partial_data", "load_partial_data(liquidity)", "load_partial_data(lending_reserves)",
         "load_partial_data(vaults)",
     ),
-    21: ("setup_charts_and_tables", "OutputMode"),
+    21: ("setup_charts_and_tables", "OutputMode", "ChartBacktestRenderingSetup", "display_parameters"),
     22: ("PositionManager.get_current_cash",),
     24: ("weight_passthrough",),
     25: ("AlphaModel.set_signal(stop_loss)",),
@@ -81,14 +81,18 @@ USAGE: dict[int, tuple[str, ...]] = {
         "perform_grid_search", "prepare_grid_combinations", "render_grid_search_result_table",
         "analyse_grid_search_result", "analyse_multipair",
     ),
-    54: ("ChartRegistry",),
-    55: ("ChartInput", "ChartKind"),
+    54: ("ChartRegistry", "ChartRegistry.register"),
+    55: (
+        "ChartInput", "ChartKind", "equity_curve_by_asset", "trading_pair_breakdown", "volatile_weights_by_percent",
+        "available_trading_pairs", "vault_statistics",
+    ),
     56: (
-        "calculate_rolling_sharpe", "get_benchmark_data", "visualise_single_asset_position",
+        "calculate_rolling_sharpe", "get_benchmark_data", "create_benchmark_equity_curves", "visualise_single_pair",
+        "visualise_equity_curve_benchmark",
         "StrategyInputIndicators.get_indicator_series",
     ),
     57: (
-        "perform_optimisation", "AlphaModel.normalise_weights(waterfall)",
+        "performance_metrics", "equity_curve", "perform_optimisation", "AlphaModel.normalise_weights(waterfall)",
         "AlphaModel.normalise_weights(max_positions)",
     ),
     58: (

@@ -4,6 +4,27 @@ from __future__ import annotations
 
 # fmt: off
 HOMES: dict[str, tuple[str, ...]] = {
+    "charts.benchmark": (
+        "create_benchmark_equity_curves", "visualise_all_cash", "visualise_benchmark",
+        "visualise_equity_curve_benchmark", "visualise_equity_curves", "visualise_long_short_benchmark",
+        "visualise_portfolio_interest_curve",
+    ),
+    "charts.standard_chart": (
+        "alpha_model_diagnostics", "available_trading_pairs", "equity_curve", "equity_curve_by_asset",
+        "equity_curve_by_asset_with_legend", "equity_curve_by_chain", "equity_curve_with_drawdown",
+        "extended_performance_metrics", "inclusion_criteria_check", "last_messages", "latest_cycle_snapshot",
+        "performance_metrics", "positions_at_end", "price_vs_signal", "signal_comparison", "skipped_signals",
+        "trading_metrics", "trading_pair_breakdown", "trading_pair_positions", "trading_pair_price_and_trades",
+        "volatile_and_non_volatile_percent", "volatile_weights_by_percent", "volatility_benchmark",
+        "weight_allocation_statistics",
+    ),
+    "charts.visual_market": ("visualise_asset_correlation", "visualise_market_regime_filter"),
+    "charts.visual_pair": ("visualise_multiple_pairs", "visualise_single_pair", "visualise_single_position"),
+    "charts.visual_portfolio": (
+        "ScoringMethod", "visualise_advanced_metrics", "visualise_equity_curve", "visualise_returns_distribution",
+        "visualise_returns_over_time", "visualise_weekly_time_heatmap", "visualise_weights",
+    ),
+    "domain.equity_statistics": ("PortfolioStatistics",),
     "domain.other_data": ("OtherData",),
     "market.data_universe": ("DataUniverse",),
     "market.exchange": ("Exchange",),
@@ -14,23 +35,26 @@ HOMES: dict[str, tuple[str, ...]] = {
     ),
     "porting.inline": ("run_backtest_inline",),
     "porting.label": (
+        "AdvancedMetricsMode",
         "LendingReserveDescription", "PairInternalId", "Percent", "PlotLabel", "PrimaryKey", "StrategyTag",
         "StrategyType", "TokenAmount", "TokenSymbol", "USDollarAmount", "USDollarPrice", "default_universe_options",
         "notebook_execution_context", "python_script_execution_context", "standalone_backtest_execution_context",
         "translate_trading_pair", "unit_test_execution_context",
     ),
-    "porting.notebook_setup": ("OutputMode", "setup_charts_and_tables"),
+    "porting.notebook_setup": ("OutputMode", "display_parameters", "setup_charts_and_tables"),
     "porting.loader": ("create_binance_universe", "load_all_data", "load_pair_data_for_single_exchange"),
     "statistics.asset_weight": ("calculate_asset_weights",),
     "statistics.equity_curve": ("calculate_daily_returns", "calculate_equity_curve"),
     "statistics.fee_table": ("analyse_trading_fees",),
     "statistics.metrics_table": ("calculate_advanced_metrics",),
+    "statistics.pair_table": ("analyse_multipair", "format_multipair_summary"),
     "statistics.returns": (
         "calculate_aggregate_returns", "calculate_daily_returns_from_curve", "calculate_deposit_adjusted_returns",
         "calculate_returns", "calculate_rolling_sharpe", "resample_returns",
     ),
     "statistics.trade_analysis": ("TradeAnalysis", "build_trade_analysis", "calculate_all_summary_stats_by_side"),
     "statistics.trade_summary": ("TradeSummary",),
+    "strategy.chart": ("ChartCallback",),
     "strategy.indicator_definition": ("IndicatorDefinition",),
     "strategy.indicator_lookup": ("StrategyInputIndicators",),
     "strategy.position_query": ("PricingModel",),
@@ -42,6 +66,7 @@ OTHER_NAMES = {
     "Client": ("market.source", "CandleSource"),
     "GroupedCandleUniverse": ("market.data_universe", "CandleUniverse"),
     "GroupedLiquidityUniverse": ("market.data_universe", "CandleUniverse"),
+    "visualise_single_asset_position": ("charts.visual_pair", "visualise_single_position"),
     "PandasPairUniverse": ("market.pair_universe", "PairUniverse"),
     "Universe": ("market.data_universe", "DataUniverse"),
 }
@@ -50,7 +75,7 @@ OTHER_NAMES = {
 
 NO_LENDING = "loans, shorts and credit supply are not there yet"
 NO_VAULT = "vault universes and yield management are not there yet"
-NO_CHART = "the chart registry is not there yet; figures are in the report of `trading-dagster backtest --report`"
+NO_CHART = "this chart is not there; see docs/charts.md for those that are"
 NO_SEARCH = "grid search and optimiser are not there yet"
 NO_TRIGGER = "partial take profits and market-limit entries are not there yet"
 NO_TABLE = "this figure or table is not there yet; the result of a backtest has metrics_table, statistics and report()"
@@ -58,11 +83,6 @@ NO_CLIENT = "candles come from the client the run is given: `trading-dagster bac
 NO_FILTER = "ready-made filters of token lists are not there yet: choose pairs by description"
 
 REASONS = {
-    "AdvancedMetricsMode": NO_TABLE,
-    "ChartInput": NO_CHART,
-    "ChartKind": NO_CHART,
-    "ChartRegistry": NO_CHART,
-    "ChartBacktestRenderingSetup": NO_CHART,
     "CoingeckoUniverse": NO_FILTER,
     "YieldDecisionInput": NO_VAULT,
     "YieldManager": NO_VAULT,
@@ -70,10 +90,8 @@ REASONS = {
     "YieldWeightingRule": NO_VAULT,
     "analyse_combination_grid_search": NO_SEARCH,
     "analyse_grid_search_result": NO_SEARCH,
-    "analyse_multipair": NO_TABLE,
     "build_hyperliquid_vault_universe": NO_VAULT,
     "compare_strategy_backtest_to_multiple_assets": NO_TABLE,
-    "display_parameters": NO_TABLE,
     "filter_for_selected_pairs": NO_FILTER,
     "get_benchmark_data": NO_TABLE,
     "load_multivault_candles": NO_VAULT,
@@ -84,12 +102,7 @@ REASONS = {
     "prepare_grid_combinations": NO_SEARCH,
     "render_grid_search_result_table": NO_SEARCH,
     "resample_candles": "use pandas' resample on the frame",
-    "visualise_advanced_metrics": NO_TABLE,
-    "visualise_equity_curve": NO_TABLE,
-    "visualise_equity_curves": NO_TABLE,
     "visualise_single_grid_search_result_benchmark": NO_SEARCH,
-    "visualise_single_position": NO_TABLE,
-    "visualise_single_asset_position": NO_TABLE,
 }
 """Why a name that strategies import is missing, where more can be said than that."""
 
@@ -259,7 +272,16 @@ METHODS: dict[str, tuple[str, ...]] = {
     ),
     "TradeExecution": ("get_status", "get_value", "is_buy", "is_sell", "is_success", "get_unexecuted_reserve"),
     "State": ("is_good_pair", "blacklist_asset"),
-    "Visualisation": ("plot_indicator", "add_message", "add_calculations"),
+    "Visualisation": (
+        "plot_indicator",
+        "add_message",
+        "add_calculations",
+        "get_messages_tail",
+        "set_discardable_data",
+        "set_visualised_pairs",
+    ),
+    "ChartRegistry": ("register", "define", "get_chart_function", "get_chart_count"),
+    "ChartBacktestRenderingSetup": ("render",),
 }
 """What strategies call on objects, by class."""
 

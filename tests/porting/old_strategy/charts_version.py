@@ -1,9 +1,15 @@
-"""Version 0.6 without a chart of its own."""
+"""Version 0.6 with standard charts and one of its own."""
 
 import datetime
 
 from tradeexecutor.state.trade import TradeExecution
 from tradeexecutor.state.types import Percent, USDollarAmount
+from tradeexecutor.strategy.chart.definition import ChartInput, ChartKind, ChartRegistry
+from tradeexecutor.strategy.chart.standard.equity_curve import equity_curve, equity_curve_with_drawdown
+from tradeexecutor.strategy.chart.standard.performance_metrics import performance_metrics
+from tradeexecutor.strategy.chart.standard.single_pair import trading_pair_price_and_trades
+from tradeexecutor.strategy.chart.standard.thinking import last_messages
+from tradeexecutor.strategy.chart.standard.trading_metrics import trading_metrics
 from tradeexecutor.strategy.cycle import CycleDuration
 from tradeexecutor.strategy.default_routing_options import TradeRouting
 from tradeexecutor.strategy.execution_context import ExecutionContext
@@ -66,7 +72,19 @@ def create_indicators(timestamp, parameters, strategy_universe, execution_contex
 
 
 def create_charts(timestamp, parameters, strategy_universe, execution_context):
-    return None
+    charts = ChartRegistry(default_benchmark_pairs=PAIRS[:1])
+    charts.register(equity_curve_with_benchmark, ChartKind.state_all_pairs)
+    charts.register(equity_curve_with_drawdown, ChartKind.state_all_pairs)
+    charts.register(performance_metrics, ChartKind.state_all_pairs)
+    charts.register(trading_metrics, ChartKind.state_all_pairs)
+    charts.register(trading_pair_price_and_trades, ChartKind.state_single_pair)
+    charts.register(last_messages, ChartKind.state_all_pairs)  # what it thinks
+    return charts
+
+
+def equity_curve_with_benchmark(input: ChartInput):
+    """Equity beside Bitcoin."""
+    return equity_curve(input, benchmark_token_symbols=["BTC"])
 
 
 def decide_trades(input: StrategyInput) -> list[TradeExecution]:
