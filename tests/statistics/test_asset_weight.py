@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from loan_scenario import (
+    decide_credit_flow,
+    lending_universe,
+    open_short_and_close,
+    open_short_and_hold,
+    open_short_with_stop_loss,
+    run_with_loans,
+)
 from random_strategy import Parameters, decide_by_seed, make_universe
 
 from trading_dagster.backtest.inline import run_backtest
@@ -52,6 +60,27 @@ def test_chains_hold_what_their_tokens_are_worth():
     chains = calculate_chain_weights(result.state)
     assert list(chains) == ["ethereum"]
     np.testing.assert_allclose(chains["ethereum"], result.equity_curve, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "decide", [open_short_and_hold, open_short_and_close, open_short_with_stop_loss], ids=lambda decide: decide.__name__
+)
+def test_loans_are_worth_what_the_run_said(decide):
+    result = run_with_loans(decide, datetime(2023, 1, 20))
+    values = value_positions(result.state)
+    assert values.by_position
+    np.testing.assert_allclose(
+        values.cash + sum(part for _, part in values.by_position.values()), values.equity, rtol=1e-9
+    )
+
+
+def test_credit_is_worth_what_the_run_said():
+    result = run_with_loans(decide_credit_flow(), datetime(2023, 6, 1), universe=lending_universe(datetime(2023, 6, 1)))
+    values = value_positions(result.state)
+    assert len(values.by_position) > 10
+    np.testing.assert_allclose(
+        values.cash + sum(part for _, part in values.by_position.values()), values.equity, rtol=1e-9
+    )
 
 
 def test_state_without_samples_is_refused():

@@ -16,10 +16,13 @@ import pandas as pd
 
 from trading_dagster.domain.error import BadInput
 from trading_dagster.domain.identifier import ChainId, TradingPairIdentifier
+from trading_dagster.domain.loan import Loan
 from trading_dagster.domain.money import ZERO
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_unix_us
+from trading_dagster.domain.trade import TradeFill
+from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause
 from trading_dagster.pricing.candle_pricing import CandleMarks, PriceColumns
 
 Floats = npt.NDArray[np.float64]
@@ -69,10 +72,15 @@ def value_positions(state: State) -> PositionValues:
         p for p in state.portfolio.get_all_positions() if any(t.started_at is not None for t in p.trades.values())
     ]
     positions.sort(key=lambda p: p.position_id)
-    held = [_quantities(position, times_us) for position in positions]
+    held, fixed = (
+        zip(*(_holdings(position, times_us) for position in positions), strict=True) if positions else ((), ())
+    )
     on_the_way = [_allocations(position, times_us) for position in positions]
     at_cycles, at_triggers = (
-        [a * b + c for a, b, c in zip(held, _prices(marks, positions, times_us, feed), on_the_way, strict=True)]
+        [
+            a * b + c + d
+            for a, b, c, d in zip(held, _prices(marks, positions, times_us, feed), fixed, on_the_way, strict=True)
+        ]
         for feed in (None, marks.trigger_columns)
     )
     # A sample was valued on the candles or, at a trigger, on the stop-loss feed: its equity tells which.
@@ -144,19 +152,35 @@ def _chain_name(chain_id: int) -> str:
         return str(chain_id)
 
 
-def _quantities(position: TradingPosition, times_us: Integers) -> Floats:
-    """Return the tokens held at each time; changes at a time are in it already."""
-    steps = [(to_unix_us(t.fill.executed_at), t.fill.quantity) for t in position.trades.values() if t.fill is not None]
-    steps += [(to_unix_us(u.block_mined_at), u.quantity) for u in position.balance_updates.values()]
-    steps.sort(key=lambda step: step[0])
-    held = [ZERO]
-    for _, change in steps:
-        held.append(held[-1] + change)
-    rows = np.searchsorted(np.array([at for at, _ in steps], dtype=np.int64), times_us, side="right")
-    quantities: Floats = np.array([float(quantity) for quantity in held])[rows]
+def _holdings(position: TradingPosition, times_us: Integers) -> tuple[Floats, Floats]:
+    """Return the tokens held, or owed below 0, and USD that no price moves at each time; changes at a time are in it.
+
+    What no price moves is the collateral of a loan, interest included.
+    """
+    fills = [(t.fill.executed_at, 1, t.fill) for t in position.trades.values() if t.fill is not None]
+    updates = [(update.block_mined_at, 0, update) for update in position.balance_updates.values()]
+    held, fixed, steps_us = [0.0], [0.0], []
+    quantity, loan = ZERO, None
+    for at, _, change in sorted([*fills, *updates], key=lambda step: step[:2]):
+        if isinstance(change, TradeFill) and change.loan is not None:
+            begun = Loan.begin(position.pair, change.loan, change.quantity, at) if loan is None else None
+            loan = begun if loan is None else loan.apply(change.loan, change.quantity)
+        elif loan is not None and isinstance(change, BalanceUpdate):
+            is_interest = change.cause is BalanceUpdateCause.interest
+            grow = loan.accrue(change.asset, change.quantity, at) if is_interest else None
+            loan = grow or loan.correct(change.asset, change.quantity)
+        elif isinstance(change, TradeFill | BalanceUpdate):
+            quantity += change.quantity
+        owed = ZERO if loan is None or loan.borrowed is None else loan.borrowed.total
+        held.append(float(quantity if loan is None else -owed))
+        fixed.append(0.0 if loan is None else float(loan.collateral.total))
+        steps_us.append(to_unix_us(at))
+    rows = np.searchsorted(np.array(steps_us, dtype=np.int64), times_us, side="right")
+    quantities, worth = np.array(held)[rows], np.array(fixed)[rows]
     if position.closed_at is not None:  # what a close leaves behind is no position
-        quantities[times_us >= to_unix_us(position.closed_at)] = 0.0
-    return quantities
+        is_over = times_us >= to_unix_us(position.closed_at)
+        quantities[is_over] = worth[is_over] = 0.0
+    return quantities, worth
 
 
 def _allocations(position: TradingPosition, times_us: Integers) -> Floats:
@@ -180,6 +204,8 @@ def _prices(
     found = []
     for position in positions:
         pair = position.pair
+        if pair.is_credit_supply():  # what is lent out is in the reserve
+            known[pair] = np.zeros(len(times_us))
         if pair not in known:
             pair_id, factor = marks.factor_of(pair)
             mids = _read(marks.columns, pair_id, times_us)
