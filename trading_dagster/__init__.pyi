@@ -177,9 +177,11 @@ from trading_dagster.charts.rendering import ChartBacktestRenderingSetup as Char
 from trading_dagster.domain.error import BadWeightsException as BadWeightsException
 from trading_dagster.domain.error import ChartFailed as ChartFailed
 from trading_dagster.domain.error import ChartNotValid as ChartNotValid
+from trading_dagster.domain.error import GridRunFailed as GridRunFailed
 from trading_dagster.domain.error import SettlementPending as SettlementPending
 from trading_dagster.domain.error import UnknownChart as UnknownChart
 from trading_dagster.domain.error import VaultClosed as VaultClosed
+from trading_dagster.domain.error import WorkerDied as WorkerDied
 from trading_dagster.domain.vault import VaultLimit as VaultLimit
 from trading_dagster.domain.vault import VaultTerms as VaultTerms
 from trading_dagster.domain.vault import VaultWindow as VaultWindow

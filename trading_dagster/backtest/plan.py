@@ -165,9 +165,13 @@ def plan_backtest(
     indicator_store: IndicatorStore | None = None,
     execution_test_hook: Any = None,
     progress: bool = False,
+    is_grid_search: bool = False,
     **functions: Any,
 ) -> BacktestPlan:
-    """Load a strategy, build its universe and calculate its indicators; arguments as in run_backtest."""
+    """Load a strategy, build its universe and calculate its indicators; arguments as in run_backtest.
+
+    ``is_grid_search`` tells the strategy that nobody will look at its plots and messages.
+    """
     module = resolve_strategy(strategy, parameters, functions)
     values = _with_run_arguments(module.parameters, start, end, initial_cash, trigger_model, costs)
     require_for_backtest(values)
@@ -176,6 +180,7 @@ def plan_backtest(
     context = ExecutionContext(
         mode=ExecutionMode.backtesting,
         engine_version=module.engine_version,
+        grid_search=is_grid_search,
         progress_bars=progress,
         parameters=values,
     )

@@ -221,6 +221,14 @@ class StrategyFailed(TradingDagsterError):
     """decide_trades raised; the message has cycle, timestamp and traceback."""
 
 
+class GridRunFailed(TradingDagsterError):
+    """A combination of a grid search raised an error that other processes cannot read; the message has its text."""
+
+
+class WorkerDied(TradingDagsterError):
+    """A process of a search ended without an answer, as when memory runs out; what was kept stays."""
+
+
 class TradesNotReturned(StrategyFailed, RuntimeError):
     """A position was planned in the cycle but decide_trades returned no trades."""
 

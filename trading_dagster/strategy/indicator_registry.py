@@ -168,6 +168,11 @@ class IndicatorRegistry:
         """Return the number of registered indicators."""
         return len(self._registered)
 
+    @property
+    def functions(self) -> list[IndicatorFunction]:
+        """Return the indicator functions in the order of their definition."""
+        return [registered.func for registered in self._registered.values()]
+
     def create_indicators(
         self,
         timestamp: datetime | None,

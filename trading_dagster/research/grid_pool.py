@@ -1,0 +1,107 @@
+"""Spread the combinations of a grid search over processes.
+
+Processes come from a fork server where that is possible: it is safe beside threads. A strategy that lives in a notebook
+or a script cannot be imported by other processes; for it they are forked from this one.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from trading_dagster.domain.error import BadInput, WorkerDied
+from trading_dagster.market.universe_store import write_universe
+from trading_dagster.research.grid_outcome import GridOutcome
+from trading_dagster.research.grid_run import GridRunner, GridTask, RemoteRunner, run_in_worker, start_worker
+
+MAIN = "__main__"
+PRELOADED = ["trading_dagster.research.grid_run"]
+
+
+def count_workers(wanted: int | None, tasks: int) -> int:
+    """Return how many processes to use: as wanted or as many as there are cores, but not more than tasks."""
+    if wanted is not None and wanted < 1:
+        raise BadInput(f"max_workers is {wanted}: give 1 or more, or None for one a processor core")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(wanted or cores, tasks))
+
+
+def run_tasks(
+    runner: GridRunner, tasks: Sequence[GridTask], workers: int, folder: Path
+) -> Iterator[tuple[int, GridOutcome]]:
+    """Yield index and outcome of every task as they are done.
+
+    Args:
+        runner: What runs them.
+        tasks: What to run.
+        workers: Processes; 1 runs everything in this one.
+        folder: Where the universe is put for other processes.
+
+    Raises:
+        BadInput: This system cannot run the strategy in other processes.
+        WorkerDied: A process ended without an answer.
+    """
+    if workers == 1:
+        for task in tasks:
+            yield task.index, runner.run(task)
+        return
+    write_universe(runner.universe, folder)
+    remote = RemoteRunner.of(runner, folder)
+    context = multiprocessing.get_context(choose_method(remote, tasks))
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(PRELOADED)
+    pool = ProcessPoolExecutor(workers, context, start_worker, (remote,))
+    try:
+        futures = {pool.submit(run_in_worker, task): task.index for task in tasks}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BrokenProcessPool as error:
+        raise WorkerDied(
+            "A process of the grid search ended without an answer. If memory ran out, use fewer max_workers; if this "
+            'is a script, put what starts the search below `if __name__ == "__main__":`; or use multiprocess=False. '
+            "With a result_path, what was done is kept"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def choose_method(remote: RemoteRunner, tasks: Sequence[GridTask]) -> str:
+    """Return how processes are started: "forkserver", "fork", or "spawn" where there is nothing else."""
+    methods = multiprocessing.get_all_start_methods()
+    if not can_be_sent(remote, tasks):
+        if "fork" not in methods:
+            raise BadInput(
+                "The strategy's functions are local to a notebook, script or function, and this system cannot fork: "
+                "put them into a file, or use multiprocess=False"
+            )
+        return "fork"
+    if "forkserver" not in methods:
+        return "spawn"
+    return "fork" if is_plain_script() and not has_threads() else "forkserver"
+
+
+def can_be_sent(remote: RemoteRunner, tasks: Sequence[GridTask]) -> bool:
+    """Tell whether another process can read the strategy and the parameters."""
+    try:
+        content = pickle.dumps((remote, tasks))
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+    return MAIN.encode() not in content
+
+
+def is_plain_script() -> bool:
+    """Tell whether the program is a script, which a new process would run again to find its functions."""
+    main = sys.modules[MAIN]
+    return getattr(main, "__spec__", None) is None and getattr(main, "__file__", None) is not None
+
+
+def has_threads() -> bool:
+    """Tell whether there are threads whose locks a forked process would hold for ever; tqdm's do no harm."""
+    return any(not type(thread).__module__.startswith("tqdm") for thread in threading.enumerate()[1:])
