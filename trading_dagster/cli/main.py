@@ -99,6 +99,35 @@ def backtest(
     run_request(request, report, save, charts, show_progress=not no_progress)
 
 
+@app.command("grid-search")
+def grid_search(
+    file: StrategyFile,
+    start: Start = None,
+    end: End = None,
+    cash: Cash = None,
+    data: DataFile = None,
+    pair: Pairs = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=[A,B]", help="Values to search, or one to change; may be repeated."),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Folder that keeps results: an interrupted search goes on from it.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; one a processor core by default.")] = None,
+    metric: Annotated[str, typer.Option(help="Column of the table to order by.")] = "Sharpe",
+    top: Annotated[int, typer.Option(help="Show so many combinations.")] = 20,
+    table: Annotated[Path | None, typer.Option(help="Write the whole table to this CSV file.")] = None,
+    heat_map: Annotated[Path | None, typer.Option(help="Write a heat map to this HTML file.")] = None,
+    no_progress: NoProgress = False,
+) -> None:
+    """Backtest every combination of some parameters and print the best."""
+    from trading_dagster.cli.grid_search import GridRequest, run_grid_request
+
+    request = GridRequest.parse(file, start, end, cash, data, pair or [], settings or [], results)
+    run_grid_request(request, workers, metric, top, table, heat_map, show_progress=not no_progress)
+
+
 @app.command("check-bias")
 def check_bias(
     file: StrategyFile,

@@ -57,6 +57,38 @@ def parse_settings(settings: Iterable[str], parameters: Mapping[str, Any]) -> di
     return changes
 
 
+def parse_choices(settings: Iterable[str], parameters: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the lists of values that ``name=[value, value]`` texts give, each value of the strategy's type.
+
+    Values are parted by commas; a value that has a comma itself is put in brackets or quotes.
+
+    Raises:
+        ParameterMissing: The strategy has no such parameter.
+        ParameterTypeInvalid: A value cannot be read as one of its type.
+    """
+    choices = {}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        current = parameters.get(name)
+        sample = current[0] if isinstance(current, list) and current else current
+        parts = [part.strip() for part in _COMMA.split(text.strip()[1:-1])]
+        values = (parse_settings([f"{name}={part}"], {**parameters, name: sample}) for part in parts if part)
+        if name not in parameters:
+            parse_settings([setting], parameters)  # raises, and says what there is
+        choices[name] = [value[name] for value in values]
+    return choices
+
+
+def is_choice(setting: str) -> bool:
+    """Tell whether a setting gives a list of values."""
+    text = setting.partition("=")[2].strip()
+    return text.startswith("[") and text.endswith("]")
+
+
+_COMMA = re.compile(r",(?![^()\[\]]*[)\]])")
+"""A comma that is not inside brackets."""
+
+
 def _parse_value(setting: str, text: str, current: Any) -> Any:
     if isinstance(current, Enum):
         return _parse_member(setting, text, type(current))
