@@ -173,6 +173,7 @@ from trading_dagster.strategy.routing import TradeRouting as TradeRouting
 __version__: str
 __all__: list[str]
 from trading_dagster.charts import standard_chart as standard_chart
+from trading_dagster.charts.heat_map import visualise_heatmap_2d as visualise_heatmap_2d
 from trading_dagster.charts.rendering import ChartBacktestRenderingSetup as ChartBacktestRenderingSetup
 from trading_dagster.domain.error import BadWeightsException as BadWeightsException
 from trading_dagster.domain.error import ChartFailed as ChartFailed
@@ -188,6 +189,19 @@ from trading_dagster.domain.vault import VaultWindow as VaultWindow
 from trading_dagster.market.lending_file import read_lending_rates as read_lending_rates
 from trading_dagster.market.lending_loader import load_trading_and_lending_data as load_trading_and_lending_data
 from trading_dagster.market.vault import Vault as Vault
+from trading_dagster.research.grid_combination import GridCombination as GridCombination
+from trading_dagster.research.grid_combination import prepare_grid_combinations as prepare_grid_combinations
+from trading_dagster.research.grid_result import GridSearchResult as GridSearchResult
+from trading_dagster.research.grid_search import perform_grid_search as perform_grid_search
+from trading_dagster.research.grid_table import GridSearchBest as GridSearchBest
+from trading_dagster.research.grid_table import analyse_grid_search_result as analyse_grid_search_result
+from trading_dagster.research.grid_table import find_best_grid_search_results as find_best_grid_search_results
+from trading_dagster.research.grid_table import (
+    order_grid_search_results_by_metric as order_grid_search_results_by_metric,
+)
+from trading_dagster.research.grid_table import pick_best_grid_search_result as pick_best_grid_search_result
+from trading_dagster.research.grid_table import pick_grid_search_result as pick_grid_search_result
+from trading_dagster.research.grid_table import render_grid_search_result_table as render_grid_search_result_table
 from trading_dagster.strategy.alpha_model import AlphaModel as AlphaModel
 from trading_dagster.strategy.alpha_signal import TradingPairSignal as TradingPairSignal
 from trading_dagster.strategy.alpha_signal import TradingPairSignalFlags as TradingPairSignalFlags

@@ -1,11 +1,13 @@
 """The commands on good input, and how fast they start."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from cli.conftest import STRATEGIES, Run
 
@@ -112,3 +114,41 @@ def test_demo_runs_twice_in_any_folder(run: Run, tmp_path: Path) -> None:
         assert f"Report: {report}" in output
         assert output.rstrip().endswith("trading-dagster up")
     assert report.read_bytes() == html
+
+
+def test_grid_search_prints_the_best_and_writes_table_and_map(run: Run, ema_cross: Path, tmp_path: Path) -> None:
+    options = ["--end", "2018-03-01", "--set", "fast_bars=[8, 24]", "--set", "slow_bars=[48,96]", "--workers", "1"]
+    options += ["--results", tmp_path / "kept", "--no-progress"]
+
+    code, output, errors = run(
+        "grid-search", ema_cross, *options, "--table", tmp_path / "t.csv", "--heat-map", tmp_path / "m.html"
+    )
+    again, repeated, _ = run("grid-search", ema_cross, *options, "--metric", "CAGR", "--top", "1")
+
+    assert (code, again) == (0, 0), errors
+    assert "4 combinations, 0 of them from earlier searches, 0 failed" in output
+    assert "4 combinations, 4 of them from earlier searches, 0 failed" in repeated
+    table = pd.read_csv(tmp_path / "t.csv").sort_values("CAGR", ascending=False)
+    assert f"{table['CAGR'].iloc[0]:.2%}" in repeated
+    assert f"{table['CAGR'].iloc[1]:.2%}" not in repeated
+    assert "Sharpe by fast_bars and slow_bars" in (tmp_path / "m.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "There is nothing to search in .*: give values with --set NAME="),
+        (["--set", "fast_bars=[8,x]"], "fast_bars=x: 'x' is no number"),
+        (["--set", "fst_bars=[8,9]"], "Did you mean 'fast_bars'"),
+        (["--set", "fast_bars=[]"], "fast_bars is an empty list"),
+        (["--set", "candle_time_bucket=[h1,h4]"], "one search has one universe"),
+        (["--set", "fast_bars=[8,9]", "--metric", "Luck"], "--metric Luck: use one of Positions"),
+        (["--set", "fast_bars=[8,9]", "--heat-map", "x.html"], "--heat-map needs two searched parameters"),
+        (["--set", "fast_bars=[8,9]", "--workers", "0"], "max_workers is 0"),
+    ],
+)
+def test_grid_search_refuses_what_it_cannot_do(run: Run, ema_cross: Path, options: list[str], message: str) -> None:
+    code, _, errors = run("grid-search", ema_cross, *options, "--no-progress")
+
+    assert code == 2
+    assert re.search(message, errors), errors

@@ -76,7 +76,7 @@ OTHER_NAMES = {
 NO_LENDING = "loans, shorts and credit supply are not there yet"
 NO_VAULT = "vault universes and yield management are not there yet"
 NO_CHART = "this chart is not there; see docs/charts.md for those that are"
-NO_SEARCH = "grid search and optimiser are not there yet"
+NO_SEARCH = "the optimiser and figures of grid searches are not there yet; there is a heat map, visualise_heatmap_2d"
 NO_TRIGGER = "partial take profits and market-limit entries are not there yet"
 NO_TABLE = "this figure or table is not there yet; the result of a backtest has metrics_table, statistics and report()"
 NO_CLIENT = "candles come from the client the run is given: `trading-dagster backtest --data`, or client="
@@ -89,7 +89,6 @@ REASONS = {
     "YieldRuleset": NO_VAULT,
     "YieldWeightingRule": NO_VAULT,
     "analyse_combination_grid_search": NO_SEARCH,
-    "analyse_grid_search_result": NO_SEARCH,
     "build_hyperliquid_vault_universe": NO_VAULT,
     "compare_strategy_backtest_to_multiple_assets": NO_TABLE,
     "filter_for_selected_pairs": NO_FILTER,
@@ -97,10 +96,7 @@ REASONS = {
     "load_multivault_candles": NO_VAULT,
     "load_trading_and_lending_data": NO_LENDING,
     "load_vault_universe_with_metadata": NO_VAULT,
-    "perform_grid_search": NO_SEARCH,
     "perform_optimisation": NO_SEARCH,
-    "prepare_grid_combinations": NO_SEARCH,
-    "render_grid_search_result_table": NO_SEARCH,
     "resample_candles": "use pandas' resample on the frame",
     "visualise_single_grid_search_result_benchmark": NO_SEARCH,
 }

@@ -62,6 +62,7 @@ def prepare_grid_combinations(
     clear_cached_results: bool = False,
     create_indicators: CreateIndicators | None = None,
     strategy_universe: TradingStrategyUniverse | None = None,
+    execution_context: object = None,  # noqa: ARG001 - part of the vocabulary
 ) -> list[GridCombination]:
     """Return every combination of the parameters that are lists, the last one varying fastest.
 
@@ -73,6 +74,7 @@ def prepare_grid_combinations(
         clear_cached_results: Forget the results in the folder first.
         create_indicators: Makes the indicators of a combination from its parameters.
         strategy_universe: The universe to search on.
+        execution_context: Has no effect; a search makes its own.
 
     Raises:
         BadInput: A list is empty.

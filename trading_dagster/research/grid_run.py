@@ -70,7 +70,7 @@ class GridRunner:
             outcome = GridOutcome.measure(run_plan(plan), started_at, self.retention)
         except Exception as error:  # noqa: BLE001 - a combination that fails must not stop the others
             cash = task.parameters.get("initial_cash")
-            if not (self.ignore_wallet_errors and isinstance(error, WALLET_ERRORS)):
+            if not (self.ignore_wallet_errors and is_wallet_error(error)):
                 logger.warning("Combination %d failed: %s: %s", task.index, type(error).__name__, error)
             return GridOutcome.fail(error, float(cash) if isinstance(cash, int | float) else 0.0, started_at)
         if task.path is not None:
@@ -128,6 +128,11 @@ def is_from_file(strategy: StrategyModule) -> bool:
     """Tell whether a strategy can be loaded again from its file as it is."""
     module = getattr(strategy.decide_trades, "__module__", "")
     return strategy.path is not None and bool(strategy.source) and module.startswith("trading_strategy_")
+
+
+def is_wallet_error(error: BaseException | None) -> bool:
+    """Tell whether a backtest ended because money ran out, whatever the error says around it."""
+    return error is not None and (isinstance(error, WALLET_ERRORS) or is_wallet_error(error.__cause__))
 
 
 _worker: dict[str, Any] = {}
