@@ -117,7 +117,7 @@ def test_credit_is_neither_won_nor_volatile() -> None:
     assert summary.average_duration_of_all_trades == timedelta(days=5)
     assert summary.time_in_market == near(0.75)
     assert summary.time_in_market_volatile == near(0.25)
-    assert summary.total_interest_paid_usd is None
+    assert summary.total_interest_paid_usd == 0
     assert ledger.summary("long").total_positions == 1
     assert ledger.summary("long").total_interest_paid_usd == 0
 

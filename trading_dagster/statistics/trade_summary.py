@@ -91,12 +91,12 @@ class TradeSummary:
     losing_take_profits: int
 
     average_interest_paid_usd: float | None
-    """Repaid borrow interest of a position; None where loans exist, whose interest the ledger does not record yet."""
+    """Repaid borrow interest of a position, 0 for one without a loan; None without positions."""
     median_interest_paid_usd: float | None
     max_interest_paid_usd: float | None
     min_interest_paid_usd: float | None
-    total_interest_paid_usd: float | None
-    total_claimed_interest_usd: float | None
+    total_interest_paid_usd: float
+    total_claimed_interest_usd: float
 
     time_in_market: float | None
     """Length of the union of the times in which positions were open ÷ duration."""

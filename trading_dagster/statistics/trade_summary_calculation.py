@@ -94,7 +94,7 @@ def summarise_positions(
     volatile = [p for p in positions if not p.is_credit_supply()]
     daily = None if curve is None else calculate_daily_returns_from_curve(curve, end)
     returns = None if curve is None else calculate_returns(curve)
-    interest = _repaid_interest(positions)
+    interest = [position.get_repaid_interest() for position in positions]
     return TradeSummary(
         time_bucket=time_bucket,
         duration=duration,
@@ -146,10 +146,10 @@ def summarise_positions(
         losing_take_profits=sum(profit_of(p) < 0 for p in profits),
         average_interest_paid_usd=fmean(interest) if interest else None,
         median_interest_paid_usd=median(interest) if interest else None,
-        max_interest_paid_usd=max(interest, default=None) if interest is not None else None,
-        min_interest_paid_usd=min(interest, default=None) if interest is not None else None,
-        total_interest_paid_usd=None if interest is None else math.fsum(interest),
-        total_claimed_interest_usd=None if interest is None else 0.0,
+        max_interest_paid_usd=max(interest, default=None),
+        min_interest_paid_usd=min(interest, default=None),
+        total_interest_paid_usd=math.fsum(interest),
+        total_claimed_interest_usd=math.fsum(position.get_claimed_interest() for position in positions),
         time_in_market=None if start is None or end is None else measure_time_in_market(positions, start, end),
         time_in_market_volatile=None if start is None or end is None else measure_time_in_market(volatile, start, end),
         average_duration_between_position_openings=_average_gap(positions),
@@ -226,14 +226,6 @@ def _max_pullback(positions: Sequence[TradingPosition]) -> float | None:
 def _share_at_stake(position: TradingPosition) -> float:
     risk = position.get_loss_risk_at_open_pct()
     return position.get_capital_tied_at_open_pct() if risk is None else risk
-
-
-def _repaid_interest(positions: Iterable[TradingPosition]) -> list[float] | None:
-    """Return 0 for each position; None where one has a loan, whose interest the ledger does not record."""
-    kinds = [p.pair.kind for p in positions]
-    if any(kind.is_leverage() or kind.is_credit_supply() for kind in kinds):
-        return None
-    return [0.0 for _ in kinds]
 
 
 def _known(value: float) -> float | None:

@@ -199,7 +199,8 @@ class AlphaModel:
         """Let a position keep its value whatever its signal; returns that value, USD, to be left out of the equity."""
         pair_id = position.pair.internal_id or 0
         value = position.get_value()
-        signal = TradingPairSignal(position.pair, 0.0, position_target=value, carried_forward=True)
+        pair = position.pair.get_pricing_pair()
+        signal = TradingPairSignal(pair, 0.0, position_target=value, carried_forward=True)
         self._carried[pair_id] = self.signals[pair_id] = signal
         return value
 
