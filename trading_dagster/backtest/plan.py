@@ -22,6 +22,8 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.time import CycleDuration, from_unix_us, require_naive_utc, to_unix_us
 from trading_dagster.domain.trigger import TriggerModel
 from trading_dagster.market.dataset import UniverseOptions
+from trading_dagster.market.feed import SAMPLE_NAME
+from trading_dagster.market.lake import Lake
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.pricing.cost import Cost
 from trading_dagster.strategy.execution_context import ExecutionContext, ExecutionMode
@@ -275,7 +277,13 @@ def _with_run_arguments(
 def universe_input(
     parameters: StrategyParameters, context: ExecutionContext, client: Any
 ) -> CreateTradingUniverseInput:
-    """Return what create_trading_universe is called with for a backtest: the range with its warm-up."""
+    """Return what create_trading_universe is called with for a backtest: the range with its warm-up.
+
+    Without a client it is given the source in the lake that the strategy's parameter ``market_feed`` names, if any.
+    """
+    feed = parameters.get("market_feed")
+    if client is None and feed not in (None, SAMPLE_NAME):
+        client = Lake().source(feed)
     history: timedelta = parameters.get("required_history_period") or timedelta(0)
     return CreateTradingUniverseInput(
         client=client,

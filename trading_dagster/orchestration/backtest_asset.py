@@ -8,6 +8,7 @@ import dagster as dg
 from trading_dagster.backtest.partition import PartitionedBacktest
 from trading_dagster.backtest.run import rare_collections
 from trading_dagster.backtest.segment_writer import PartitionOutcome
+from trading_dagster.market.feed import Feed
 from trading_dagster.orchestration.backtest_check import (
     check_candles,
     check_causality,
@@ -16,6 +17,7 @@ from trading_dagster.orchestration.backtest_check import (
     specify_checks,
 )
 from trading_dagster.orchestration.failure import explain_failures
+from trading_dagster.orchestration.market_asset import find_market_deps
 from trading_dagster.orchestration.metadata import (
     describe_indicators,
     describe_partition,
@@ -56,7 +58,11 @@ DESCRIPTIONS = {
 
 
 def build_backtest_assets(
-    strategy: StrategyModule, *, grain: Grain | str | None = None, owners: Sequence[str] = ("team:strategies",)
+    strategy: StrategyModule,
+    *,
+    grain: Grain | str | None = None,
+    owners: Sequence[str] = ("team:strategies",),
+    feeds: Sequence[Feed] = (),
 ) -> list[dg.AssetsDefinition]:
     """Return the assets of a strategy's backtest, under its id as key prefix and group.
 
@@ -64,13 +70,14 @@ def build_backtest_assets(
         strategy: The loaded strategy file.
         grain: Length of the partitions; None takes ``Parameters.backtest_partition``, or months.
         owners: Owners as Dagster writes them.
+        feeds: Market data there is; the universe depends on what it reads of it.
 
     Raises:
         BadInput: The strategy's range or partition length is unusable.
     """
     chosen = choose_grain(strategy.parameters, grain)
     assets = [
-        _universe_asset(strategy, owners),
+        _universe_asset(strategy, owners, find_market_deps(strategy.parameters, feeds)),
         _indicators_asset(strategy, owners),
         _partitioned_assets(strategy, owners, chosen),
         _statistics_asset(strategy, owners, chosen),
@@ -107,8 +114,10 @@ def specify_asset(
     )
 
 
-def _universe_asset(strategy: StrategyModule, owners: Sequence[str]) -> dg.AssetsDefinition:
-    spec = specify_asset(strategy, "universe", "numpy", owners=owners)
+def _universe_asset(
+    strategy: StrategyModule, owners: Sequence[str], market: Sequence[dg.AssetDep]
+) -> dg.AssetsDefinition:
+    spec = specify_asset(strategy, "universe", "numpy", owners=owners, more_deps=market)
 
     @dg.multi_asset(
         name=f"{strategy.id}__universe",
