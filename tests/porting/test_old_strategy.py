@@ -1,4 +1,4 @@
-"""Twenty strategies in the old import style: ported, they run, and nothing is left to do."""
+"""More than twenty strategies in the old import style: ported, they run, and nothing is left to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FILES = sorted(OLD_STRATEGIES.glob("*.py"))
 
 
 def test_there_are_twenty_strategies():
-    assert len(FILES) == 20
+    assert len(FILES) >= 20
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -77,7 +77,6 @@ NO_LENDING = "loans, shorts and credit supply are not there yet"
 NO_VAULT = "vault universes and yield management are not there yet"
 NO_CHART = "this chart is not there; see docs/charts.md for those that are"
 NO_SEARCH = "the optimiser and figures of grid searches are not there yet; there is a heat map, visualise_heatmap_2d"
-NO_TRIGGER = "partial take profits and market-limit entries are not there yet"
 NO_TABLE = "this figure or table is not there yet; the result of a backtest has metrics_table, statistics and report()"
 NO_CLIENT = "candles come from the client the run is given: `trading-dagster backtest --data`, or client="
 NO_FILTER = "ready-made filters of token lists are not there yet: choose pairs by description"
@@ -253,6 +252,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "TradingPosition": (
         "get_opening_price",
         "get_closing_price",
+        "get_pending_quantity",
         "get_quantity",
         "get_value",
         "get_original_stop_loss",
@@ -283,11 +283,8 @@ METHODS: dict[str, tuple[str, ...]] = {
 
 METHOD_REASONS = {
     "create_multichain_universe_by_pair_descriptions": "not there yet: use load_partial_data(pairs=...)",
-    "open_spot_with_market_limit": NO_TRIGGER,
-    "prepare_take_profit_trades": NO_TRIGGER,
     "read_pickle": "pickles are not read: let create_trading_universe load from the client",
     "remove_pair": "not there yet: leave the pair out when loading",
-    "set_market_limit_trigger": NO_TRIGGER,
     "warm_up_data": "not needed: delete the call",
     "write_pickle": "pickles are not written: let create_trading_universe load from the client",
 }
