@@ -13,6 +13,7 @@ from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_unix_us
 from trading_dagster.domain.trade import NO_CHARGES, TradeExecution, TradeFlag
+from trading_dagster.statistics.exit_table import exit_kind
 from trading_dagster.statistics.table import Table
 
 TRADE_COLUMNS: dict[str, str] = {
@@ -185,12 +186,8 @@ def position_rows(positions: Iterable[TradingPosition]) -> Table:
 
 
 def close_reason(position: TradingPosition) -> str:
-    """Return why a position closed: its last trade's type, "trailing_stop_loss", or "" while open."""
-    if not position.is_closed():
-        return ""
-    if position.is_trailing_stop_loss():
-        return "trailing_stop_loss"
-    return position.get_last_trade().trade_type.value
+    """Return why a position closed: how its last trade left it, see exit_kind; "" while open."""
+    return exit_kind(position, position.get_last_trade()) if position.is_closed() else ""
 
 
 def decision_rows(
