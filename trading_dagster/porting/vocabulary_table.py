@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # fmt: off
 HOMES: dict[str, tuple[str, ...]] = {
+    "charts.asset_comparison": ("compare_strategy_backtest_to_multiple_assets", "get_benchmark_data"),
     "charts.benchmark": (
         "create_benchmark_equity_curves", "visualise_all_cash", "visualise_benchmark",
         "visualise_equity_curve_benchmark", "visualise_equity_curves", "visualise_long_short_benchmark",
@@ -46,14 +47,24 @@ HOMES: dict[str, tuple[str, ...]] = {
     "statistics.asset_weight": ("calculate_asset_weights",),
     "statistics.equity_curve": ("calculate_daily_returns", "calculate_equity_curve"),
     "statistics.fee_table": ("analyse_trading_fees",),
+    "statistics.execution_table": ("analyse_position_durations", "analyse_slippage"),
+    "statistics.key_metric": ("KeyMetric", "KeyMetricKind", "KeyMetricSource", "calculate_key_metrics"),
     "statistics.metrics_table": ("calculate_advanced_metrics",),
     "statistics.pair_table": ("analyse_multipair", "format_multipair_summary"),
+    "statistics.position_return": (
+        "calculate_compounding_realised_trading_profitability", "calculate_investment_flow",
+        "calculate_realised_profitability", "calculate_size_relative_realised_trading_returns",
+    ),
     "statistics.returns": (
         "calculate_aggregate_returns", "calculate_daily_returns_from_curve", "calculate_deposit_adjusted_returns",
         "calculate_returns", "calculate_rolling_sharpe", "resample_returns",
     ),
     "statistics.trade_analysis": ("TradeAnalysis", "build_trade_analysis", "calculate_all_summary_stats_by_side"),
     "statistics.trade_summary": ("TradeSummary",),
+    "statistics.unrealised_return": (
+        "calculate_compounding_unrealised_trading_profitability", "calculate_cumulative_daily_returns",
+        "calculate_non_cumulative_daily_returns", "calculate_size_relative_unrealised_trading_returns",
+    ),
     "strategy.chart": ("ChartCallback",),
     "strategy.indicator_definition": ("IndicatorDefinition",),
     "strategy.indicator_lookup": ("StrategyInputIndicators",),
@@ -89,9 +100,7 @@ REASONS = {
     "YieldWeightingRule": NO_VAULT,
     "analyse_combination_grid_search": NO_SEARCH,
     "build_hyperliquid_vault_universe": NO_VAULT,
-    "compare_strategy_backtest_to_multiple_assets": NO_TABLE,
     "filter_for_selected_pairs": NO_FILTER,
-    "get_benchmark_data": NO_TABLE,
     "load_multivault_candles": NO_VAULT,
     "load_trading_and_lending_data": NO_LENDING,
     "load_vault_universe_with_metadata": NO_VAULT,
