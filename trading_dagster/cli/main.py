@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from trading_dagster.cli.data_app import data_app
+from trading_dagster.cli.data_chain import export_rates, import_chain
 from trading_dagster.cli.live import live_app
 from trading_dagster.domain.error import BadInput, TradingDagsterError
 
@@ -41,6 +42,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Algorithmic trading: one strategy file, backtested and traded live, on Dagster.",
 )
+data_app.command("chain")(import_chain)
+data_app.command("rates")(export_rates)
 app.add_typer(data_app, name="data")
 app.add_typer(live_app, name="live")
 

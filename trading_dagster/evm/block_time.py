@@ -103,3 +103,21 @@ class BlockTimes:
     def _ask(self, own: Integers, numbers: Integers, row: int) -> None:
         if own[row] == UNKNOWN:
             own[row] = self.time_of(int(numbers[row]))
+
+
+def find_first_block(read: Callable[[int], int], head: int, moment: int) -> int:
+    """Return the first block whose time is at or after a moment, by bisection; ``head + 1`` when there is none yet.
+
+    Args:
+        read: Returns the time of a block by its number, seconds since 1970.
+        head: The newest block.
+        moment: Seconds since 1970.
+    """
+    low, high = 0, head + 1
+    while low < high:
+        middle = (low + high) // 2
+        if read(middle) < moment:
+            low = middle + 1
+        else:
+            high = middle
+    return low

@@ -193,7 +193,9 @@ class CandleFile:
         """Return a filter that lets through at least the rows asked for, so that row groups can be skipped."""
         rows = pc.scalar(True)
         for place, name in enumerate(self._marks):
-            values = pa.array(sorted({item.key[place] for item in pairs}), self._data.schema.field(name).type)
+            kind = self._data.schema.field(name).type
+            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            values = pa.array(sorted({item.key[place] for item in pairs}), kind)
             rows &= pc.field(name).isin(values)
         if pa.types.is_timestamp(self._time_type):
             zone = UTC if self._time_type.tz else None

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from trading_dagster.domain.error import MarketDataMissing
 from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription
-from trading_dagster.domain.time import TimeBucket, from_unix_us
+from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
 from trading_dagster.market.availability import CandleAvailability, Now, read_stored_availability, utc_now
 from trading_dagster.market.candle_file import FORMATS, CandleFile, FilePair
 from trading_dagster.market.contract import Candles
@@ -108,6 +108,7 @@ class FileSource:
         """Yield the candles that open in [start, end) in frames of bounded size; see `CandleSource`."""
         contents = self._contents()
         by_file: dict[Path, tuple[OneFile, list[FilePair]]] = {}
+        start_us, end_us = to_unix_us(start), to_unix_us(end)
         for market in markets:
             key = (market.exchange_slug, market.pair, market.bucket)
             if market.chain_id is not ChainId.centralised_exchange or key not in contents:
@@ -115,6 +116,8 @@ class FileSource:
                     f"{self.name}: no candles of {format_description(market.description)} in {market.bucket.value}"
                 )
             for file, item in contents[key]:
+                if item.first_us >= end_us or item.last_us < start_us:
+                    continue
                 by_file.setdefault(file.path, (file, []))[1].append(item)
         for file, items in by_file.values():
             yield from file.read(items, start, end)

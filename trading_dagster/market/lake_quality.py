@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
 import pandas as pd
 
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.market.quality import quality_report
-from trading_dagster.market.source import CandleSource, group_markets
+from trading_dagster.market.source import CandleSource, Market, group_markets
 
 ROWS_AT_ONCE = 1_000_000
+MOST_WORKERS = 4
 
 
 def report_quality(source: CandleSource, bucket: TimeBucket, *, rows_at_once: int = ROWS_AT_ONCE) -> pd.DataFrame:
     """Return the quality report of all pairs of a source in one bucket; see `quality_report`.
 
     Args:
-        source: The candles.
+        source: The candles; it is asked by several threads at once.
         bucket: Their width.
-        rows_at_once: About how many candles are held at a time; a pair is never cut.
+        rows_at_once: About how many candles each of up to four threads holds at a time; a pair is never cut.
     """
-    reports = []
-    for group in group_markets(market for market in source.list_markets() if market.bucket is bucket):
-        end = max(market.end_at for market in group)
-        start = min(market.first_at for market in group)
-        count = max(1, rows_at_once // max(1, (end - start) // bucket.to_timedelta()))
-        for first in range(0, len(group), count):
-            part = group[first : first + count]
-            frames = [frame for frame in source.load_candles(part, start, end) if len(frame)]
-            if frames:
-                joined = pd.concat(frames, ignore_index=True)
-                reports.append(quality_report(joined, bucket, source.name, expected_end=end))
+
+    def report(part: Sequence[Market]) -> pd.DataFrame | None:
+        frames = [frame for frame in source.load_candles(part, start, end) if len(frame)]
+        if not frames:
+            return None
+        return quality_report(pd.concat(frames, ignore_index=True), bucket, source.name, expected_end=end)
+
+    markets = [market for market in source.list_markets() if market.bucket is bucket]
+    if not markets:
+        return pd.DataFrame()
+    start, end = min(market.first_at for market in markets), max(market.end_at for market in markets)
+    with ThreadPoolExecutor(max_workers=min(MOST_WORKERS, os.cpu_count() or 1)) as pool:
+        reports = [found for found in pool.map(report, _parts(markets, start, end, rows_at_once)) if found is not None]
     return pd.concat(reports, ignore_index=True) if reports else pd.DataFrame()
+
+
+def _parts(markets: Sequence[Market], start: datetime, end: datetime, rows_at_once: int) -> Iterator[list[Market]]:
+    for group in group_markets(markets):
+        count = max(1, rows_at_once // max(1, (end - start) // group[0].bucket.to_timedelta()))
+        for first in range(0, len(group), count):
+            yield group[first : first + count]

@@ -107,13 +107,14 @@ def write_month(
         coverages: One for each market, also those without candles.
         is_compact: Take time to make the file small: for months that do not grow any more.
     """
-    frame = frame.sort_values(["market", "timestamp"], kind="stable", ignore_index=True)
+    frame = _in_order(frame)
     extra = extra_columns(frame)
+    numbers = (*OHLCV, *extra)
     table = pa.table(
         [
-            pa.array(frame["market"].astype(str), pa.string()).dictionary_encode(),
+            _to_dictionary(frame["market"]),
             pa.array(frame["timestamp"].dt.tz_localize("UTC"), SCHEMA.field("timestamp").type),
-            *(pa.array(frame[name], pa.float64()) for name in (*OHLCV, *extra)),
+            *(pa.array(frame[name], pa.float64()) for name in numbers),
         ],
         schema=pa.schema([*SCHEMA, *((name, pa.float64()) for name in extra)]),
     )
@@ -128,9 +129,32 @@ def write_month(
             compression="zstd",
             compression_level=COMPACT_LEVEL if is_compact else QUICK_LEVEL,
             row_group_size=GROUP_ROWS,
+            use_dictionary=["market"],
+            column_encoding={"timestamp": "DELTA_BINARY_PACKED", **dict.fromkeys(numbers, "BYTE_STREAM_SPLIT")},
         ),
     )
     return content
+
+
+def as_markets(marks: pd.Series, names: Iterable[str] = ()) -> pd.Series:
+    """Return the names of markets as a categorical whose categories, ``names`` among them, are sorted."""
+    categories = marks.cat.categories if isinstance(marks.dtype, pd.CategoricalDtype) else marks.unique()
+    known = sorted({str(name) for name in categories}.union(names))
+    return marks.astype(pd.CategoricalDtype(known))
+
+
+def _in_order(frame: Candles) -> Candles:
+    """Return the rows sorted by market and time, the markets as a categorical of those there are."""
+    marks = as_markets(frame["market"]).cat.remove_unused_categories()
+    codes, times = marks.cat.codes.to_numpy(), frame["timestamp"].to_numpy()
+    frame = frame.assign(market=marks).reset_index(drop=True)
+    is_sorted = (codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & (times[1:] >= times[:-1]))
+    return frame if is_sorted.all() else frame.iloc[np.lexsort((times, codes))].reset_index(drop=True)
+
+
+def _to_dictionary(marks: pd.Series) -> pa.DictionaryArray:
+    names = pa.array([str(name) for name in marks.cat.categories], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(marks.cat.codes.to_numpy(dtype=np.int32)), names)
 
 
 def read_footer(path: Path) -> MonthContent:

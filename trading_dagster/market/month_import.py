@@ -24,6 +24,7 @@ from trading_dagster.market.month_file import (
     Coverage,
     Interval,
     MonthContent,
+    as_markets,
     extra_columns,
     join_intervals,
     market_key,
@@ -136,11 +137,16 @@ def _pieces(source: CandleSource, wanted: dict[Interval, list[Market]]) -> Itera
 def _read_piece(source: CandleSource, interval: Interval, members: Sequence[Market]) -> list[Candles]:
     start, end = (from_unix_us(edge) for edge in interval)
     keys = {market.pair: market_key(market) for market in members}
+    names = sorted(keys.values())
+    places = {pair: names.index(key) for pair, key in keys.items()}
     frames = []
     for frame in source.load_candles(members, start, end):
-        inside = frame[(frame["timestamp"] >= start) & (frame["timestamp"] < end)]
+        is_inside = ((frame["timestamp"] >= start) & (frame["timestamp"] < end)).to_numpy()
+        inside = frame if is_inside.all() else frame[is_inside]
+        codes, pairs = pd.factorize(inside["pair"])
+        place_of = np.asarray([places[str(pair)] for pair in pairs], dtype=np.int64)
         own = inside[["timestamp", *OHLCV, *extra_columns(inside)]]
-        frames.append(own.assign(market=inside["pair"].astype("str").map(keys)))
+        frames.append(own.assign(market=pd.Categorical.from_codes(place_of[codes], pd.Index(names))))
     return frames
 
 
@@ -149,14 +155,14 @@ def _write_pending(
 ) -> None:
     """Repair, check and write what was read."""
     bucket = pending.pieces[0][1][0].bucket
-    fresh = pd.concat(pending.frames, ignore_index=True) if pending.frames else _no_rows()
+    fresh = _join(pending.frames) if pending.frames else _no_rows()
     repaired = repair_candles(fresh.rename(columns={"market": "pair"}), bucket, options.rules, source_name)
     check_candles(repaired.frame, bucket, source_name, any_order=True)
     if options.rules:
         _write_repairs(path, repaired.touched.rename(columns={"pair": "market"}), pending.pieces)
     good = repaired.frame.rename(columns={"pair": "market"})
     old = read_footer(path) if path.is_file() else MonthContent("", 0, ())
-    frame = pd.concat([read_month(path), good], ignore_index=True) if old.row_count else good
+    frame = _join([read_month(path), good]) if old.row_count else good
     write_month(path, bucket, frame, list(_coverages(frame, old, pending.pieces)))
     report.rows_added += len(good)
     report.rows_dropped += repaired.dropped_count
@@ -192,12 +198,19 @@ def _coverages(frame: Candles, old: MonthContent, pieces: Sequence[Piece]) -> It
             asked.setdefault(market_key(market), []).append(interval)
             latest[market_key(market)] = market
     held: dict[str, tuple[Market, int]] = {}
-    for mark, times in frame.groupby("market", observed=True)["timestamp"]:
-        first, last = times.min().to_pydatetime(), times.max().to_pydatetime()
-        held[str(mark)] = replace(latest[str(mark)], first_at=first, last_at=last), len(times)
+    spans = frame.groupby("market", observed=True)["timestamp"].agg(["min", "max", "size"])
+    for mark, first, last, size in spans.itertuples():
+        own = replace(latest[str(mark)], first_at=first.to_pydatetime(), last_at=last.to_pydatetime())
+        held[str(mark)] = own, int(size)
     for key, market in latest.items():
         here, count = held.get(key, (market, 0))
         yield Coverage(here, count, join_intervals(asked[key]))
+
+
+def _join(frames: Sequence[Candles]) -> Candles:
+    """Return the rows of frames; their markets stay a categorical, whichever each of them has."""
+    names = {str(name) for frame in frames for name in as_markets(frame["market"]).cat.categories}
+    return pd.concat([frame.assign(market=as_markets(frame["market"], names)) for frame in frames], ignore_index=True)
 
 
 def _no_rows() -> Candles:
