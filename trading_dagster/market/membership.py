@@ -167,9 +167,10 @@ def select_by_volume(
         raise BadInput(f"top is {top}: choose at least 1 pair")
     among = None if pairs is None else set(pairs)
     total = _sum_lake if isinstance(source, LakeSource) else _sum_source
+    most = top if among is None else None
     periods = []
     for moment in choice_times(start, end, every):
-        ranked = total(source, bucket, moment - window, moment, is_volume_in_usd)  # type: ignore[arg-type]
+        ranked = total(source, bucket, moment - window, moment, is_volume_in_usd, most)  # type: ignore[arg-type]
         chosen = [
             member
             for member, volume in ranked
@@ -211,7 +212,7 @@ def member_mask(pair: TradingPairIdentifier, times_us: np.ndarray) -> np.ndarray
 
 
 def _sum_lake(
-    source: LakeSource, bucket: TimeBucket, start: datetime, end: datetime, is_usd: bool
+    source: LakeSource, bucket: TimeBucket, start: datetime, end: datetime, is_usd: bool, most: int | None
 ) -> list[tuple[HumanReadableTradingPairDescription, float]]:
     files = source.month_files(bucket, start, end)
     if not files:
@@ -222,14 +223,14 @@ def _sum_lake(
         rows = connection.execute(
             f"SELECT market, sum({value}) AS traded FROM read_parquet({sql_list(files)}) "  # noqa: S608 - bound
             "WHERE timestamp >= make_timestamptz($start) AND timestamp < make_timestamptz($end) "
-            "GROUP BY market HAVING traded > 0 ORDER BY traded DESC, market",
+            f"GROUP BY market HAVING traded > 0 ORDER BY traded DESC, market LIMIT {'ALL' if most is None else most}",
             {"start": to_unix_us(start), "end": to_unix_us(end)},
         ).fetchall()
     return [(parse_market_key(str(market)), float(traded)) for market, traded in rows]
 
 
 def _sum_source(
-    source: CandleSource, bucket: TimeBucket, start: datetime, end: datetime, is_usd: bool
+    source: CandleSource, bucket: TimeBucket, start: datetime, end: datetime, is_usd: bool, most: int | None
 ) -> list[tuple[HumanReadableTradingPairDescription, float]]:
     markets = [market for market in source.list_markets() if market.bucket is bucket and market.first_at < end]
     sums: dict[HumanReadableTradingPairDescription, float] = {}
@@ -240,7 +241,7 @@ def _sum_source(
             for pair, volume in traded.groupby(frame["pair"], observed=True).sum().items():
                 member = names[str(pair)]
                 sums[member] = sums.get(member, 0.0) + float(volume)
-    return sorted(sums.items(), key=lambda item: (-item[1], format_description(item[0])))
+    return sorted(sums.items(), key=lambda item: (-item[1], format_description(item[0])))[:most]
 
 
 def _fits(
