@@ -167,7 +167,7 @@ class EventScanner:
         ends = [pieces[-1] for store in self.stores.values() if (pieces := store.pieces())]
         if any(piece.last > tail.head.number for piece in ends):
             raise BlockUnavailable(f"The chain's head is block {tail.head.number}, events beyond it are stored")
-        return all(hashes[piece.last] == piece.last_hash for piece in ends)
+        return all(hashes.get(piece.last) == piece.last_hash for piece in ends)
 
     def _without_stored(self, tail: TailState, ends: Mapping[str, int]) -> TailState:
         """Leave out events that are stored, and those before a contract's first block; give all their times."""

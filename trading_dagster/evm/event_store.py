@@ -70,14 +70,16 @@ class EventStore:
         return LogBatch(owner=columns["block"] * 0, **{name: columns[name] for name in COLUMNS})
 
     def append(self, first: int, last: int, last_hash: str, logs: LogBatch) -> None:
-        """Add the events of the blocks after what there is; does nothing when they are there."""
+        """Add the events of the blocks after what there is; what is there already is left as it is."""
         with exclusive(self.folder / LOCK):
             pieces = self.pieces()
             if pieces and last <= pieces[-1].last:
                 return
             before = pieces[-1] if pieces else None
-            if before is not None and first != before.last + 1:
-                raise AssertionError(f"{self.folder} ends at block {before.last}, block {first} does not follow")
+            if before is not None and first > before.last + 1:
+                return  # another process found a reorg meanwhile, and dropped what came before
+            if before is not None and first <= before.last:  # another process stored a part of it
+                logs, first = logs.take(logs.block > before.last), before.last + 1
             is_merged = before is not None and before.row_count + len(logs) <= MERGE_ROWS
             if before is not None and is_merged:
                 logs, first = join_batches([self.read(before), logs]), before.first

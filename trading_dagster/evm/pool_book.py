@@ -65,6 +65,8 @@ class PoolBook:
             EventsMissing: They do not add up.
         """
         self._extend_stored()
+        if self._known is not None:  # another process may have stored more meanwhile
+            tail = tail.take(tail.block > self._known.block)
         before = self._known.state if self._known is not None else self._anchor()
         self._tail, self._end = fold_events(self.pool, tail, before)
 

@@ -72,7 +72,36 @@ class ExchangeData:
     api_url: str | None = None
 
 
-CandleData: TypeAlias = Annotated[SampleData | FileData | LakeData | ExchangeData, Field(discriminator="source")]
+@dataclass(frozen=True, slots=True, config=STRICT)
+class ChainData:
+    """Swaps of pools of the deployment's chain, read from its nodes when they are needed.
+
+    Attributes:
+        pools: Addresses of Uniswap v2 and v3 pools, or of their forks.
+        since: The time from which they are read, aware UTC; early enough for the strategy's history.
+        quote: Symbol or address of the token that prices are in; None finds out.
+        usd: Addresses of tokens worth one USD that are not among the chain's known stablecoins.
+        confirmations: Blocks on top of the one that closes a candle; None is the chain's number.
+        folder: Where events are kept; None is that of the environment.
+    """
+
+    source: Literal["chain"]
+    pools: Annotated[tuple[Address, ...], Field(min_length=1)]
+    since: datetime
+    quote: str | None = None
+    usd: tuple[Address, ...] = ()
+    confirmations: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check."""
+        if self.since.tzinfo is None:
+            raise ValueError("since has no time zone: write it as 2024-01-01T00:00:00Z")
+
+
+CandleData: TypeAlias = Annotated[
+    SampleData | FileData | LakeData | ExchangeData | ChainData, Field(discriminator="source")
+]
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -355,6 +384,10 @@ class Deployment:
             raise ValueError("fees and initial_cash are for mode paper; on a chain they are what they are: remove them")
         if is_live and self.chain is not None and not self.chain.rpc_envs:
             raise ValueError("chain.rpc_envs is empty: name the variables that hold the URLs of nodes")
+        if isinstance(self.data, ChainData) and (self.chain is None or not self.chain.rpc_envs):
+            raise ValueError("data of source chain needs chain with rpc_envs: say which nodes are read")
+        if isinstance(self.data, ChainData) and (self.pairs or isinstance(self.clock, ReplayClock)):
+            raise ValueError("data of source chain has the pools' own pairs, at the present: remove pairs and clock")
         if self.pairs and (self.chain is None or self.exchange is None):
             raise ValueError("pairs need chain and exchange: say where the pools are")
         is_public = is_live and self.chain is not None and not self.chain.is_local

@@ -17,7 +17,7 @@ from trading_dagster.domain.time import CycleDuration
 from trading_dagster.execution.approval import ApprovalModel, ManualApproval, UncheckedApproval
 from trading_dagster.execution.limit_guard import LimitGuard
 from trading_dagster.live.clock import AcceleratedClock, SystemClock, WorldClock
-from trading_dagster.live.deployment import Deployment, ExchangeData, FileData, LakeData, ReplayClock
+from trading_dagster.live.deployment import ChainData, Deployment, ExchangeData, FileData, LakeData, ReplayClock
 from trading_dagster.live.desk import Desk, DeskRequest, Venue
 from trading_dagster.live.guard import with_emergency_file
 from trading_dagster.live.live_home import LiveHome
@@ -73,7 +73,7 @@ def open_clock(deployment: Deployment, home: LiveHome) -> WorldClock:
 def open_source(deployment: Deployment, clock: WorldClock) -> CandleSource:
     """Return the deployment's candles up to the present of its clock.
 
-    An exchange itself knows what is closed; what was stored before is served as far as it is past.
+    An exchange or a chain itself knows what is closed; what was stored before is served as far as it is past.
 
     Raises:
         MarketDataMissing: There is no such file, folder or source.
@@ -88,6 +88,10 @@ def open_source(deployment: Deployment, clock: WorldClock) -> CandleSource:
     elif isinstance(data, ExchangeData):
         api = CcxtApi(data.name, api_url=data.api_url)
         source = ExchangeSource(api, pairs=data.symbols or None, now=clock.now)
+    elif isinstance(data, ChainData):
+        from trading_dagster.live.chain_data_opening import open_chain_data  # only this pays for web3
+
+        return open_chain_data(deployment, data)
     else:
         source = EmbeddedSample()
     if deployment.pairs:

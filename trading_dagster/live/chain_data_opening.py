@@ -1,0 +1,24 @@
+"""Open the swaps of a deployment's chain as its candles."""
+
+from __future__ import annotations
+
+from trading_dagster.domain.error import BadConfiguration
+from trading_dagster.domain.time import to_naive
+from trading_dagster.evm.chain_feed import ChainFeed
+from trading_dagster.evm.chain_source import ChainSource
+from trading_dagster.live.deployment import ChainData, Deployment
+
+
+def open_chain_data(deployment: Deployment, data: ChainData) -> ChainSource:
+    """Return the pools that a deployment names; they know what is closed.
+
+    Raises:
+        BadConfiguration: The chain is not known, or a variable with a node's URL is not set.
+        ContractMissing, NodeError: There is no such pool, or no node answers.
+    """
+    assert deployment.chain is not None
+    feed = ChainFeed(deployment.chain.name, deployment.chain.rpc_envs, since=to_naive(data.since), folder=data.folder)
+    try:
+        return feed.open_source(data.pools, quote=data.quote, usd_tokens=data.usd, confirmations=data.confirmations)
+    except BadConfiguration as error:
+        raise BadConfiguration(f"{deployment.file}: data: {error}") from None
