@@ -81,7 +81,7 @@ def test_cycles_short_lend_and_get_out_with_the_chains_interest(open_world):
     second = run_cycle(world.live)
     short = next(iter(world.state().portfolio.open_positions.values()))
     assert short.loan.borrowed.interest.accrued > 0
-    assert [u.cause.value for u in short.balance_updates.values()] == ["interest", "interest"]
+    assert [row.type for row in world.store.read(world.live.id)].count("InterestAccrued") == 2
     assert second.trades[0].get_status() is TradeStatus.success
     world.next_day()
     assert check_live_accounts(world.live).is_clean
