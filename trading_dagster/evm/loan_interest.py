@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from trading_dagster.domain.identifier import AssetIdentifier
+from trading_dagster.domain.identifier import AssetIdentifier, AssetType, TradingPairKind
 from trading_dagster.domain.loan import LoanSide
-from trading_dagster.domain.money import ZERO, from_units, to_units_down
+from trading_dagster.domain.money import DUST, ZERO, from_units, to_units_down
 from trading_dagster.domain.state import State
 from trading_dagster.domain.treasury import BalanceUpdate
 from trading_dagster.evm.aave_v3 import AaveV3Deployment
@@ -121,7 +121,8 @@ class LoanInterest:
         """Share what a token has beyond the ledger among its positions."""
         holdings = [holding for holding in list_holdings(state) if holding.side.asset == asset]
         total = sum((holding.side.total for holding in holdings), ZERO)
-        is_odd = gap < -ROUNDING_UNITS or from_units(max(gap, 0), asset.decimals) > total * MAX_GAIN + _rounding(asset)
+        gain = from_units(max(gap, 0), asset.decimals)
+        is_odd = gap < -ROUNDING_UNITS or gain > total * MAX_GAIN + _dust_of(asset)
         if is_odd:
             text = (
                 f"{asset} has {from_units(gap, asset.decimals):+f} beyond the ledger in block {block.number}, which is "
@@ -188,5 +189,7 @@ def _gap(state: State, asset: AssetIdentifier, units: int) -> int:
     return int((from_units(units, asset.decimals) - expected) * 10**asset.decimals)
 
 
-def _rounding(asset: AssetIdentifier) -> Decimal:
-    return from_units(ROUNDING_UNITS, asset.decimals)
+def _dust_of(asset: AssetIdentifier) -> Decimal:
+    """Return what counts as nothing: a debt that was paid back at once earned interest, and is owed nothing else."""
+    is_debt = asset.type is AssetType.borrowed
+    return DUST.close_epsilon(TradingPairKind.lending_protocol_short) if is_debt else DUST.collateral

@@ -15,7 +15,7 @@ from enum import Enum
 from fractions import Fraction
 
 from trading_dagster.domain.transaction import Finished, IntentRecord, OutcomeStatus
-from trading_dagster.evm.aave_v3 import ALL
+from trading_dagster.evm.aave_v3 import ALL, explain_revert
 from trading_dagster.evm.swap_intent import total_gas_cost
 from trading_dagster.evm.token_flow import read_flows
 from trading_dagster.evm.transaction_journal import TransactionJournal
@@ -218,7 +218,15 @@ class LoanProgress:
     def failure(self) -> str:
         """Return why the newest step had no effect, nothing when it had."""
         last = self.steps[-1] if self.steps else None
-        return "" if last is None or last.is_done else f"the {last.action.value} was {last.status.value}: {last.reason}"
+        if last is None or last.is_done:
+            return ""
+        return f"the {last.action.value} was {last.status.value}: {_in_words(last.reason)}"
+
+
+def _in_words(reason: str) -> str:
+    """Return a reason with the pool's number, at its end, in words."""
+    head, _, last = reason.rpartition(" ")
+    return f"{head} {explain_revert(last)}".strip()
 
 
 def step_id(trade_intent_id: str, number: int) -> str:

@@ -204,6 +204,14 @@ class TransactionExecutor:
         final = self._client.read_block(max(0, head.number - self._setting.replan_depth))
         return record.intent.has_expired(final.timestamp)
 
+    def is_final(self, intent_id: str) -> bool:
+        """Tell whether an intent ended in a block that no reorg reaches, or without ever being signed."""
+        record = self._journal.find(intent_id)
+        if not isinstance(record, Finished):
+            return False
+        head = self._client.read_head()
+        return not record.attempts or head.number - record.outcome.block_number >= self._setting.replan_depth
+
     def resume(self, reason: str) -> None:
         """Let a halted wallet sign again, above every nonce used by now: an operator's decision, with its reason."""
         head = self._client.read_head()

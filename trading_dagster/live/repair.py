@@ -7,7 +7,7 @@ lets the position go on: open while it holds something, closed or dropped when i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -17,6 +17,7 @@ from trading_dagster.domain.event import PositionUnfrozen, TradePlanned, TradeRe
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import TradeExecution, TradePlan
 from trading_dagster.domain.trade_order import in_execution_order
+from trading_dagster.live.loan_retry import plan_loan_again
 from trading_dagster.live.operation import (
     TradingResult,
     open_operation,
@@ -111,7 +112,7 @@ def retry(live: LiveStrategy, position_ids: Sequence[int] = (), reason: str = "t
             if plan is None:
                 notes.append(f"{position} stays frozen: {danger}")
                 continue
-            cash -= plan.reserve if plan.quantity > 0 else Decimal(0)
+            cash -= plan.allocation
             at = live.clock.now()
             _settle(step, position, reason)
             step.state.record(TradePlanned(at, plan))
@@ -150,6 +151,11 @@ def _plan_again(step: LiveStep, position: TradingPosition, cash: Decimal) -> Tra
     if not failed:
         raise BadInput("none of its trades failed: release it with repair")
     old, now = failed[-1].plan, step.clock.timestamp
+    if old.loan is not None:
+        if old.allocation > cash:
+            raise BadInput(f"trade #{old.trade_id} needs {old.allocation} of {cash} in cash that are left")
+        plan = plan_loan_again(position, old, step.state.portfolio.next_trade_id, step.desk.pricing, now)
+        return replace(plan, other_data={**old.other_data, RETRY_OF: old.trade_id})
     if old.quantity > 0:
         quantity, reserve, closing = Decimal(0), old.reserve, False
         if reserve > cash:

@@ -68,6 +68,8 @@ def _look_into_journal(step: LiveStep, venue: SigningVenue, trade: TradeExecutio
     from trading_dagster.evm.swap_intent import trade_intent_id  # only this pays for web3
 
     intent_id = trade_intent_id(step.state.name, trade.trade_id)
+    if trade.plan.loan is not None:
+        return _look_at_steps(step, venue, intent_id)
     record = venue.journal.find(intent_id)
     if record is None:
         return ""  # no swap of it was ever planned
@@ -81,6 +83,23 @@ def _look_into_journal(step: LiveStep, venue: SigningVenue, trade: TradeExecutio
     if may_replan:
         return ""
     return "its transaction could still be mined: wait until its deadline has passed beyond every reorg"
+
+
+def _look_at_steps(step: LiveStep, venue: SigningVenue, intent_id: str) -> str:
+    """Return why a trade with a loan could still take effect: one of its transactions, or of those that took it back.
+
+    Calls of a lending pool have no deadline: they are past once they ended deep enough.
+    """
+    from trading_dagster.evm.loan_progress import list_steps  # only this pays for web3
+
+    executor = _make_executor(step, venue)
+    try:
+        open_steps = [r for r in list_steps(venue.journal, intent_id) if not executor.is_final(r.intent.intent_id)]
+    except NodeError as error:
+        return f"no node tells whether it may still be mined: {error}"
+    if not open_steps:
+        return ""
+    return f"{open_steps[0].intent.intent_id} ended in a block that a reorg could still replace: wait some blocks"
 
 
 def _make_executor(step: LiveStep, venue: SigningVenue) -> Any:
