@@ -112,3 +112,22 @@ def compact_data(
 
     if not run_compact(source, lake, show_progress=not no_progress):
         raise typer.Exit(EXIT_FAILED)
+
+
+@data_app.command("sql")
+def ask_data(
+    sql: Annotated[str | None, typer.Argument(metavar="[SQL]", help="One question; without it a prompt opens.")] = None,
+    lake: LakeFolder = None,
+    artefacts: Annotated[
+        Path | None, typer.Option(help="Folder of backtests; that of the Dagster home by default.")
+    ] = None,
+    ledger: Annotated[
+        str | None, typer.Option(help="Ledger of live trading: a SQLite file, or the URL of a database.")
+    ] = None,
+    output: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    views: Annotated[bool, typer.Option("--views", help="List the views and their columns.")] = False,
+) -> None:
+    """Ask in SQL: candles, coverage and repairs of the lake, results of backtests, the ledger of live trading."""
+    from trading_dagster.cli.data_sql import run_sql
+
+    run_sql(sql, lake, artefacts, ledger, output, only_views=views)

@@ -228,5 +228,6 @@ def months_between(start_us: int, end_us: int) -> Iterator[tuple[str, Interval]]
 
 def sql_list(values: Sequence[str]) -> str:
     """Return texts as a list in SQL."""
+    """Return texts as a list in SQL."""
     quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
     return f"[{quoted}]"
