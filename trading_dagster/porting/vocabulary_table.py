@@ -84,7 +84,7 @@ OTHER_NAMES = {
 """Classes that have another name here; the file keeps its own for them."""
 # fmt: on
 
-NO_LENDING = "loans, shorts and credit supply are not there yet"
+NO_LENDING = "lending rates come from a frame or file here: see docs/loans.md"
 NO_VAULT = "vault universes and yield management are not there yet"
 NO_CHART = "this chart is not there; see docs/charts.md for those that are"
 NO_SEARCH = "the optimiser and figures of grid searches are not there yet; there is a heat map, visualise_heatmap_2d"
@@ -94,15 +94,10 @@ NO_FILTER = "ready-made filters of token lists are not there yet: choose pairs b
 
 REASONS = {
     "CoingeckoUniverse": NO_FILTER,
-    "YieldDecisionInput": NO_VAULT,
-    "YieldManager": NO_VAULT,
-    "YieldRuleset": NO_VAULT,
-    "YieldWeightingRule": NO_VAULT,
     "analyse_combination_grid_search": NO_SEARCH,
     "build_hyperliquid_vault_universe": NO_VAULT,
     "filter_for_selected_pairs": NO_FILTER,
     "load_multivault_candles": NO_VAULT,
-    "load_trading_and_lending_data": NO_LENDING,
     "load_vault_universe_with_metadata": NO_VAULT,
     "perform_optimisation": NO_SEARCH,
     "resample_candles": "use pandas' resample on the frame",
@@ -302,9 +297,6 @@ LENDING_WORDS = ("short", "credit", "supply_apr", "lending")
 
 KEYWORD_REASONS = {
     "indicator_combinations": NO_SEARCH,
-    "lending_candle_types": NO_LENDING,
-    "lending_reserves": NO_LENDING,
-    "leverage": NO_LENDING,
     "vault_bundled_price_data": NO_VAULT,
 }
 """Why a keyword argument is missing."""
