@@ -1,12 +1,14 @@
 """Live trading on paper, fed candle by candle through the sensor, does exactly what the backtest does."""
 
 import os
+import runpy
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import pandas as pd
 import pytest
 
 import trading_dagster as td
@@ -28,7 +30,7 @@ from trading_dagster.storage.strategy_ledger import StrategyLedger
 pytestmark = [pytest.mark.dagster, pytest.mark.slow]
 
 STRATEGIES = Path(__file__).parents[2] / "strategies"
-HOURLY, DAILY = datetime(2018, 4, 10), datetime(2017, 9, 25)
+HOURLY, DAILY, VAULTS = datetime(2018, 4, 10), datetime(2017, 9, 25), datetime(2022, 2, 7)
 TWO_PAIRS = "pairs: [[-1, null, BTC, USD], [-1, null, LTC, USD]]"
 """Those of the sample that have 500 days without a hole in which data is missing for longer than live trading bears."""
 
@@ -40,8 +42,12 @@ RUNS = {
     "buy_and_hold": (DAILY, TWO_PAIRS),
     "index_by_volume": (DAILY, f"{TWO_PAIRS}, cycle_duration: 1d"),
     "momentum_alpha": (DAILY, TWO_PAIRS),
-    "rsi_regime_rotation": (DAILY, f"{TWO_PAIRS}, required_history_period: 1000d"),
+    "credit_parking": (DAILY, ""),
+    "long_short_momentum": (DAILY, f"{TWO_PAIRS}, cycle_duration: 1d"),
     "take_profit_grid": (HOURLY, ""),
+    "dip_limit_entry": (HOURLY, "cycle_duration: 4h"),
+    "yield_rotation": (VAULTS, "required_history_period: 30d"),
+    "rsi_regime_rotation": (DAILY, f"{TWO_PAIRS}, required_history_period: 1000d"),
 }
 """Where each example begins, and its parameters beside 90 days of history.
 
@@ -73,12 +79,20 @@ def deploy(quick_path):
     """Return a function that deploys an example on a replay of the sample whose clock stands at a time."""
 
     def make(name: str, start: datetime, parameters: str) -> tuple[LiveUnit, ManualClock]:
+        data = ""
+        if start == VAULTS:
+            namespace = runpy.run_path(str(STRATEGIES / f"{name}.py"))
+            source = namespace["make_up_vaults"]()
+            markets = source.list_markets()
+            frame = pd.concat(source.load_candles(markets, markets[0].first_at, markets[0].end_at))
+            frame.assign(exchange=markets[0].exchange_slug).to_parquet(quick_path / "shares.parquet")
+            data = "data: {source: file, path: shares.parquet}\n"
         file = quick_path / f"{name}.yaml"
         history = "" if "required_history_period" in parameters else "required_history_period: 90d, "
         file.write_text(
             f"strategy: {STRATEGIES / f'{name}.py'}\nmode: paper\n"
             f"clock: {{kind: replay, start: {start.isoformat()}Z}}\n"
-            "trigger: {kind: data_availability, poll_seconds: 5}\n"
+            f"{data}trigger: {{kind: data_availability, poll_seconds: 5}}\n"
             f"parameters: {{{history}{parameters}}}\n",
             encoding="utf-8",
         )
@@ -126,7 +140,8 @@ def test_what_the_sensor_begins_trades_exactly_as_the_backtest(name, deploy):
     unit.close()
 
     end = start + CYCLES * width
-    backtest = td.run_backtest(unit.module, start=start, end=end, progress=False)
+    sampled = td.TriggerModel.sampled  # as live trading looks: at the prices of the moment
+    backtest = td.run_backtest(unit.module, start=start, end=end, trigger_model=sampled, progress=False)
 
     assert trades_of(state) == trades_of(backtest.state)
     assert equity == [value for at, value in backtest.equity_curve.items() if not (at - start) % width]
