@@ -225,14 +225,15 @@ def _guess_column(values: pd.Series[Any], name: str) -> Column:
 
 def _guess_float(name: str) -> Kind:
     """Return how a float column is written, by words of its heading."""
-    is_change = any(word in name for word in ("profit", "pnl", "change", "return"))
-    if "usd" in name.split():
+    words = set(name.replace("_", " ").split())
+    is_change = bool(words & {"profit", "pnl", "change", "return", "gain"})
+    if "usd" in words:
         return "profit" if is_change else "usd"
-    if "price" in name or "stop loss" in name:
-        return "price"
     if is_change:
         return "change"
-    return "percent" if any(word in name for word in ("share", "weight", "%", "time ")) else "amount"
+    if "price" in words or {"stop", "loss"} <= words:
+        return "price"
+    return "percent" if words & {"share", "weight", "%", "time"} else "amount"
 
 
 def _pack_values(values: pd.Series[Any], kind: Kind) -> list[Any]:

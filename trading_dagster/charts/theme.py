@@ -19,6 +19,9 @@ FIGURE_CONFIG: dict[str, Any] = {
 }
 """What to hand to plotly.js with every figure; by default it offers to upload the chart to its maker's cloud."""
 
+LEGEND_GAP = 6
+"""Pixels between the plot and the legend above it, whatever the height."""
+
 MARGIN = {"l": 64, "r": 16, "t": 36, "b": 36}
 
 
@@ -82,9 +85,11 @@ def style_figure(figure: go.Figure, *, title: str | None = None, height: int = 4
     """Give a figure the light look, a height in pixels and, if wanted, a title; returns the same figure."""
     figure.update_layout(template=make_template(LIGHT), height=height)
     if title:
-        figure.update_layout(
-            title={"text": plain(title), "x": 0, "xref": "paper", "font": {"size": 15}}, margin={"t": 72}
-        )
+        heading = {"text": plain(title), "x": 0, "xref": "paper", "font": {"size": 15}}
+        heading |= {"y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 14}}
+        figure.update_layout(title=heading, margin={"t": 72})
+    above = LEGEND_GAP / max(height - 2 * MARGIN["t"], 100)
+    figure.update_layout(legend={"y": 1 + above})
     return figure
 
 

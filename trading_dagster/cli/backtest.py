@@ -65,7 +65,9 @@ def run_request(
     for option, path in (("--report", report), ("--save", save), ("--charts", charts)):
         _refuse_unwritable(option, path)
     if charts is not None and request.strategy.create_charts is None:
-        raise BadConfiguration(f"--charts {charts}: {request.strategy.name} has no create_charts: add it, see docs")
+        raise BadConfiguration(
+            f"--charts {charts}: {request.strategy.name} has no create_charts: add it, see docs/charts.md"
+        )
     result = run_backtest(
         request.strategy,
         start=request.start,

@@ -6,6 +6,7 @@
     charts.register(equity_curve, ChartKind.state_all_pairs)
 """
 
+from trading_dagster.charts.standard_chart.credit import lending_pool_interest_accrued
 from trading_dagster.charts.standard_chart.cycle import last_messages, latest_cycle_snapshot
 from trading_dagster.charts.standard_chart.equity import (
     equity_curve,
@@ -34,12 +35,25 @@ from trading_dagster.charts.standard_chart.signal import (
     volatility_benchmark,
 )
 from trading_dagster.charts.standard_chart.universe import available_trading_pairs, inclusion_criteria_check
+from trading_dagster.charts.standard_chart.vault import (
+    all_vault_daily_gains_losses,
+    all_vault_positions,
+    all_vault_positions_by_profit,
+    all_vaults_share_price_and_tvl,
+    pending_vault_settlements,
+    vault_position_timeline,
+    vault_statistics,
+)
 from trading_dagster.charts.standard_chart.weight import (
     volatile_and_non_volatile_percent,
     volatile_weights_by_percent,
 )
 
 __all__ = [
+    "all_vault_daily_gains_losses",
+    "all_vault_positions",
+    "all_vault_positions_by_profit",
+    "all_vaults_share_price_and_tvl",
     "alpha_model_diagnostics",
     "available_trading_pairs",
     "equity_curve",
@@ -51,6 +65,8 @@ __all__ = [
     "inclusion_criteria_check",
     "last_messages",
     "latest_cycle_snapshot",
+    "lending_pool_interest_accrued",
+    "pending_vault_settlements",
     "performance_metrics",
     "positions_at_end",
     "price_vs_signal",
@@ -60,6 +76,8 @@ __all__ = [
     "trading_pair_breakdown",
     "trading_pair_positions",
     "trading_pair_price_and_trades",
+    "vault_position_timeline",
+    "vault_statistics",
     "volatile_and_non_volatile_percent",
     "volatile_weights_by_percent",
     "volatility_benchmark",
