@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from loan_scenario import START as LOAN_START
+from loan_scenario import run_with_loans
 from random_strategy import Parameters as RandomParameters
 from random_strategy import decide_by_seed, deposit_sometimes, describe, make_universe
 from scenario import START, WETH_USDC, daily_universe, flat_universe, run
@@ -405,3 +407,35 @@ def test_tvl_candles_decide_the_impact():
     result = run(buy_then_sell, with_tvl, costs=[td.ConstantProductImpact()])
     buy = result.state.portfolio.get_all_trades()[0]
     assert buy.planned_price == pytest.approx(1800 * 1.003 * (1 + 1000 / 1_000_000), rel=1e-12)
+
+
+def decide_short(input):
+    pm = input.get_position_manager()
+    if input.cycle == 1:
+        return pm.open_short(input.get_default_pair(), 5000, leverage=2)
+    return pm.close_all() if input.cycle == 4 else []
+
+
+def test_a_short_pays_gas_and_the_impact_of_its_swaps():
+    plain = run_with_loans(decide_short)
+    costly = run_with_loans(decide_short, costs=[IMPACT, td.GasPerTrade(usd=5)])
+    sold, bought = costly.state.portfolio.get_all_trades()
+    assert sold.planned_price == pytest.approx(1800 * 0.997 / (1 + 10_000 / 500_000))
+    assert sold.charges.impact == pytest.approx(1800 * 0.997 * (1 - 1 / 1.02) * 10_000 / 1800)
+    assert bought.charges.impact > 0
+    assert list(costly.costs["gas"]) == [5, 5]
+    lost = plain.equity_curve.iloc[-1] - costly.equity_curve.iloc[-1]
+    assert lost == pytest.approx(costly.costs[["impact", "gas"]].sum().sum(), rel=0.01)
+    gas_only = run_with_loans(decide_short, costs=[td.GasPerTrade(usd=5)])
+    assert gas_only.state.portfolio.get_cash() == pytest.approx(plain.state.portfolio.get_cash() - 10, rel=1e-12)
+
+
+def test_credit_supply_is_delayed_and_not_dropped():
+    def park(input):
+        pm = input.get_position_manager()
+        return pm.open_credit_supply_position_for_reserves(5000) if input.cycle == 1 else []
+
+    result = run_with_loans(park, costs=[td.ExecutionDelay(by=timedelta(days=1))])
+    (trade,) = result.state.portfolio.get_all_trades()
+    assert trade.executed_at == LOAN_START + timedelta(days=1)
+    assert result.state.portfolio.get_cash() == 5000

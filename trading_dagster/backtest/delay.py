@@ -101,7 +101,7 @@ class DelayedExecution:
         trades, self.waiting = self.waiting, []
         priced = []
         for trade in trades:
-            if self._pricing_of(trade.pair) is None:
+            if trade.pair.is_spot() and self._pricing_of(trade.pair) is None:
                 reason = f"no candle at {clock.timestamp} to fill it at"
                 state.record(TradeDiscarded(clock.aware, trade.trade_id, trade.position_id, reason))
             else:

@@ -13,7 +13,7 @@ from trading_dagster.domain.error import BacktestExecutionFailed, PriceImpactTol
 from trading_dagster.domain.event import TradeCharged, TradeExecuted, TradeStarted
 from trading_dagster.domain.identifier import TradingPairIdentifier
 from trading_dagster.domain.state import State
-from trading_dagster.domain.trade import TradeCharges, TradeExecution, TradePricing
+from trading_dagster.domain.trade import TradeCharges, TradeExecution, TradeFlag, TradePricing
 from trading_dagster.execution.simulated import SimulatedExecution
 from trading_dagster.execution.wallet import SimulatedWallet
 from trading_dagster.pricing.cost_model import CostModel
@@ -49,9 +49,11 @@ class CostedExecution(SimulatedExecution):
             BacktestExecutionFailed: as of SimulatedExecution; gas takes all of a trade, or it tolerates less slippage.
         """
         for trade in trades:
-            self._check_impact(trade)
-            self._check_size(trade)
-            self._check_slippage(trade)
+            if _is_swap(trade):
+                self._check_impact(trade)
+            if trade.pair.is_spot():
+                self._check_size(trade)
+                self._check_slippage(trade)
         super().execute_trades(timestamp, state, trades, triggered)
 
     def _check_impact(self, trade: TradeExecution) -> None:
@@ -79,10 +81,10 @@ class CostedExecution(SimulatedExecution):
             )
 
     def _execute(self, at: datetime, state: State, trade: TradeExecution) -> None:
-        if not trade.pair.is_spot():  # a loan is no swap, and a vault has one price for everybody
+        if not trade.pair.is_spot():  # a loan is filled as planned, a vault has one price for everybody
             super()._execute(at, state, trade)
             if trade.fill is not None:
-                self._charge(at, state, trade, TradeCharges(self._costs.gas))
+                self._charge(at, state, trade, TradeCharges(self._costs.gas, impact=_impact_of_loan(trade)))
             return
         plan, wallet = trade.plan, self.wallet
         state.record(TradeStarted(at, plan.trade_id, plan.position_id))
@@ -129,6 +131,18 @@ def impact_of(pricing: TradePricing) -> float:
     if pricing.price == plain:
         return 0.0
     return pricing.price / plain - 1 if pricing.side else plain / pricing.price - 1
+
+
+def _is_swap(trade: TradeExecution) -> bool:
+    """Tell whether a trade buys or sells on a market; changes of an open loan are not priced there."""
+    return trade.pair.is_spot() or (trade.pair.is_short() and (trade.closing or TradeFlag.open in trade.flags))
+
+
+def _impact_of_loan(trade: TradeExecution) -> float:
+    pricing = trade.price_structure
+    if not _is_swap(trade) or not impact_of(pricing):
+        return 0.0
+    return abs(pricing.price - _price_without_impact(pricing)) * abs(float(trade.planned_quantity))
 
 
 def _price_without_impact(pricing: TradePricing) -> float:

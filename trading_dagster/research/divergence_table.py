@@ -37,6 +37,8 @@ MATCHED_COLUMNS = {
     "live_reserve": "float64",
     "backtest_reserve": "float64",
     "gas_cost": "float64",
+    "live_gas_usd": "float64",
+    "backtest_gas_usd": "float64",
     "delay_s": "float64",
     "quote_block": "float64",
     "fill_block": "float64",
@@ -70,7 +72,8 @@ def matched_table(report: DivergenceReport) -> pd.DataFrame:
     """Return one row for each trade that both executed.
 
     ``difference`` and its steps are reserve per base token, the same in ``_bps`` are basis points of the backtest's
-    price; ``cost`` is reserve tokens, positive where live did worse. Missing numbers are NaN.
+    price; ``cost`` is reserve tokens, positive where live did worse. ``gas_cost`` is native tokens of a chain, gas in
+    USD is what ``Parameters.costs`` took. Missing numbers are NaN.
     """
     return Table.from_rows([_matched_row(each) for each in report.matched], MATCHED_COLUMNS).frame
 
@@ -149,6 +152,8 @@ def _matched_row(each: MatchedTrade) -> tuple[object, ...]:
         float(live_fill.reserve),
         float(test_fill.reserve),
         math.nan if live_fill.gas_cost is None else float(live_fill.gas_cost),
+        float(live.charges.gas),
+        float(test.charges.gas),
         each.delay.total_seconds(),
         _number(live.price_structure.block_number),
         _number(live_fill.block_number),
