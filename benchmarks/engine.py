@@ -61,6 +61,8 @@ OURS_MEASURED = "trading-dagster-measured"
 OUR_MODULE = "benchmarks.trading_dagster_engine"
 ONE_INSTRUMENT = "holds one instrument an account"
 NOT_WRITTEN = "the alpha rule is not written for it"
+NO_GRID = {"w5": "the grid search is not written for it"}
+NO_ALPHA_NO_GRID = {"alpha": NOT_WRITTEN, **NO_GRID}
 
 ENGINES = {
     engine.name: engine
@@ -73,6 +75,7 @@ ENGINES = {
             "trading-dagster",
             warm_up=True,
             function="prepare_measured",
+            unsupported={"w5": "a grid search measures every combination anyway"},
             deviations="with result.metrics, as bt.run and backtesting.py calculate statistics in every run",
         ),
         Engine(
@@ -82,7 +85,7 @@ ENGINES = {
             "trading-dagster",
             warm_up=True,
             function="prepare_hourly",
-            unsupported=dict.fromkeys(("w1", "w2", "w4", "alpha"), "differs from trading-dagster in w3 only"),
+            unsupported=dict.fromkeys(("w1", "w2", "w4", "w5", "alpha"), "differs from trading-dagster in w3 only"),
             deviations="decides every hour, where trading-dagster has one decision a day and hourly stop checks",
         ),
         Engine(
@@ -98,6 +101,7 @@ ENGINES = {
             "benchmarks.peers.bt",
             Kind.callback,
             "bt",
+            unsupported=NO_GRID,
             deviations="opens passed as prices; its algos choose, exact quantities go through transact; bt.run",
         ),
         Engine(
@@ -108,7 +112,8 @@ ENGINES = {
             function="prepare_rebalance",
             unsupported={
                 **dict.fromkeys(
-                    ("w1", "w2", "growth-20k", "growth-320k", "memory"), "a cross of one pair has nothing to rebalance"
+                    ("w1", "w2", "w5", "growth-20k", "growth-320k", "memory"),
+                    "a cross of one pair has nothing to rebalance",
                 ),
                 "alpha": NOT_WRITTEN,
             },
@@ -120,6 +125,7 @@ ENGINES = {
             Kind.callback,
             "bt",
             function="prepare_bare",
+            unsupported=NO_GRID,
             deviations="as bt, without the result of bt.run: fills are counted, not listed",
         ),
         Engine(
@@ -127,7 +133,7 @@ ENGINES = {
             "benchmarks.peers.bt_lean",
             Kind.callback,
             "bt",
-            unsupported={"alpha": NOT_WRITTEN},
+            unsupported=NO_ALPHA_NO_GRID,
             deviations="as bt-bare, but driven by plain lists instead of frames: what of the time is bt's own",
         ),
         Engine(
@@ -135,6 +141,7 @@ ENGINES = {
             "benchmarks.peers.backtrader",
             Kind.callback,
             "backtrader",
+            unsupported=NO_GRID,
             deviations="cheat-on-open to size buys at the fill price, EMA from pandas (faster)",
         ),
         Engine(
@@ -143,7 +150,7 @@ ENGINES = {
             Kind.compiled,
             "vectorbt",
             warm_up=True,
-            unsupported={"alpha": NOT_WRITTEN},
+            unsupported=NO_ALPHA_NO_GRID,
         ),
         Engine("python-floor", "benchmarks.peers.floor", Kind.floor),
         Engine(
@@ -152,7 +159,7 @@ ENGINES = {
             Kind.floor,
             "numba",
             warm_up=True,
-            unsupported={"alpha": NOT_WRITTEN},
+            unsupported=NO_ALPHA_NO_GRID,
         ),
     )
 }

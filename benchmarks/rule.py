@@ -1,4 +1,4 @@
-"""The three trading rules, stated once so that every engine can be held to the same fills.
+"""The trading rules, stated once so that every engine can be held to the same fills.
 
 Common to both
     A decision at bar i + 1 knows the closes up to bar i and is filled at the OPEN of bar i + 1. A buy of V USD is
@@ -9,6 +9,10 @@ Common to both
 EMA cross (W1, W2)
     Fast and slow are `ewm(span, adjust=False)` of the closes, spans 10 and 40. Fast above slow and nothing held: buy
     for 0.98 of the cash. Fast not above slow and something held: sell all. A position is never resized.
+
+Grid (W5)
+    The EMA cross with every pair of 10 fast and 10 slow spans, on all processor cores. Its final equity is the sum of
+    those of all pairs, its fills are those of the pair with the highest.
 
 Momentum (W3, W4)
     Every bar, first (W3 only): a held pair whose open is at or below 0.90 x the open at which its position was opened
@@ -37,6 +41,9 @@ from benchmarks.workload import Workload
 
 CASH = 100_000.0
 FAST, SLOW = 10, 40
+FASTS, SLOWS = range(5, 15), range(20, 120, 10)
+"""Spans of W5, 100 pairs."""
+
 ALLOCATION = 0.98
 MONDAY = 0
 

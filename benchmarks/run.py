@@ -12,7 +12,7 @@ from benchmarks.report import format_verdicts, format_workload
 from benchmarks.target import judge
 from benchmarks.workload import DEFAULT_FOLDER
 
-SIDE_BY_SIDE = ("w1", "w2", "w3", "w4", "alpha")
+SIDE_BY_SIDE = ("w1", "w2", "w3", "w4", "w5", "alpha")
 GROWTH = ("growth-20k", "growth-320k")
 CHOICES = (*SIDE_BY_SIDE, "growth", "memory")
 

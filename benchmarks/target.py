@@ -52,6 +52,7 @@ TARGETS = (
     Target("w3", "vectorbt", 1.0),
     Target("w4", "bt", 5.0, OURS_MEASURED),
     Target("w4", "vectorbt", 1.0),
+    Target("w5", "backtesting.py", 2.0),
     Target("alpha", "bt", 5.0, OURS_MEASURED),
     Target("alpha", "backtrader", 5.0),
 )

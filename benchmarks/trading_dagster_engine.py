@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,12 +20,14 @@ from benchmarks.rule import (
     ALLOCATION,
     CASH,
     FAST,
+    FASTS,
     LOOKBACK,
     MAX_WEIGHT,
     MIN_TRADE,
     MOMENTUM,
     MONDAY,
     SLOW,
+    SLOWS,
     TOP,
     Outcome,
 )
@@ -152,6 +155,8 @@ def prepare(
         "backtest_end": find_end(workload),
         "routing": td.TradeRouting.default,
     }
+    if workload.name == "w5":
+        return prepare_search(parameters, make_universe(workload, folder, has_stops=False), workload.fee)
     if workload.name == "memory":
         universe = load_universe(workload, folder)
         parameters |= {"fast": FAST, "slow": SLOW, "lookback": 168, "top": 20, "stop": None, "is_weekly": False}
@@ -183,6 +188,28 @@ def prepare(
         return summarise(result)
 
     return run_and_summarise
+
+
+def prepare_search(
+    parameters: dict[str, Any], universe: td.TradingStrategyUniverse, fee: float
+) -> Callable[[], Outcome]:
+    """Return the grid search of W5."""
+    grid = td.StrategyParameters({**parameters, "fast": list(FASTS), "slow": list(SLOWS)})
+    opened, closed = (universe.candles.columns[name][0, -1] for name in ("open", "close"))
+
+    def value(result: td.GridSearchResult) -> float:
+        """Value what is held at the last close instead of at the bid of the last decision."""
+        assert result.summary is not None
+        cash, held = result.summary.uninvested_cash, result.summary.open_value
+        assert cash is not None
+        return cash + held / (1 - fee) * closed / opened
+
+    def run() -> Outcome:
+        combinations = td.prepare_grid_combinations(grid, create_indicators=ema_indicators)
+        results = td.perform_grid_search(decide_ema_cross, universe, combinations, progress=False)
+        return Outcome(sum(map(value, results)), max(results, key=value).get_trade_count())
+
+    return run
 
 
 def prepare_hourly(workload: Workload, folder: Path) -> Callable[[], Outcome]:

@@ -72,6 +72,7 @@ WORKLOADS = {
         Workload("w2", 1, "2023-01-01", 365 * 1440, "1min", 0.0008, 2, 0.00003, "1 pair, minutes, 1 year, EMA cross"),
         Workload("w3", 20, "2022-01-01", 730 * 24, "1h", 0.008, 3, 0.003, "20 pairs, hourly, daily top 5, 10 % stop"),
         Workload("w4", 1000, "2021-01-01", 1095, "1D", 0.04, 4, 0.003, "1,000 pairs, daily, weekly top 20"),
+        Workload("w5", 1, "2020-01-01", 1461 * 24, "1h", 0.008, 1, 0.003, "w1 with 100 pairs of spans, on all cores"),
         Workload("growth-20k", 1, "2023-01-01", 20_000, "1min", 0.0008, 2, 0.00003, "1 pair, 20,000 cycles, EMA cross"),
         Workload(
             "growth-320k", 1, "2023-01-01", 20_000, "1min", 0.0008, 2, 0.00003, "the same, 16 times over", repeats=16

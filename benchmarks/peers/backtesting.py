@@ -14,18 +14,20 @@ import pandas as pd
 from backtesting import Strategy
 from backtesting.lib import FractionalBacktest
 
-from benchmarks.rule import ALLOCATION, CASH, FAST, SLOW, Outcome
+from benchmarks.rule import ALLOCATION, CASH, FAST, FASTS, SLOW, SLOWS, Outcome
 from benchmarks.workload import FloatArray, Workload, load_candles
 
 UNIT = 1e-12
 
 
 class EmaCross(Strategy):
-    """The rule of W1 and W2."""
+    """The rule of W1, W2 and W5."""
+
+    fast_span, slow_span = FAST, SLOW
 
     def init(self) -> None:
-        self.fast = self.I(average, self.data.Close, FAST)
-        self.slow = self.I(average, self.data.Close, SLOW)
+        self.fast = self.I(average, self.data.Close, self.fast_span)
+        self.slow = self.I(average, self.data.Close, self.slow_span)
 
     def next(self) -> None:
         if self.fast[-1] > self.slow[-1]:
@@ -50,8 +52,17 @@ def prepare(workload: Workload, folder: Path) -> Callable[[], Outcome]:
 
     def run() -> Outcome:
         test = FractionalBacktest(frame, EmaCross, cash=CASH, commission=workload.fee, fractional_unit=UNIT)
+        if workload.name == "w5":
+            return search(test)
         statistics = test.run()
         still_open = len(statistics["_strategy"].trades)
         return Outcome(float(statistics["Equity Final [$]"]), 2 * len(statistics["_trades"]) + still_open)
 
     return run
+
+
+def search(test: FractionalBacktest) -> Outcome:
+    """Run every pair of spans with the library's own optimiser, which starts a process for each core."""
+    best, equities = test.optimize(fast_span=FASTS, slow_span=SLOWS, maximize="Equity Final [$]", return_heatmap=True)
+    still_open = len(best["_strategy"].trades)
+    return Outcome(float(equities.sum()), 2 * len(best["_trades"]) + still_open)

@@ -1,17 +1,20 @@
 """Bare Python loops over lists: what the rules themselves cost in this language, with no engine around them."""
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 from benchmarks.rule import (
     ALLOCATION,
     CASH,
     FAST,
+    FASTS,
     LOOKBACK,
     MAX_WEIGHT,
     MIN_TRADE,
     MOMENTUM,
     SLOW,
+    SLOWS,
     TOP,
     Momentum,
     Outcome,
@@ -35,13 +38,23 @@ def prepare(workload: Workload, folder: Path) -> Callable[[], Outcome]:
         mask = rebalance_mask(workload).tolist()
         return lambda: run_momentum(opens, closes, mask, MOMENTUM[workload.name], workload.fee)
     opens, closes = candles["open"].tolist(), candles["close"].tolist()
+    if workload.name == "w5":
+        return lambda: run_grid(opens, closes, workload.fee)
     return lambda: run_ema_cross(opens, closes, workload.fee)
 
 
-def run_ema_cross(opens: Sequence[float], closes: Sequence[float], fee: float) -> Outcome:
+def run_grid(opens: Sequence[float], closes: Sequence[float], fee: float) -> Outcome:
+    """Trade the EMA cross with every pair of spans, one after the other."""
+    outcomes = [run_ema_cross(opens, closes, fee, spans) for spans in product(FASTS, SLOWS)]
+    return Outcome(sum(each.equity for each in outcomes), max(outcomes, key=lambda each: each.equity).fills)
+
+
+def run_ema_cross(
+    opens: Sequence[float], closes: Sequence[float], fee: float, spans: tuple[int, int] = (FAST, SLOW)
+) -> Outcome:
     """Trade the EMA cross over one pair's prices."""
     ask_factor, bid_factor = 1 + fee, 1 - fee
-    fast_alpha, slow_alpha = 2 / (FAST + 1), 2 / (SLOW + 1)
+    fast_alpha, slow_alpha = (2 / (span + 1) for span in spans)
     fast = slow = closes[0]
     cash, quantity, fills = CASH, 0.0, 0
     equity = [CASH]
