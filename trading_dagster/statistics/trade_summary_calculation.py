@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from statistics import fmean, median
 
 from trading_dagster.domain.portfolio import Portfolio
@@ -29,36 +30,45 @@ from trading_dagster.statistics.trade_summary import TradeSummary
 DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Selection:
     """Positions to summarise, in the order of their opening, each with at least one executed trade."""
 
     positions: tuple[TradingPosition, ...]
 
-    @property
+    @cached_property
+    def profits(self) -> dict[int, float]:
+        """The realised profit of each position in USD, by its id; 0 before the first sell."""
+        return {p.position_id: p.get_realised_profit_usd() or 0.0 for p in self.positions}
+
+    @cached_property
     def trading(self) -> list[TradingPosition]:
-        """Return closed positions without credit: those that can win or lose."""
+        """Closed positions without credit: those that can win or lose."""
         return [p for p in self.positions if p.is_closed() and not p.is_credit_supply()]
 
     @property
     def won(self) -> list[TradingPosition]:
         """Return those closed with a profit."""
-        return [p for p in self.trading if profit_of(p) > 0]
+        return [p for p in self.trading if self.profits[p.position_id] > 0]
 
     @property
     def lost(self) -> list[TradingPosition]:
         """Return those closed with a loss."""
-        return [p for p in self.trading if profit_of(p) < 0]
+        return [p for p in self.trading if self.profits[p.position_id] < 0]
 
     @property
     def zero(self) -> list[TradingPosition]:
         """Return those closed with neither."""
-        return [p for p in self.trading if profit_of(p) == 0]
+        return [p for p in self.trading if self.profits[p.position_id] == 0]
 
     @property
     def trades(self) -> list[TradeExecution]:
         """Return the executed trades."""
         return [t for p in self.positions for t in p.get_successful_trades()]
+
+    def percents(self, positions: Iterable[TradingPosition]) -> list[float]:
+        """Return the realised profit of some of the positions as a fraction of what was bought."""
+        return [p.get_realised_profit_percent() if self.profits[p.position_id] else 0.0 for p in positions]
 
 
 def summarise_positions(
@@ -83,13 +93,13 @@ def summarise_positions(
         compounding_returns: compounding realised profitability of the selection
     """
     won, lost, zero, trading = selection.won, selection.lost, selection.zero, selection.trading
-    positions, trades = selection.positions, selection.trades
+    positions, trades, earned = selection.positions, selection.trades, selection.profits
     start, end = (None, None) if state is None else state.get_strategy_time_range()
     duration = None if start is None or end is None else end - start
     stops = [p for p in positions if p.is_stop_loss()]
     profits = [p for p in positions if p.is_take_profit()]
-    percents, wins, losses = _percents(trading), _percents(won), _percents(lost)
-    risks = [profit_of(p) / p.portfolio_value_at_open for p in lost if p.portfolio_value_at_open]
+    percents, wins, losses = (selection.percents(each) for each in (trading, won, lost))
+    risks = [earned[p.position_id] / p.portfolio_value_at_open for p in lost if p.portfolio_value_at_open]
     still_open = [p for p in positions if p.position_id in portfolio.open_positions]
     volatile = [p for p in positions if not p.is_credit_supply()]
     daily = None if curve is None else calculate_daily_returns_from_curve(curve, end)
@@ -108,7 +118,7 @@ def summarise_positions(
         delta_neutral=sum(p.is_closed() and p.is_credit_supply() for p in positions),
         undecided=sum(not p.is_closed() for p in positions),
         total_trades=len(trades),
-        realised_profit=math.fsum(profit_of(p) for p in positions),
+        realised_profit=math.fsum(earned.values()),
         unrealised_profit=math.fsum(p.get_unrealised_profit_usd() for p in still_open),
         trade_volume=_volume(trades),
         trade_volume_wo_vault=_volume(t for t in trades if not t.pair.kind.is_vault()),
@@ -131,19 +141,19 @@ def summarise_positions(
         average_duration_of_losing_trades=_average_duration(lost),
         average_duration_of_zero_loss_trades=_average_duration(zero),
         average_duration_of_all_trades=_average_duration(trading),
-        max_pos_cons=_longest_run(profit_of(p) > 0 for p in trading),
-        max_neg_cons=_longest_run(profit_of(p) < 0 for p in trading),
-        max_pullback=_max_pullback(trading),
+        max_pos_cons=_longest_run(earned[p.position_id] > 0 for p in trading),
+        max_neg_cons=_longest_run(earned[p.position_id] < 0 for p in trading),
+        max_pullback=_max_pullback(trading, earned),
         max_realised_loss=min(risks, default=None),
         avg_realised_risk=fmean(risks) if risks else None,
         max_loss_risk=max(map(_share_at_stake, positions), default=None),
         delisted=sum(p.is_closed() and p.get_last_trade().trade_type is TradeType.delisting for p in positions),
         stop_losses=len(stops),
-        winning_stop_losses=sum(profit_of(p) > 0 for p in stops),
-        losing_stop_losses=sum(profit_of(p) < 0 for p in stops),
+        winning_stop_losses=sum(earned[p.position_id] > 0 for p in stops),
+        losing_stop_losses=sum(earned[p.position_id] < 0 for p in stops),
         take_profits=len(profits),
-        winning_take_profits=sum(profit_of(p) > 0 for p in profits),
-        losing_take_profits=sum(profit_of(p) < 0 for p in profits),
+        winning_take_profits=sum(earned[p.position_id] > 0 for p in profits),
+        losing_take_profits=sum(earned[p.position_id] < 0 for p in profits),
         average_interest_paid_usd=fmean(interest) if interest else None,
         median_interest_paid_usd=median(interest) if interest else None,
         max_interest_paid_usd=max(interest, default=None),
@@ -162,15 +172,6 @@ def summarise_positions(
         daily_returns=daily,
         compounding_returns=compounding_returns,
     )
-
-
-def profit_of(position: TradingPosition) -> float:
-    """Return the realised profit in USD, 0 before the first sell."""
-    return position.get_realised_profit_usd() or 0.0
-
-
-def _percents(positions: Iterable[TradingPosition]) -> list[float]:
-    return [p.get_realised_profit_percent() if profit_of(p) else 0.0 for p in positions]
 
 
 def _volume(trades: Iterable[TradeExecution]) -> float:
@@ -205,13 +206,13 @@ def _longest_run(flags: Iterable[bool]) -> int:
     return longest
 
 
-def _max_pullback(positions: Sequence[TradingPosition]) -> float | None:
+def _max_pullback(positions: Sequence[TradingPosition], profits: Mapping[int, float]) -> float | None:
     """Return the deepest fall from losses in a row; None without positions, or where a loss left nothing."""
     if not positions:
         return None
     deepest = run = 0.0
     for position in positions:
-        profit = profit_of(position)
+        profit = profits[position.position_id]
         if profit > 0:
             run = 0.0
         elif profit < 0:
