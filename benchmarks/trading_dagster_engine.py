@@ -207,7 +207,7 @@ def prepare_search(
     def run() -> Outcome:
         combinations = td.prepare_grid_combinations(grid, create_indicators=ema_indicators)
         results = td.perform_grid_search(decide_ema_cross, universe, combinations, progress=False)
-        return Outcome(sum(map(value, results)), max(results, key=value).get_trade_count())
+        return Outcome(float(sum(map(value, results))), max(results, key=value).get_trade_count())
 
     return run
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import trading_dagster_engine, workload
+from benchmarks.peers import floor
 from benchmarks.peers.floor import (
     prepare,
     rank_momentum,
@@ -112,3 +113,13 @@ def test_engine_on_the_alpha_rule_has_the_fills_of_the_floor_on_136_real_pairs(
     ours = trading_dagster_engine.prepare(month, tmp_path)()
     assert ours.fills == floor.fills > 400
     assert ours.equity == pytest.approx(floor.equity, rel=1e-12)
+
+
+def test_grid_of_our_engine_adds_up_to_that_of_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (floor, trading_dagster_engine):
+        monkeypatch.setattr(module, "FASTS", (3, 5))
+        monkeypatch.setattr(module, "SLOWS", (20, 40))
+    short = replace(WORKLOADS["w5"], bars=500)
+    expected, found = floor.prepare(short, tmp_path)(), trading_dagster_engine.prepare(short, tmp_path)()
+    assert found.fills == expected.fills > 4
+    assert found.equity == pytest.approx(expected.equity, rel=1e-12)
