@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -131,4 +132,43 @@ def test_stop_loss_is_sold_at_the_pool(life):
     assert trade.is_stop_loss()
     assert trade.get_status() is TradeStatus.success
     assert 0.7 < trade.executed_price / 4000 < 0.9
+    assert check_live_accounts(live).is_clean
+
+
+def test_waiting_orders_are_made_once_at_the_pool(life):
+    """A limit entry fires at the first check, a part is sold after a rise, and the rest when its time is up."""
+
+    def place(input: td.StrategyInput) -> list[td.TradeExecution]:
+        manager, pair = input.get_position_manager(), input.get_default_pair()
+        if input.cycle == 1:
+            position, _ = manager.open_spot_with_market_limit(pair, 2_000.0, 100.0)
+            part = -position.get_pending_quantity() / 2
+            manager.prepare_take_profit_trades(position, [(4_200.0, part, False), (timedelta(days=2), part, True)])
+        return []
+
+    live = replace(life.live, strategy=replace(life.live.strategy, decide_trades=place))
+    market = life.market  # noqa: F811
+    assert run_cycle(live).trades == ()
+    (entry,) = check_triggers(live).trades
+    assert (entry.trade_type, entry.get_status()) == (td.TradeType.market_limit, TradeStatus.success)
+    assert check_triggers(live).trades == ()
+
+    usd, eth, deadline = market.usd, market.eth, market.node.timestamp() + 1000
+    data = SWAP.encode(300_000 * 10**6, 0, [usd, eth], market.owner, deadline)
+    market.node.do(market.owner, market.uniswap.router, data)
+    life.clock.moment += timedelta(minutes=3)
+    (part,) = check_triggers(live).trades
+    assert part.is_partial_take_profit()
+    assert part.executed_price > 4_200
+    life.clock.moment += timedelta(minutes=3)
+    assert check_triggers(live).trades == ()
+
+    life.clock.moment += timedelta(days=3)
+    market.node.mine(FAST.confirmations)
+    (rest,) = check_triggers(live).trades
+    assert (rest.closing, rest.get_status()) == (True, TradeStatus.success)
+    state = StrategyLedger(life.store, live.id).load()
+    assert list(state.portfolio.closed_positions) == [1]
+    finished = life.venue.journal.list_finished(life.venue.account, 0)
+    assert {t.fill.tx_hash for t in (entry, part, rest)} <= {record.outcome.tx_hash for record in finished}
     assert check_live_accounts(live).is_clean
