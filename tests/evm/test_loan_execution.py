@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from evm.deployment import Rig
+from evm.deployment import FAST, Rig
 from evm.deployment_aave import Aave
 from evm.loan_trader import LoanTrader
 
@@ -160,3 +160,39 @@ def test_time_that_is_up_leaves_a_trade_to_be_gone_on_with(trader: LoanTrader):
     assert count > 5
     assert trade.get_status() is TradeStatus.success
     trader.require_wallet_equals_ledger()
+
+
+def reorganise(trader: LoanTrader, blocks: int = 24) -> None:
+    node = trader.rig.market.node
+    node.mine(FAST.confirmations)
+    node.rpc("anvil_reorg", blocks, [])
+
+
+def test_reorg_that_changes_nothing_books_nothing(trader: LoanTrader):
+    trader.execute(trader.open_short(8_000))
+    events = len(trader.state.new_events)
+    reorganise(trader)
+    assert trader.resume() == []
+    assert AlarmKind.reorganised in [alarm.kind for alarm in trader.rig.alarms]
+    kinds = [type(event).__name__ for event in trader.state.new_events[events:]]
+    assert kinds == []
+    trader.require_wallet_equals_ledger()
+
+
+def test_reorg_that_changes_a_sale_is_booked_as_a_correction_of_cash(trader: LoanTrader):
+    """The supply after the sale is the same transaction: what the sale brings less is missing in cash."""
+    trade = trader.open_short(8_000)
+    trader.execute(trade)
+    cash = trader.state.portfolio.reserve.quantity
+    reorganise(trader)
+    trader.sell_eth_of_others(2)
+
+    assert trader.resume() == []
+
+    assert AlarmKind.settlement_changed in [alarm.kind for alarm in trader.rig.alarms]
+    assert trader.state.portfolio.reserve.quantity < cash
+    trader.require_wallet_equals_ledger()
+    assert abs(trader.units_apart(trader.ausd)) <= 2
+    booked = len(trader.state.new_events)
+    assert trader.resume() == []
+    assert len(trader.state.new_events) == booked

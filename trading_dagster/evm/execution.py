@@ -40,6 +40,7 @@ from trading_dagster.evm.dex import Dex
 from trading_dagster.evm.first_buy import FirstBuyCheck
 from trading_dagster.evm.loan_execution import LoanExecution
 from trading_dagster.evm.loan_intent import is_loan
+from trading_dagster.evm.loan_settlement import correct_loan_settlements
 from trading_dagster.evm.settlement import correct_settlements, find_reopened
 from trading_dagster.evm.swap_intent import (
     SwapLimits,
@@ -176,6 +177,9 @@ class EvmExecution:
         else:
             for change in correct_settlements(state, self._journal, self._trader, max(1, since), self._now()):
                 self._book.tell(AlarmKind.settlement_changed, str(change))
+            first = max(1, since)
+            for loan in correct_loan_settlements(state, self._journal, self._trader, first, self._now()):
+                self._book.tell(AlarmKind.settlement_changed, str(loan))
         self._save()
         return unfinished
 

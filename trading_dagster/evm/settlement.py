@@ -21,6 +21,8 @@ from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.transaction import Account, Finished, InFlight, Intent, Outcome, OutcomeStatus
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
+from trading_dagster.evm.loan_intent import is_loan
+from trading_dagster.evm.loan_progress import parse_step_id
 from trading_dagster.evm.swap_intent import POSITION, is_of_ledger, parse_trade_id, read_swap_fill
 from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.transaction_journal import TransactionJournal
@@ -65,7 +67,7 @@ def find_changes(
     """Yield the differences of ledger and journal among what ended in a block of that number or later."""
     for record in journal.list_finished(trader.account, since_block):
         found = _find_trade(state, record.intent)
-        if found is None or found[1].get_status() in UNENDED:
+        if found is None or found[1].get_status() in UNENDED or is_loan(found[1]):
             continue
         position, trade = found
         quantity, cash = _final(trade, record, trader.address)
@@ -160,6 +162,8 @@ def _signed(trade: TradeExecution, reserve: Decimal) -> Decimal:
 
 def _find_trade(state: State, intent: Intent) -> tuple[TradingPosition, TradeExecution] | None:
     trade_id = parse_trade_id(state.name, intent.intent_id)
+    if trade_id is None:
+        trade_id = parse_step_id(state.name, intent.intent_id)
     if trade_id is None or not is_of_ledger(intent, state):
         return None
     position = state.portfolio.get_position_by_id(int(str(intent.arguments[POSITION])))
