@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from trading_dagster.domain.error import BadConfiguration
+from trading_dagster.evm.chain_data import KNOWN_CHAINS
 from trading_dagster.evm.uniswap_v3 import RouterKind, UniswapV3Dex
 from trading_dagster.live.chain_opening import find_exchange
 from trading_dagster.live.deployment_file import read_deployment
@@ -132,3 +133,47 @@ def test_public_chain_must_be_at_the_present_and_a_local_one_need_not(write):
     assert (public.max_head_age, public.max_clock_skew) == (timedelta(minutes=4), timedelta(minutes=1))
     local = open_venue(write(chain="local", exchange=f"kind: uniswap_v2, {CONTRACTS}"))
     assert (local.max_head_age, local.max_clock_skew) == (None, None)
+
+
+def add(path: Path, text: str) -> Path:
+    path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+    return path
+
+
+def test_lending_pool_is_the_registrys_or_ones_own(write):
+    venue = open_venue(add(write(), "lending: {}\n"))
+    assert venue.lending is not None
+    assert venue.lending.pool.pool == KNOWN_CHAINS.get_chain("base").aave_v3
+    assert venue.lending.limits.min_health == Fraction(105, 100)
+    own = open_venue(add(write(), f'lending: {{pool: "{VAULT}", min_health: 1.2}}\n'))
+    assert own.lending is not None
+    assert (own.lending.pool.pool, own.lending.limits.min_health) == (VAULT, Fraction(12, 10))
+    assert open_venue(write()).lending is None
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        ("{min_health: 1.0}", "lending.min_health: 1.0 cannot be used"),
+        ("{protocol: aave_v2}", "lending.protocol: 'aave_v2' cannot be used"),
+        ('{pool: "0x12"}', "lending.pool: '0x12' cannot be used"),
+    ],
+)
+def test_lending_that_makes_no_sense_is_refused(write, terms, expected):
+    with pytest.raises(BadConfiguration, match=expected):
+        read_deployment(add(write(), f"lending: {terms}\n"))
+
+
+def test_lending_needs_a_known_pool_a_hot_wallet_and_a_chain(write):
+    local = write(chain="local", exchange=f"kind: uniswap_v2, {CONTRACTS}")
+    with pytest.raises(BadConfiguration, match=r"lending.pool: the registry knows no pool of Aave v3"):
+        open_venue(add(local, "lending: {}\n"))
+    with pytest.raises(BadConfiguration, match=r"lending.pool: .* breaks its own checksum"):
+        open_venue(add(write(), 'lending: {pool: "0xcBB7C0000aB88B473b1f5aFd9ef808440eed33Bf"}\n'))
+    with pytest.raises(BadConfiguration, match="lending is for hot wallets"):
+        read_deployment(add(write(wallet=f', vault: "{VAULT}", vault_first_block: 5'), "lending: {}\n"))
+    paper = write()
+    text = paper.read_text(encoding="utf-8").replace("mode: live", "mode: paper")
+    paper.write_text("".join(line for line in text.splitlines(keepends=True) if "wallet:" not in line))
+    with pytest.raises(BadConfiguration, match="lending is for mode live"):
+        read_deployment(add(paper, "lending: {}\n"))

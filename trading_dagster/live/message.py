@@ -39,6 +39,8 @@ _KIND_OF_ALARM: dict[AlarmKind, tuple[MessageKind, MessageLevel]] = {
     AlarmKind.node_unavailable: (MessageKind.node, MessageLevel.alarm),
     AlarmKind.reorganised: (MessageKind.node, MessageLevel.trade_high),
     AlarmKind.settlement_changed: (MessageKind.accounts, MessageLevel.alarm),
+    AlarmKind.loan_incomplete: (MessageKind.freeze, MessageLevel.alarm),
+    AlarmKind.liquidated: (MessageKind.accounts, MessageLevel.alarm),
     AlarmKind.assets_unreported: (MessageKind.accounts, MessageLevel.alarm),
     AlarmKind.trade_unfinished: (MessageKind.unclean_state, MessageLevel.alarm),
 }
