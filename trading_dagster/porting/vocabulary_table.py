@@ -37,6 +37,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "generate_multi_pair_candles", "generate_ohlcv_candles", "generate_tvl_candles", "load_ohlcv_parquet_file",
     ),
     "porting.inline": ("run_backtest_inline",),
+    "porting.inline_indicator": ("calculate_and_load_indicators_inline",),
     "porting.label": (
         "AdvancedMetricsMode",
         "LendingReserveDescription", "PairInternalId", "Percent", "PlotLabel", "PrimaryKey", "StrategyTag",
