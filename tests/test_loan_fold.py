@@ -18,6 +18,7 @@ from trading_dagster.domain.event import InterestAccrued
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeType
 from trading_dagster.execution.wallet import check_wallet
+from trading_dagster.research.bias import check_bias
 from trading_dagster.storage.event_codec import EventDecoder, encode_event
 from trading_dagster.storage.ledger_store import MemoryLedgerStore
 from trading_dagster.storage.strategy_ledger import StrategyLedger
@@ -161,3 +162,10 @@ def test_random_strategies_do_everything_that_is_tested():
     assert len(kinds) == 3
     assert {TradeType.rebalance, TradeType.stop_loss, TradeType.take_profit, TradeType.liquidation} <= types
     assert liquidated
+
+
+@settings(SLOW, max_examples=2)
+@given(SEEDS)
+def test_nothing_depends_on_later_candles_or_rates(seed):
+    report = check_bias(plan_of(seed), cuts=2)
+    assert report.is_clean, str(report)

@@ -14,9 +14,10 @@ import pytest
 import trading_dagster as td
 from trading_dagster.domain.error import BadInput
 from trading_dagster.market.file_source import FileSource
+from trading_dagster.market.lending import RATE_COLUMNS, LendingCandleType, LendingUniverse
 from trading_dagster.market.panel import CandlePanel
 from trading_dagster.research.bias import BiasReport, check_bias
-from trading_dagster.research.bump import OtherFuture, change_panel
+from trading_dagster.research.bump import OtherFuture, change_panel, change_rates
 
 STRATEGIES = Path(__file__).parents[2] / "strategies"
 START, END = datetime(2018, 2, 1), datetime(2018, 5, 1)
@@ -324,3 +325,12 @@ def assert_is_sound(panel: CandlePanel) -> None:
         assert (columns["high"][there] >= columns[name][there]).all()
     assert (columns["low"][there] > 0).all()
     assert np.isnan(columns["close"][~there]).all()
+
+
+def test_lending_rates_of_later_candles_are_changed_too() -> None:
+    index = pd.date_range("2018-01-01", periods=4, freq="D")
+    key = (1, LendingCandleType.supply_apr)
+    lending = LendingUniverse(td.TimeBucket.d1, (), {key: pd.DataFrame(dict.fromkeys(RATE_COLUMNS, 2.0), index)})
+    at = datetime(2018, 1, 2)
+    assert change_rates(lending, at, OtherFuture.rise).rates[key]["close"].tolist() == [2, 2, 20, 20]
+    assert change_rates(lending, at, OtherFuture.nothing).rates[key].index.tolist() == index[:2].tolist()

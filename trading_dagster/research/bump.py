@@ -7,8 +7,10 @@ from datetime import datetime
 from enum import Enum
 
 import numpy as np
+import pandas as pd
 
 from trading_dagster.domain.time import to_unix_us
+from trading_dagster.market.lending import LendingUniverse
 from trading_dagster.market.panel import PRICE_COLUMNS, CandlePanel, Flags, Floats
 from trading_dagster.market.universe import TradingStrategyUniverse
 
@@ -32,7 +34,8 @@ def change_future(
     """Return a universe in which everything that is not known at ``at`` is different.
 
     Known are the candles that closed by then, and the open of the candle in progress, at which trades are filled. Price
-    candles, stop-loss candles and TVL are changed; lending rates are not.
+    candles, stop-loss candles, TVL and lending rates are changed; of the rates those whose candles open later, because
+    interest up to now counts the candle in progress.
 
     Args:
         universe: The market as it was; not touched.
@@ -51,7 +54,21 @@ def change_future(
         candles=changed[id(universe.candles)],
         stop_loss_candles=None if feed is None else changed[id(feed)],
         liquidity=None if liquidity is None else changed[id(liquidity)],
+        lending=None if universe.lending is None else change_rates(universe.lending, at, future),
     )
+
+
+def change_rates(lending: LendingUniverse, at: datetime, future: OtherFuture) -> LendingUniverse:
+    """Return lending markets whose rates are different in every candle that opens after a naive UTC time."""
+    factor = FACTORS.get(future)
+    rates = {}
+    for key, rate in lending.rates.items():
+        is_later = rate.index > pd.Timestamp(at)
+        if factor is None:
+            rates[key] = rate[~is_later]
+        else:
+            rates[key] = rate.mul(np.where(is_later, factor, 1.0), axis=0)
+    return replace(lending, rates=rates)
 
 
 def change_panel(panel: CandlePanel, at_us: int, future: OtherFuture, seed: int) -> CandlePanel:
