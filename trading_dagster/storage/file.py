@@ -48,8 +48,16 @@ def table_to_parquet(table: Table) -> bytes:
     """Return a table as a Parquet file; equal tables give equal bytes."""
     columns = {name: pa.array(table.columns[name], type=ARROW_TYPES[dtype]) for name, dtype in table.types.items()}
     sink = pa.BufferOutputStream()
-    # dictionaries and statistics cost more than they save in the small tables of a partition
-    pq.write_table(pa.table(columns), sink, compression="snappy", use_dictionary=False, write_statistics=False)
+    # Dictionaries, statistics and a copy of the schema cost more than they save in the small tables of a partition;
+    # only durations have no Parquet type of their own.
+    pq.write_table(
+        pa.table(columns),
+        sink,
+        compression="snappy",
+        use_dictionary=False,
+        write_statistics=False,
+        store_schema="timedelta64[us]" in table.types.values(),
+    )
     return bytes(sink.getvalue())
 
 
