@@ -160,6 +160,13 @@ def test_heat_map_of_further_parameters_is_their_mean():
     assert heat.z[0][0] == table["CAGR"].loc[(1, slice(None), 5)].mean()
 
 
+def test_heat_map_orders_numbers_and_leaves_words():
+    index = pd.MultiIndex.from_product([[20, 5], ["wide", "narrow"]], names=["a", "b"])
+    heat = td.visualise_heatmap_2d(pd.DataFrame({"CAGR": [1.0, 2.0, 3.0, 4.0]}, index=index), "a", "b", "CAGR").data[0]
+    assert (list(heat.x), list(heat.y)) == (["5", "20"], ["wide", "narrow"])
+    assert [list(row) for row in heat.z] == [[3.0, 1.0], [4.0, 2.0]]
+
+
 def test_heat_map_without_values_says_so():
     index = pd.MultiIndex.from_product([[1, 2], [3]], names=["a", "b"])
     figure = td.visualise_heatmap_2d(pd.DataFrame({"CAGR": [np.nan, np.nan]}, index=index), "a", "b", "CAGR")

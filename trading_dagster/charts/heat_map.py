@@ -38,7 +38,7 @@ def visualise_heatmap_2d(
     if metric not in result.columns:
         raise BadInput(f"The table has no column {metric!r}: choose among {', '.join(map(str, result.columns))}")
     grouped = result[metric].groupby(level=[parameter_2, parameter_1], sort=False).mean()
-    pivot = grouped.unstack(level=parameter_1, sort=False)
+    pivot = _sorted(_sorted(grouped.unstack(level=parameter_1, sort=False)).T).T
     values = pivot.to_numpy(dtype=np.float64)
     figure = go.Figure()
     known = values[np.isfinite(values)]
@@ -69,3 +69,8 @@ def visualise_heatmap_2d(
         title=title or f"{metric} by {parameter_1} and {parameter_2}",
         height=150 + ROW_HEIGHT * max(len(pivot), 3),
     )
+
+
+def _sorted(table: pd.DataFrame) -> pd.DataFrame:
+    """Put rows in order of their numbers; other values stay in the order in which they were searched."""
+    return table.sort_index() if pd.api.types.is_numeric_dtype(table.index) else table
