@@ -1,16 +1,20 @@
 """Vaults in a backtest: shares at their price, closed deposits and redemptions, orders that settle later."""
 
+import itertools
 import random
 from datetime import time, timedelta
 from decimal import Decimal
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tape import START, USDC, WETH_USDC, pair_of, run_on, token, universe_of
 
-from trading_dagster.backtest import BacktestRun, plan_backtest
+from trading_dagster.backtest import BacktestRun, plan_backtest, run_plan
+from trading_dagster.backtest.partition import PartitionedBacktest
+from trading_dagster.backtest.segment_writer import PartitionWindow
 from trading_dagster.domain.error import SettlementPending, StrategyFailed, VaultClosed
 from trading_dagster.domain.identifier import TradingPairKind
 from trading_dagster.domain.state import State
@@ -302,3 +306,27 @@ def test_value_is_conserved_and_nothing_is_negative(seed):
         assert abs(portfolio.reserve.quantity - (Decimal(10_000) - spent + got)) < Decimal("1e-20")
         assert all(balance >= 0 for balance in run.wallet.balances.values())
         assert portfolio.reserve.quantity >= 0
+
+
+def trades_by_id(frame):
+    return frame.sort_values("trade_id").reset_index(drop=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_stored_rows_of_pieces_are_those_of_the_whole(tmp_path, seed):
+    plan = seeded_plan(seed)
+    run = BacktestRun(plan)
+    run.advance(plan.cycle_count)
+    waiting = set(run.state.portfolio.settlements)
+    edges = [START + number * 3 * DAY for number in range(LENGTH // 3 + 1)]
+    windows = [PartitionWindow(f"{n:03d}", a, b) for n, (a, b) in enumerate(itertools.pairwise(edges))]
+
+    outcomes = list(PartitionedBacktest(plan, tmp_path, windows).run([window.key for window in windows]))
+
+    whole = run_plan(plan, progress=False)
+    stored = pd.concat([outcome.tables["trades"].frame for outcome in outcomes])
+    expected = whole.trades[~whole.trades["trade_id"].isin(waiting)]
+    pd.testing.assert_frame_equal(trades_by_id(stored), trades_by_id(expected), check_exact=True)
+    decisions = pd.concat([outcome.tables["decisions"].frame for outcome in outcomes], ignore_index=True)
+    pd.testing.assert_frame_equal(decisions, whole.decisions, check_exact=True)
+    assert len(stored) > 10
