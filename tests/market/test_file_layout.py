@@ -9,10 +9,10 @@ import pytest
 
 from trading_dagster.domain.error import BadConfiguration, BadInput, CandleContractBroken
 from trading_dagster.domain.time import TimeBucket
-from trading_dagster.market.file_layout import read_mapping
 from trading_dagster.market.file_source import FileSource
 from trading_dagster.market.lake import Lake
 from trading_dagster.market.lake_import import import_candles
+from trading_dagster.market.mapping_file import read_mapping
 
 START = datetime(2024, 1, 1)
 OHLCV = ["open", "high", "low", "close", "volume"]

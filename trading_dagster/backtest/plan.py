@@ -22,7 +22,7 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.time import CycleDuration, from_unix_us, require_naive_utc, to_unix_us
 from trading_dagster.domain.trigger import TriggerModel
 from trading_dagster.market.dataset import UniverseOptions
-from trading_dagster.market.feed import SAMPLE_NAME
+from trading_dagster.market.file_source import SAMPLE_NAME
 from trading_dagster.market.lake import Lake
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.pricing.cost import Cost

@@ -14,11 +14,11 @@ from trading_dagster.domain.error import BadConfiguration, BadInput
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.market.exchange_api import CcxtApi
 from trading_dagster.market.exchange_source import ExchangeSource
-from trading_dagster.market.file_layout import read_mapping
 from trading_dagster.market.file_source import FileSource
 from trading_dagster.market.lake import Lake
 from trading_dagster.market.lake_compaction import compact_lake
 from trading_dagster.market.lake_import import import_candles
+from trading_dagster.market.mapping_file import read_mapping
 from trading_dagster.market.repair import DROP_BROKEN, RepairRule, parse_rules
 from trading_dagster.market.source import CandleSource
 

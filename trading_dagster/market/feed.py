@@ -20,10 +20,10 @@ from trading_dagster.domain.time import TimeBucket
 from trading_dagster.market.contract import Candles
 from trading_dagster.market.exchange_api import CcxtApi
 from trading_dagster.market.exchange_source import ExchangeSource
-from trading_dagster.market.file_layout import read_mapping
-from trading_dagster.market.file_source import EmbeddedSample, FileSource
+from trading_dagster.market.file_source import SAMPLE_NAME, EmbeddedSample, FileSource
 from trading_dagster.market.lake import Lake
 from trading_dagster.market.lake_import import import_candles
+from trading_dagster.market.mapping_file import read_mapping
 from trading_dagster.market.month_file import hash_rows, market_key
 from trading_dagster.market.repair import RepairRule
 from trading_dagster.market.source import CandleSource, group_markets
@@ -31,7 +31,6 @@ from trading_dagster.market.source import CandleSource, group_markets
 FEEDS_VARIABLE = "TRADING_DAGSTER_FEEDS"
 DEFAULT_FOLDER = Path("feeds")
 EXAMPLE_PREFIX = "example"
-SAMPLE_NAME = "sample"
 STRICT = ConfigDict(extra="forbid")
 FIRST_YEAR = 2010
 

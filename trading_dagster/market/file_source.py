@@ -21,6 +21,9 @@ from trading_dagster.market.layout_file import LayoutFile
 from trading_dagster.market.source import Market
 
 UNNAMED_VENUE = "file"
+SAMPLE_NAME = "sample"
+"""What feeds and strategies call the embedded sample."""
+
 SAMPLE_FOLDER = Path(__file__).parent / "sample"
 
 
