@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from trading_dagster.domain.identifier import (
 from trading_dagster.domain.time import TimeBucket, require_naive_utc, to_unix_us
 from trading_dagster.domain.vault import VaultTerms
 from trading_dagster.market.data_universe import CandleUniverse, DataUniverse
-from trading_dagster.market.dataset import CandleInput, Dataset, limit_dataset, to_panel
+from trading_dagster.market.dataset import CandleInput, Dataset, limit_dataset, take_rows, to_panel
 from trading_dagster.market.exchange import Exchange
 from trading_dagster.market.identifier_json import asset_to_json, exchange_to_json, pair_to_json
 from trading_dagster.market.lending import TOLERANCE as LENDING_TOLERANCE
@@ -169,7 +169,82 @@ class TradingStrategyUniverse:
         lookup = PairUniverse(number_pairs(dataset.pairs), dataset.exchanges)
         return cls.create_from_dataset(limit_dataset(dataset, [lookup.resolve(pair) for pair in pairs]), reserve_asset)
 
-    create_limited_pair_universe = create_multipair_universe
+    @classmethod
+    def create_limited_pair_universe(
+        cls,
+        dataset: Dataset,
+        chain_id: ChainId,
+        exchange_slug: str | None,
+        pairs: Iterable[tuple[str, str]],
+        reserve_asset_pair_ticker: tuple[str, str] | None = None,
+    ) -> TradingStrategyUniverse:
+        """Return the universe of some (base, quote) pairs of one exchange of a dataset.
+
+        The reserve is the quote of ``reserve_asset_pair_ticker``, one of the pairs; None takes the quote all share.
+        """
+        named: list[PairLike] = [(chain_id, exchange_slug, base, quote) for base, quote in pairs]
+        if reserve_asset_pair_ticker is None:
+            return cls.create_multipair_universe(dataset, named)
+        lookup = PairUniverse(number_pairs(dataset.pairs), dataset.exchanges)
+        reserve = lookup.resolve((chain_id, exchange_slug, *reserve_asset_pair_ticker)).quote
+        return cls.create_multipair_universe(dataset, named, reserve)
+
+    @classmethod
+    def create_multichain_universe_by_pair_descriptions(
+        cls, dataset: Dataset, pairs: Iterable[PairLike], reserve_token_symbol: str
+    ) -> TradingStrategyUniverse:
+        """Return the universe of the named pairs, on any chains.
+
+        The reserve is the token of that symbol in which the first pair quoted in such a token is quoted, so the order
+        of the pairs says on which chain the money lies.
+
+        Raises:
+            UnknownPair: The dataset has no such pair.
+            BadInput: No pair is quoted in a token of that symbol.
+        """
+        lookup = PairUniverse(number_pairs(dataset.pairs), dataset.exchanges)
+        chosen = [lookup.resolve(pair) for pair in pairs]
+        quotes = [pair.quote for pair in chosen]
+        reserve = next((quote for quote in quotes if quote.token_symbol == reserve_token_symbol), None)
+        if reserve is None:
+            known = ", ".join(sorted({quote.token_symbol for quote in quotes}))
+            raise BadInput(
+                f"reserve_token_symbol {reserve_token_symbol!r}: the pairs are quoted in {known or 'nothing'}"
+            )
+        return cls.create_from_dataset(limit_dataset(dataset, chosen), reserve)
+
+    def clone(self) -> TradingStrategyUniverse:
+        """Return another universe of the same content; the candles themselves are shared, nobody can change them."""
+        return replace(self)
+
+    def remove_pair(self, pair: PairLike) -> TradingStrategyUniverse:
+        """Return the universe without a pair and its candles; this one stays as it is, as universes never change.
+
+        Raises:
+            UnknownPair: There is no such pair.
+            BadInput: It is the only one.
+        """
+        gone = self.resolve_pair(pair)
+        left = tuple(own for own in self.pairs if own is not gone)
+        if not left:
+            raise BadInput(f"{gone} is the only pair: a universe needs one")
+        ids = [_id_of(own) for own in left]
+
+        def rest(panel: CandlePanel | None) -> CandlePanel | None:
+            return None if panel is None else take_rows(panel, ids)
+
+        candles, feed = take_rows(self.candles, ids), self.stop_loss_candles
+        return replace(
+            self,
+            pairs=left,
+            candles=candles,
+            stop_loss_candles=candles if feed is self.candles else rest(feed),
+            liquidity=rest(self.liquidity),
+        )
+
+    def is_open_ended_universe(self) -> bool:
+        """Tell whether it ends where its data does, as in live trading, and not at a time that was asked for."""
+        return self.end_at is None
 
     @property
     def time_bucket(self) -> TimeBucket:

@@ -289,9 +289,8 @@ METHODS: dict[str, tuple[str, ...]] = {
 """What strategies call on objects, by class."""
 
 METHOD_REASONS = {
-    "create_multichain_universe_by_pair_descriptions": "not there yet: use load_partial_data(pairs=...)",
     "read_pickle": "pickles are not read: let create_trading_universe load from the client",
-    "remove_pair": "not there yet: leave the pair out when loading",
+    "remove_pair": "returns the smaller universe and changes nothing: write universe = universe.remove_pair(pair)",
     "warm_up_data": "not needed: delete the call",
     "write_pickle": "pickles are not written: let create_trading_universe load from the client",
 }
