@@ -41,7 +41,8 @@ class Feed:
 
     Attributes:
         name: Names the source in the lake and its assets.
-        source: exchange, file, or sample: the candles that come with the package, which are read where they are.
+        source: exchange, file, chain (swaps of pools), or sample: the candles that come with the package, which are
+            read where they are.
         buckets: Widths of the candles, each an asset.
         start: First day.
         end: Day after the last one; None goes on for ever.
@@ -50,6 +51,11 @@ class Feed:
         path: File or folder of candles; relative paths begin at the YAML file.
         mapping: Mapping file of the candles.
         api_url: Base of the exchange's public interface, for a mirror.
+        chain: Slug of the chain of the pools.
+        rpc_envs: Variables that hold the URLs of its nodes, the best first.
+        pools: Addresses of the pools.
+        quote: Symbol or address of the token that prices are in; None finds out.
+        usd: Addresses of tokens worth one USD that are not among the chain's known stablecoins.
         repair: Repair rules, see docs/data.md.
         refresh: When the newest month is brought up to date, a cron schedule in UTC; "" never.
         stale_after_hours: After how long without it the asset counts as stale.
@@ -57,7 +63,7 @@ class Feed:
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
-    source: Literal["exchange", "file", "sample"]
+    source: Literal["exchange", "file", "chain", "sample"]
     buckets: tuple[str, ...]
     start: date
     end: date | None = None
@@ -66,6 +72,11 @@ class Feed:
     path: Path | None = None
     mapping: Path | None = None
     api_url: str | None = None
+    chain: str = ""
+    rpc_envs: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    quote: str | None = None
+    usd: tuple[str, ...] = ()
     repair: tuple[RepairRule, ...] = ()
     refresh: str = "5 * * * *"
     stale_after_hours: Annotated[float, Field(gt=0)] = 26.0
@@ -79,6 +90,8 @@ class Feed:
             raise ValueError(f"buckets is {self.buckets}: use some of {', '.join(sorted(known))}")
         if self.source == "file" and self.path is None:
             raise ValueError("source is file, so path must say where: add it")
+        if self.source == "chain" and not (self.chain and self.rpc_envs and self.pools):
+            raise ValueError("source is chain, so chain, rpc_envs and pools must say which: add them")
         if self.start.year < FIRST_YEAR or (self.end is not None and self.end <= self.start):
             raise ValueError(f"start {self.start} and end {self.end}: give days from {FIRST_YEAR} on, in order")
 
@@ -88,7 +101,9 @@ class Feed:
         return tuple(bucket for bucket in TimeBucket if bucket.value in self.buckets)
 
     def open_source(self) -> CandleSource:
-        """Return where the candles come from; raises MarketDataMissing, BadConfiguration."""
+        """Return where the candles come from; raises MarketDataMissing, BadConfiguration, also for a chain."""
+        if self.source == "chain":
+            raise BadConfiguration(f"feed {self.name}: a chain is opened by `open_feed` of the orchestration layer")
         if self.source == "sample":
             return EmbeddedSample()
         if self.source == "exchange":
@@ -159,7 +174,15 @@ def read_feed(file: Path) -> Feed:
         raise BadConfiguration(wrong) from None
 
 
-def bring_month(feed: Feed, lake: Lake, bucket: TimeBucket, start: datetime, end: datetime) -> FeedMonth:
+def bring_month(
+    feed: Feed,
+    lake: Lake,
+    bucket: TimeBucket,
+    start: datetime,
+    end: datetime,
+    *,
+    source: CandleSource | None = None,
+) -> FeedMonth:
     """Bring one month of a feed up to date in the lake and return it; the sample is only read.
 
     Args:
@@ -168,12 +191,13 @@ def bring_month(feed: Feed, lake: Lake, bucket: TimeBucket, start: datetime, end
         bucket: One of its buckets.
         start: Begin of the month, naive UTC.
         end: Its end.
+        source: Where the candles are; None opens the feed's own.
 
     Raises:
         CandleContractBroken: The candles cannot be trusted; nothing was written.
         SourceUnavailable: The source does not answer; what was read before is kept.
     """
-    source = feed.open_source()
+    source = source or feed.open_source()
     if feed.source == "sample":
         return _describe(source, bucket, start, end)
     report = import_candles(

@@ -23,6 +23,7 @@ from trading_dagster.market.feed import (
 from trading_dagster.market.lake import Lake
 from trading_dagster.market.quality import judge_quality, quality_report
 from trading_dagster.orchestration.failure import explain_failures
+from trading_dagster.orchestration.feed_opening import open_feed
 from trading_dagster.orchestration.key_figure import frame_to_markdown
 from trading_dagster.orchestration.metadata import picture
 from trading_dagster.strategy.parameters import StrategyParameters
@@ -145,7 +146,7 @@ def _build_asset(feed: Feed, bucket: TimeBucket) -> dg.AssetsDefinition:
         for month in context.partition_keys:
             start, end = month_span(month)
             with explain_failures():
-                found = bring_month(feed, Lake(), bucket, start, end)
+                found = bring_month(feed, Lake(), bucket, start, end, source=open_feed(feed))
             if month != context.partition_keys[-1]:
                 context.log_event(dg.AssetMaterialization(key, partition=month, metadata=_describe(found, bucket, end)))
                 continue
