@@ -272,3 +272,32 @@ def sell_eth_of_others(world: LoanWorld, eth: int) -> None:
     path, deadline = [market.eth, market.usd], market.node.timestamp() + 1_000
     data = SWAP.encode(eth * 10**18, 0, path, market.owner, deadline)
     market.node.do(market.owner, market.uniswap.router, data)
+
+
+def test_collateral_that_could_not_be_taken_out_when_the_debt_was_paid_is_released_later(open_world):
+    def decide(input: td.StrategyInput) -> list[td.TradeExecution]:
+        return input.get_position_manager().open_short(input.get_default_pair(), 8_000.0, leverage=0.5)
+
+    world = open_world(decide)
+    market, aave = world.rig.market, world.aave  # noqa: F811
+    run_cycle(world.live)
+
+    def pause_once(step: Any, intent_id: str) -> None:
+        if step.value == "finished" and intent_id.endswith("/2/1/step-3"):
+            aave.pause(market.usd)
+
+    live = replace(world.live, venue=replace(world.venue, observe=pause_once))
+    close_all(live)
+    (position,) = world.state().portfolio.frozen_positions.values()
+    assert position.loan.borrowed.total == 0
+    assert position.loan.collateral.total > 7_000
+    assert check_live_accounts(world.live).is_clean
+    aave.pause(market.usd, is_paused=False)
+    market.node.mine(FAST.replan_depth)
+    assert repair(world.live).opened == (1,)
+
+    result = close_all(world.live)
+
+    assert result.is_complete, result.notes
+    assert result.accounts.is_clean
+    assert list(world.state().portfolio.open_positions) == []

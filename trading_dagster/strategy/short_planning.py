@@ -11,7 +11,7 @@ from typing import Any
 from trading_dagster.domain.error import InvalidTrade, LiquidationRisked
 from trading_dagster.domain.identifier import HumanReadableTradingPairDescription, TradingPairIdentifier
 from trading_dagster.domain.loan import Loan, LoanChange, liquidation_threshold_of, max_short_leverage
-from trading_dagster.domain.money import FLOAT_ROUNDING, SELL_OVERSHOOT_EPSILON, ZERO, exact
+from trading_dagster.domain.money import DUST, FLOAT_ROUNDING, SELL_OVERSHOOT_EPSILON, ZERO, exact
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import NO_FLAGS, TradeExecution, TradeFlag, TradePricing, TradeType
 from trading_dagster.strategy.trade_planning import (
@@ -180,6 +180,9 @@ class ShortPlanning(TradePlanning):
         """
         owed = -position.get_available_trading_quantity()
         if owed <= 0 and position.is_open() and position.is_short():
+            loan = position.loan
+            if loan is not None and loan.collateral.total > DUST.collateral and not position.unfinished_trade_count:
+                return [self._release(position, loan, notes, trade_type or TradeType.rebalance, frozenset(flags))]
             logger.warning("Nothing is left to repay of %s at %s", position, self.timestamp)
             return []
         loan = self._loan_to_change(position)
@@ -207,6 +210,29 @@ class ShortPlanning(TradePlanning):
                 loan=change,
             )
         ]
+
+    def _release(
+        self,
+        position: TradingPosition,
+        loan: Loan,
+        notes: str | None,
+        trade_type: TradeType,
+        flags: frozenset[TradeFlag],
+    ) -> TradeExecution:
+        """Plan taking out what collateral is left of a short that owes nothing any more."""
+        mid, out = self._mid_of(position), loan.collateral.total
+        return self._plan(
+            position,
+            ZERO,
+            out,
+            TradePricing(mid, mid, 0.0, 0.0, True, self.timestamp),
+            CLOSING | flags,
+            self._slippage(None),
+            notes=notes,
+            trade_type=trade_type,
+            closing=True,
+            loan=LoanChange(collateral_allocation=-out, claimed_interest=loan.collateral.interest.outstanding),
+        )
 
     def close_short_position(self, position: TradingPosition, *args: Any, **kwargs: Any) -> list[TradeExecution]:
         """Do what close_short does, under its old name."""
