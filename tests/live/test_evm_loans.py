@@ -29,6 +29,7 @@ from trading_dagster.live.closing import close_all
 from trading_dagster.live.cycle import CycleStatus, run_cycle
 from trading_dagster.live.repair import repair, retry
 from trading_dagster.live.revaluation import check_live_accounts, revalue
+from trading_dagster.live.test_trade import TrialKind, perform_test_trade
 from trading_dagster.live.trigger_check import check_triggers
 from trading_dagster.live.wallet_check import check_wallet
 
@@ -300,4 +301,15 @@ def test_collateral_that_could_not_be_taken_out_when_the_debt_was_paid_is_releas
 
     assert result.is_complete, result.notes
     assert result.accounts.is_clean
+    assert list(world.state().portfolio.open_positions) == []
+
+
+@pytest.mark.parametrize("kind", [TrialKind.short, TrialKind.credit])
+def test_test_trade_opens_and_closes_a_loan(open_world, kind: TrialKind):
+    world = open_world(short_and_park)
+    report = perform_test_trade(world.live, None, 100.0, kind)
+    assert report.is_complete, report.notes
+    assert -0.01 <= report.cost < 1
+    assert report.accounts.is_clean
+    assert all(trade.is_test() for trade in report.trades)
     assert list(world.state().portfolio.open_positions) == []

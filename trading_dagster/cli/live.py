@@ -161,11 +161,12 @@ def perform_test_trade(
     home: Home = None,
     pair: Annotated[str | None, typer.Option(help="BASE/QUOTE; the only pair by default.")] = None,
     value: Annotated[float, typer.Option(help="How much to buy for, USD.")] = 1.0,
+    kind: Annotated[str, typer.Option(help="spot, short (needs a lending pool) or credit (lends out).")] = "spot",
 ) -> None:
-    """Buy a little and sell it again, recorded as a test."""
+    """Buy a little and sell it again, or open and close a loan, recorded as a test."""
     from trading_dagster.cli import live_action
 
-    live_action.run_test_trade(name, home, pair, value)
+    live_action.run_test_trade(name, home, pair, value, kind)
 
 
 @live_app.command("show-positions")

@@ -40,7 +40,7 @@ from trading_dagster.live.repair import repair, retry
 from trading_dagster.live.retry_gate import release_wallet
 from trading_dagster.live.revaluation import check_live_accounts, revalue
 from trading_dagster.live.strategy import LiveStrategy
-from trading_dagster.live.test_trade import perform_test_trade
+from trading_dagster.live.test_trade import TrialKind, perform_test_trade
 from trading_dagster.live.trigger_check import check_triggers
 from trading_dagster.live.wallet_check import begin_ledger, check_wallet
 
@@ -237,10 +237,12 @@ def run_close_position(name: str, home: Path | None, position: int, reason: str)
         _show_result(close_position(live, position, reason))
 
 
-def run_test_trade(name: str, home: Path | None, pair: str | None, value: float) -> None:
+def run_test_trade(name: str, home: Path | None, pair: str | None, value: float, kind: str) -> None:
     """Buy and sell a little."""
+    if kind not in {known.value for known in TrialKind}:
+        raise BadInput(f"--kind is {kind!r}: it must be {', '.join(known.value for known in TrialKind)}")
     with trading(name, home) as live:
-        report = perform_test_trade(live, pair, value)
+        report = perform_test_trade(live, pair, value, TrialKind(kind))
         print_trades(report.trades, report.notes)
         if report.cost is not None:
             typer.echo(f"Buying and selling {value:,.2f} USD of {report.pair.get_ticker()} cost {report.cost:,.4f} USD")
