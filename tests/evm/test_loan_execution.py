@@ -184,7 +184,10 @@ def test_reorg_that_changes_a_sale_is_booked_as_a_correction_of_cash(trader: Loa
     trade = trader.open_short(8_000)
     trader.execute(trade)
     cash = trader.state.portfolio.reserve.quantity
+    sent = [r.attempts[-1].tx_hash for r in trader.rig.journal.list_finished(trader.rig.account, 0) if r.attempts]
     reorganise(trader)
+    for tx_hash in sent:
+        trader.rig.market.node.rpc("anvil_dropTransaction", tx_hash)
     trader.sell_eth_of_others(2)
 
     assert trader.resume() == []
