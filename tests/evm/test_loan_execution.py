@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from evm.deployment import FAST, Rig
+from evm.deployment import Rig
 from evm.deployment_aave import Aave
 from evm.loan_trader import LoanTrader
 
@@ -162,13 +162,14 @@ def test_time_that_is_up_leaves_a_trade_to_be_gone_on_with(trader: LoanTrader):
     trader.require_wallet_equals_ledger()
 
 
-def reorganise(trader: LoanTrader, blocks: int = 24) -> None:
+def reorganise(trader: LoanTrader, blocks: int = 12) -> None:
+    """Take back the last blocks: the sale of a short and what follows, never what funded the wallet."""
     node = trader.rig.market.node
-    node.mine(FAST.confirmations)
     node.rpc("anvil_reorg", blocks, [])
 
 
 def test_reorg_that_changes_nothing_books_nothing(trader: LoanTrader):
+    trader.rig.market.node.mine(15)
     trader.execute(trader.open_short(8_000))
     events = len(trader.state.new_events)
     reorganise(trader)
@@ -181,6 +182,7 @@ def test_reorg_that_changes_nothing_books_nothing(trader: LoanTrader):
 
 def test_reorg_that_changes_a_sale_is_booked_as_a_correction_of_cash(trader: LoanTrader):
     """The supply after the sale is the same transaction: what the sale brings less is missing in cash."""
+    trader.rig.market.node.mine(15)
     trade = trader.open_short(8_000)
     trader.execute(trade)
     cash = trader.state.portfolio.reserve.quantity
