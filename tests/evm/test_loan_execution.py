@@ -178,26 +178,3 @@ def test_reorg_that_changes_nothing_books_nothing(trader: LoanTrader):
     kinds = [type(event).__name__ for event in trader.state.new_events[events:]]
     assert kinds == []
     trader.require_wallet_equals_ledger()
-
-
-def test_reorg_that_changes_a_sale_is_booked_as_a_correction(trader: LoanTrader):
-    """The steps after the sale are the same transactions: whatever they do then, the ledger follows the chain."""
-    trader.rig.market.node.mine(15)
-    trade = trader.open_short(8_000)
-    trader.execute(trade)
-    cash = trader.state.portfolio.reserve.quantity
-    sent = [r.attempts[-1].tx_hash for r in trader.rig.journal.list_finished(trader.rig.account, 0) if r.attempts]
-    reorganise(trader)
-    for tx_hash in sent:
-        trader.rig.market.node.rpc("anvil_dropTransaction", tx_hash)
-    trader.sell_eth_of_others(2)
-
-    assert trader.resume() == []
-
-    assert AlarmKind.settlement_changed in [alarm.kind for alarm in trader.rig.alarms]
-    assert trader.state.portfolio.reserve.quantity != cash
-    trader.require_wallet_equals_ledger()
-    assert abs(trader.units_apart(trader.ausd)) <= 2
-    booked = len(trader.state.new_events)
-    assert trader.resume() == []
-    assert len(trader.state.new_events) == booked
