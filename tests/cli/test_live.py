@@ -101,6 +101,18 @@ def test_what_is_shown_as_json_can_be_read(run: Run, deployment: Path):
     assert "Cash" in run("live", "show-valuation", deployment)[1]
 
 
+def test_what_the_strategy_said_is_shown(run: Run, deployment: Path, tmp_path: Path):
+    strategy = tmp_path / "says.py"
+    said = 'def decide_trades(input):\n    input.state.visualisation.add_message(input.timestamp, "all is well")\n'
+    strategy.write_text(STRATEGY.read_text().replace("def decide_trades(input):\n", said), encoding="utf-8")
+    deployment.write_text(deployment.read_text().replace(str(STRATEGY), str(strategy)), encoding="utf-8")
+    assert "has no ledger yet" in run("live", "show-messages", deployment)[2]
+    run("live", "run-cycle", deployment)
+    assert run("live", "show-messages", deployment)[1] == "2018-04-10 00:00:00  all is well\n"
+    rows = json.loads(run("live", "show-messages", deployment, "--json", "--count", "1")[1])
+    assert rows == [{"decision_at": "2018-04-10T00:00:00Z", "at": "2018-04-10T00:00:00Z", "text": "all is well"}]
+
+
 def test_status_works_before_anything_ran(run: Run, deployment: Path):
     code, output, _ = run("live", "status", deployment)
     assert (code, "none yet" in output) == (0, True)

@@ -88,6 +88,9 @@ def test_overlay_needs_the_name_of_what_it_lies_on():
 
 
 def test_what_is_no_kind_of_plot_is_refused():
+    for given in ({"plot_shape": "markers"}, {"recording_time": None}, {"pair": "BTC-USD"}):
+        with pytest.raises(BadInput, match=r"'ema' has the (shape|pair) "):
+            Visualisation().plot_indicator(DAY, "ema", ON_PRICE, 1.0, **given)
     with pytest.raises(BadInput, match="'ema' has the kind 'on_price': give a PlotKind"):
         Visualisation().plot_indicator(DAY, "ema", "on_price", 1.0)
 

@@ -12,7 +12,7 @@ import time
 
 from sqlalchemy import event
 
-from trading_dagster.storage.ledger_store import EndedPosition, EventRow, LedgerBatch, Sample, StateSnapshot
+from trading_dagster.storage.ledger_store import EndedPosition, EventRow, LedgerBatch, Sample, ShownRow, StateSnapshot
 from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
 
 NAME = "crash"
@@ -33,6 +33,7 @@ def batch_of(number: int) -> LedgerBatch:
         (EndedPosition(number, "closed", number, "m", number),),
         StateSnapshot(rows[-1].seq, 1, f"snapshot {number}"),
         (Sample(number, float(number), 0.1, 0.2, 3),),
+        tuple(ShownRow(rows[-1].seq, place, number, "plot", f'{{"plot":{place}}}') for place in range(3)),
     )
 
 
@@ -58,19 +59,24 @@ def write_for_ever(url: str, acknowledge: int, kill_at: int | None) -> None:
         number += 1
 
 
-def verify(url: str, acknowledged: int) -> int:
-    """Return the number of whole batches; fails when a batch is partial, doubled, altered or lost."""
+def verify(url: str, acknowledged: int, first_shown: int = 0) -> int:
+    """Return the number of whole batches; fails when a batch is partial, doubled, altered or lost.
+
+    Batches before ``first_shown`` were stored without what is shown.
+    """
     with SqlLedgerStore(url) as store:
         head = store.head(NAME)
         rows = list(store.read(NAME))
         ended = store.read_ended(NAME, "closed", 10**9)
         snapshot, samples = store.read_snapshot(NAME), store.read_samples(NAME)
+        shown = store.read_shown(NAME, "plot")
     batches = head // EVENTS
     expected = [batch_of(number) for number in range(batches)]
     assert head == len(rows) == batches * EVENTS, f"partial batch: head {head}, {len(rows)} rows"
     assert rows == [row for batch in expected for row in batch.events], "altered events"
     assert list(ended) == [position for batch in expected for position in batch.ended], "ended positions differ"
     assert list(samples) == [sample for batch in expected for sample in batch.samples], "samples differ"
+    assert list(shown) == [row for batch in expected[first_shown:] for row in batch.shown], "what is shown differs"
     assert snapshot == (expected[-1].snapshot if expected else None), "the snapshot is not of the newest batch"
     assert acknowledged <= batches, f"lost: {acknowledged} batches were acknowledged, {batches} are there"
     return batches

@@ -6,7 +6,7 @@ import pytest
 from storage.crash_writer import EVENTS, NAME, batch_of
 
 from trading_dagster.domain.error import BadInput, LeaseLost, LedgerConflict
-from trading_dagster.storage.ledger_store import EventRow, LedgerBatch, MemoryLedgerStore, Sample
+from trading_dagster.storage.ledger_store import EventRow, LedgerBatch, MemoryLedgerStore, Sample, ShownRow
 from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
 
 
@@ -32,6 +32,7 @@ def everything(store, name=NAME) -> tuple:
         list(store.read_ended(name, "closed", 10**6)),
         store.read_snapshot(name),
         list(store.read_samples(name)),
+        list(store.read_shown(name, "plot")),
     )
 
 
@@ -41,7 +42,8 @@ def test_what_is_stored_is_read_back(store, lease):
     rows = [row for batch in batches for row in batch.events]
     ended = [position for batch in batches for position in batch.ended]
     samples = [sample for batch in batches for sample in batch.samples]
-    assert everything(store) == (15, rows, ended, batches[-1].snapshot, samples)
+    shown = [row for batch in batches for row in batch.shown]
+    assert everything(store) == (15, rows, ended, batches[-1].snapshot, samples, shown)
     assert list(store.read(NAME, 12)) == rows[12:]
     assert list(store.read_samples(NAME, 0)) == samples[1:]
     assert [p.position_id for p in store.read_ended(NAME, "closed", 2)] == [0, 1]
@@ -68,7 +70,7 @@ def test_topics_are_found_and_each_event_comes_once(store, lease):
 
 def test_unknown_strategy_is_empty(store, lease):
     store.append(batch_of(0), lease)
-    assert everything(store, "nobody") == (0, [], [], None, [])
+    assert everything(store, "nobody") == (0, [], [], None, [], [])
 
 
 def test_strategies_do_not_see_each_other(store, lease):
@@ -93,10 +95,12 @@ def test_longer_batch_after_an_unknown_outcome_adds_the_rest(store, lease):
     first, second = batch_of(0), batch_of(1)
     store.append(first, lease)
     joined = LedgerBatch(
-        NAME, 0, first.events + second.events, first.ended + second.ended, second.snapshot, second.samples
-    )
+        NAME, 0, first.events + second.events, first.ended + second.ended, second.snapshot, second.samples,
+        first.shown + second.shown,
+    )  # fmt: skip
     assert store.append(joined, lease) == 2 * EVENTS
     assert everything(store)[:4] == (10, list(joined.events), list(joined.ended), second.snapshot)
+    assert list(store.read_shown(NAME, "plot")) == [*first.shown, *second.shown]
 
 
 @pytest.mark.parametrize("field", ["at_us", "type", "position_id", "topic", "body"])
@@ -119,6 +123,32 @@ def test_writer_with_a_stale_or_foreign_view_is_refused(store, lease):
         store.append(LedgerBatch(NAME, 0, samples=(sample,)), lease)
     assert store.append(LedgerBatch(NAME, EVENTS, samples=(sample,)), lease) == EVENTS
     assert store.read_samples(NAME)[-1] == sample
+
+
+def test_what_is_shown_is_read_by_kind_and_by_range(store, lease):
+    def row(seq, number, at_us, kind):
+        return ShownRow(seq, number, at_us, kind, f"{seq}.{number}")
+
+    first = [row(5, number, 100, "plot" if number % 2 else "message") for number in range(4)]
+    second = [row(10, number, 200, "plot") for number in range(12)]
+    third = [row(15, 0, 300, "plot"), row(15, 1, 300, "message")]
+    for number, shown in enumerate((first, second, third)):
+        store.append(replace(batch_of(number), shown=tuple(shown)), lease)
+    plots = [first[1], first[3], *second, third[0]]
+    assert list(store.read_shown(NAME, "plot")) == plots
+    assert list(store.read_shown(NAME, "message")) == [first[0], first[2], third[1]]
+    assert list(store.read_shown(NAME, "plot", newest=3)) == plots[-3:]
+    assert list(store.read_shown(NAME, "plot", newest=100)) == plots
+    assert list(store.read_shown(NAME, "plot", from_us=200, to_us=200)) == second
+    assert list(store.read_shown(NAME, "plot", to_us=200, newest=2)) == second[-2:]
+    assert list(store.read_shown(NAME, "plot", from_us=301)) == []
+    assert list(store.read_shown("nobody", "plot")) == []
+
+
+@pytest.mark.parametrize("seq", [0, 6])
+def test_what_is_shown_belongs_to_an_event_of_its_batch(seq):
+    with pytest.raises(BadInput, match=f"belongs to event #{seq}, the batch has #1 to #5"):
+        replace(batch_of(0), shown=(ShownRow(seq, 0, 0, "plot", "{}"),))
 
 
 def test_batch_with_gaps_is_refused():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from alembic import command
 from alembic.config import Config
@@ -14,7 +16,7 @@ from trading_dagster.storage import migration
 from trading_dagster.storage.ledger_schema import SCHEMA_HEAD
 from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
 
-OPERATOR_TABLES = {"kill_switches", "approvals", "messages"}
+NEWER_TABLES = {"kill_switches", "approvals", "messages", "shown_rows"}
 
 
 def make_schema(url: str, revision: str) -> None:
@@ -43,10 +45,10 @@ def test_filled_database_of_the_first_schema_is_migrated_with_its_data(ledger_ur
         patched.setattr(database_module, "SCHEMA_HEAD", "0001")
         with SqlLedgerStore(ledger_url) as old:
             names = set(inspect(old.database._engine).get_table_names())
-            assert not names & OPERATOR_TABLES
+            assert not names & NEWER_TABLES
             lease = old.acquire("old version", [f"strategy:{NAME}"], 600)
             for number in range(5):
-                old.append(batch_of(number), lease)
+                old.append(replace(batch_of(number), shown=()), lease)
     names.discard("alembic_version")
     before = everything(ledger_url, names)
     assert before["events"]
@@ -54,14 +56,14 @@ def test_filled_database_of_the_first_schema_is_migrated_with_its_data(ledger_ur
 
     with SqlLedgerStore(ledger_url) as new:
         assert everything(ledger_url, names) == before
-        assert set(inspect(new.database._engine).get_table_names()) >= OPERATOR_TABLES
-        assert everything(ledger_url, OPERATOR_TABLES) == {name: [] for name in OPERATOR_TABLES}
+        assert set(inspect(new.database._engine).get_table_names()) >= NEWER_TABLES
+        assert everything(ledger_url, NEWER_TABLES) == {name: [] for name in NEWER_TABLES}
         assert new.append(batch_of(5), lease) == 6 * EVENTS
         new.release(lease)
         new.acquire("new version", [f"strategy:{NAME}"], 600)
         with pytest.raises(LeaseLost):
             new.append(batch_of(6), lease)
-    assert verify(ledger_url, 6) == 6
+    assert verify(ledger_url, 6, first_shown=5) == 6
     assert everything(ledger_url, {"alembic_version"}) == {"alembic_version": [f"('{SCHEMA_HEAD}',)"]}
 
 
@@ -82,3 +84,16 @@ def test_migration_that_fails_changes_nothing(ledger_url):
     engine.dispose()
     SqlLedgerStore(ledger_url).close()
     assert everything(ledger_url, {"alembic_version"}) == {"alembic_version": [f"('{SCHEMA_HEAD}',)"]}
+
+
+def test_ledger_of_the_second_schema_gets_its_plots(ledger_url, monkeypatch):
+    make_schema(ledger_url, "0002")
+    with monkeypatch.context() as patched:
+        patched.setattr(database_module, "SCHEMA_HEAD", "0002")
+        with SqlLedgerStore(ledger_url) as old:
+            lease = old.acquire("old version", [f"strategy:{NAME}"], 600)
+            old.append(replace(batch_of(0), shown=()), lease)
+    with SqlLedgerStore(ledger_url) as new:
+        assert new.read_shown(NAME, "plot") == []
+        new.append(batch_of(1), lease)
+    assert verify(ledger_url, 2, first_shown=1) == 2

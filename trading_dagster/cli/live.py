@@ -190,6 +190,19 @@ def show_valuation(name: Name, home: Home = None, as_json: Json = False) -> None
     live_action.show("valuation", name, home, as_json)
 
 
+@live_app.command("show-messages")
+def show_messages(
+    name: Name,
+    home: Home = None,
+    count: Annotated[int, typer.Option(help="How many, the newest.", min=1)] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show what the strategy said by add_message and log, from the ledger alone."""
+    from trading_dagster.cli import live_action
+
+    live_action.show_said(name, home, count, as_json)
+
+
 @live_app.command()
 def status(name: Name, home: Home = None, as_json: Json = False) -> None:
     """Show decisions, unfinished trades, frozen positions, who works on it and the kill switch."""

@@ -16,6 +16,7 @@ import typer
 from trading_dagster.cli.live_print import (
     format_table,
     print_json,
+    print_messages,
     print_positions,
     print_result,
     print_status,
@@ -32,7 +33,7 @@ from trading_dagster.live.correction import CorrectionReport, correct_accounts
 from trading_dagster.live.cycle import CycleStatus, run_cycle
 from trading_dagster.live.deployment import Deployment
 from trading_dagster.live.deployment_file import find_deployment_files, read_deployment, read_deployments
-from trading_dagster.live.inspection import show_positions, show_status, show_valuation
+from trading_dagster.live.inspection import show_messages, show_positions, show_status, show_valuation
 from trading_dagster.live.live_home import LiveHome
 from trading_dagster.live.opening import open_live, open_observer
 from trading_dagster.live.operation import TradingResult
@@ -266,6 +267,12 @@ def show(what: str, name: str, home: Path | None, as_json: bool, with_closed: bo
             _show(show_valuation(live), print_valuation, as_json)
         else:
             _show(show_status(live), print_status, as_json)
+
+
+def show_said(name: str, home: Path | None, count: int, as_json: bool) -> None:
+    """Show the newest messages of the strategy."""
+    with observing(name, home) as live:
+        _show(show_messages(live, count), print_messages, as_json)
 
 
 def _show(found: Any, as_text: Callable[[Any], None], as_json: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from trading_dagster.domain.trade import TradeExecution
-from trading_dagster.live.inspection import PositionRow, Status, Valuation
+from trading_dagster.live.inspection import MessageRow, PositionRow, Status, Valuation
 from trading_dagster.live.operation import TradingResult
 from trading_dagster.live.wallet_check import WalletReport
 
@@ -44,6 +44,12 @@ def print_positions(rows: Sequence[PositionRow]) -> None:
         for row in rows
     ]
     typer.echo(format_table(head, lines) if lines else "No positions.")
+
+
+def print_messages(rows: Sequence[MessageRow]) -> None:
+    """Write what a strategy said, a message after the other."""
+    lines = [f"{row.at:%Y-%m-%d %H:%M:%S}  {row.text}" for row in rows]
+    typer.echo("\n".join(lines) if lines else "No messages.")
 
 
 def print_valuation(valuation: Valuation) -> None:

@@ -141,7 +141,7 @@ class Visualisation:
             height: Height of its panel, pixels.
 
         Raises:
-            BadInput: the kind is none, or an overlay does not say of what
+            BadInput: the kind, shape, time or pair is none, or an overlay does not say of what
         """
         plot = self.plots.get(name)
         if plot is None:
@@ -149,6 +149,13 @@ class Visualisation:
                 raise BadInput(f"Plot {name!r} has the kind {kind!r}: give a PlotKind")
             if kind is PlotKind.technical_indicator_overlay_on_detached and not detached_overlay_name:
                 raise BadInput(f"Plot {name!r} overlays a detached plot: give detached_overlay_name")
+            if not isinstance(plot_shape, PlotShape) or not isinstance(recording_time, RecordingTime):
+                raise BadInput(
+                    f"Plot {name!r} has the shape {plot_shape!r} and the recording time {recording_time!r}: "
+                    "give a PlotShape and a RecordingTime"
+                )
+            if pair is not None and not isinstance(pair, TradingPairIdentifier):
+                raise BadInput(f"Plot {name!r} has the pair {pair!r}: take one from the universe")
             plot = self.plots[name] = Plot(
                 name,
                 kind,

@@ -105,7 +105,7 @@ def decide_cycle(
         trade_ids = tuple(trade.trade_id for trade in trades)
         position_ids = tuple(trade.position_id for trade in trades)
         state.record(CycleDecided(live.clock.now(), state.cycle, to_aware(decision_at), trade_ids, position_ids))
-        step.session.save()
+        step.session.save(shown_at=decision_at)
         return CycleReport(decision_at, state.cycle, CycleStatus.done, tuple(trades), notes=notes)
 
 
@@ -193,7 +193,7 @@ def complete_cycle(
         cycle, trades = state.cycle, _decided_trades(state, *TradeStatus)
         state.record(CycleCompleted(live.clock.now(), cycle))
         state.perform_integrity_check()
-        step.session.save([sample])
+        step.session.save([sample], shown_at=decision_at)
         live.reporter.report(
             cycle_message(live.id, state, cycle=cycle, decision_at=decision_at, trades=trades, at=live.clock.now())
         )

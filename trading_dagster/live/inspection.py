@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,9 +18,11 @@ from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.storage.lease import strategy_resource
 from trading_dagster.storage.ledger_store import LedgerStore, Sample
 from trading_dagster.storage.strategy_ledger import StrategyLedger
+from trading_dagster.storage.visualisation_codec import MESSAGE
 
 UNFINISHED = (TradeStatus.planned, TradeStatus.started, TradeStatus.broadcasted)
 RECENT = timedelta(days=2)
+NO_LEDGER = "{} has no ledger yet: it begins with its first cycle, or with init"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,28 @@ class Status:
     sample: SampleRow | None
 
 
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """What a strategy said: ``at`` is the time it gave, ``decision_at`` that of the cycle; naive UTC."""
+
+    decision_at: datetime
+    at: datetime
+    text: str
+
+
+def show_messages(live: LiveStrategy, count: int = 20) -> tuple[MessageRow, ...]:
+    """Return the newest messages of the strategy itself, in order; raises BadInput where there is no ledger."""
+    if count < 1:
+        raise BadInput(f"{count} messages cannot be shown: ask for at least one")
+    if not live.store.head(live.id):
+        raise BadInput(NO_LEDGER.format(live.id))
+    rows = live.store.read_shown(live.id, MESSAGE, newest=count)
+    said = ((row, json.loads(row.body)) for row in rows)
+    return tuple(
+        MessageRow(from_unix_us(row.at_us), from_unix_us(body["at_us"]), str(body["text"])) for row, body in said
+    )
+
+
 def show_positions(live: LiveStrategy, *, with_closed: bool = False) -> tuple[PositionRow, ...]:
     """Return open, frozen and pending positions, with closed ones if asked; by id."""
     state = _load(live)
@@ -242,7 +267,7 @@ def find_newest_sample(store: LedgerStore, strategy_id: str, state: State) -> Sa
 def _load(live: LiveStrategy) -> State:
     state = StrategyLedger(live.store, live.id).load()
     if state is None:
-        raise BadInput(f"{live.id} has no ledger yet: it begins with its first cycle, or with init")
+        raise BadInput(NO_LEDGER.format(live.id))
     return state
 
 

@@ -33,15 +33,15 @@ class LiveSession:
         self.state = state
         self._keeper = keeper
 
-    def save(self, samples: Sequence[Sample] = ()) -> None:
-        """Store what happened since the last save, in one transaction.
+    def save(self, samples: Sequence[Sample] = (), *, shown_at: datetime | None = None) -> None:
+        """Store what happened since the last save, in one transaction; arguments as in StrategyLedger.save.
 
         Raises:
             LeaseLost, LedgerConflict: Another executor took over; nothing was stored.
             StorageFailed: It is not known whether it was stored: end this session, the next one finds out.
         """
         self._keeper.check()
-        self.ledger.save(samples)
+        self.ledger.save(samples, shown_at=shown_at)
 
     def check_lease(self) -> None:
         """Raise LeaseLost when somebody took over; asks the store."""

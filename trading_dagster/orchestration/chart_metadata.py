@@ -30,12 +30,24 @@ def describe_charts(charts: Sequence[RenderedChart], files: Sequence[Path]) -> M
         "page": dg.MetadataValue.path(page),
         "url": dg.MetadataValue.url(page.as_uri()),
     }
+    return {**metadata, **describe_parts(charts, max_pictures=MAX_PICTURES)}
+
+
+def describe_parts(charts: Sequence[RenderedChart], *, max_pictures: int, has_page: bool = True) -> Mapping[str, Any]:
+    """Return each chart under its id, further parts with a number; at most so many of them as pictures.
+
+    Args:
+        charts: Rendered charts; one that failed is told.
+        max_pictures: Pictures beyond these are left out.
+        has_page: Whether a page shows what is cut here.
+    """
+    metadata: dict[str, Any] = {}
     pictures = 0
     for rendered in charts:
-        shown = [_failure(rendered)] if rendered.error else [_show(rendered, part) for part in rendered.parts]
+        shown = [_failure(rendered)] if rendered.error else [_show(rendered, part, has_page) for part in rendered.parts]
         for number, (value, is_picture) in enumerate(shown, start=1):
             pictures += is_picture
-            if not is_picture or pictures <= MAX_PICTURES:
+            if not is_picture or pictures <= max_pictures:
                 metadata[rendered.chart.id if number == 1 else f"{rendered.chart.id}_{number}"] = value
     return metadata
 
@@ -45,16 +57,16 @@ def _failure(rendered: RenderedChart) -> tuple[dg.MarkdownMetadataValue, bool]:
     return dg.MetadataValue.md(text), False
 
 
-def _show(rendered: RenderedChart, part: ChartPart) -> tuple[dg.MarkdownMetadataValue, bool]:
+def _show(rendered: RenderedChart, part: ChartPart, has_page: bool) -> tuple[dg.MarkdownMetadataValue, bool]:
     png = paint_part(rendered, part)
     if png is not None:
         return picture(png, rendered.chart.name), True
     if isinstance(part, pd.DataFrame):
-        return dg.MetadataValue.md(_table(part)), False
-    return dg.MetadataValue.md("HTML: see the page"), False
+        return dg.MetadataValue.md(_table(part, has_page)), False
+    return dg.MetadataValue.md("HTML: see the page" if has_page else "HTML, which is not shown here"), False
 
 
-def _table(frame: pd.DataFrame) -> str:
+def _table(frame: pd.DataFrame, has_page: bool) -> str:
     """Return the first rows and columns as Markdown, numbers written as in the report."""
     shown = frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
     part = shown.iloc[:MAX_ROWS, :MAX_COLUMNS]
@@ -68,7 +80,7 @@ def _table(frame: pd.DataFrame) -> str:
     ]
     left = [f"{count - most} more {what}" for count, most, what in (
         (len(shown), MAX_ROWS, "rows"), (len(shown.columns), MAX_COLUMNS, "columns")) if count > most]  # fmt: skip
-    note = f"\n\n{', '.join(left)} on the page" if left else ""
+    note = f"\n\n{', '.join(left)}{' on the page' if has_page else ''}" if left else ""
     return to_markdown([tuple(map(str, part.columns)), *rows]) + note if rows else "no rows"
 
 

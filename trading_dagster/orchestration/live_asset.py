@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from trading_dagster.orchestration.failure import explain_failures
+from trading_dagster.orchestration.live_chart import describe_shown
 from trading_dagster.orchestration.live_metadata import (
     describe_decision,
     describe_statistics,
@@ -42,7 +43,7 @@ DESCRIPTIONS = {
     "indicators": "All indicators over the universe of the decision time.",
     "decisions": "What decide_trades decided: treasury and accounts checked, the plan in the ledger. Decided once.",
     "trades": "What came of the decided trades: approved, executed, each with its transaction.",
-    "statistics": "The cycle's end: accounts checked again, equity, positions and key figures.",
+    "statistics": "The cycle's end: accounts checked, equity, positions, key figures, what the strategy said and drew.",
 }
 
 
@@ -174,7 +175,8 @@ def _statistics_asset(unit: LiveUnit, owners: Sequence[str]) -> dg.AssetsDefinit
             report = complete_step(unit, decision_at)
             universe, results = calculate_step(unit, decision_at)
             pictures = {**picture_coverage(universe), **picture_indicators(results, universe)}
-            metadata = {**describe_statistics(unit.open(), report), **pictures}  # painted when all is traded
+            live = unit.open()  # painted when all is traded
+            metadata = {**describe_statistics(live, report), **pictures, **describe_shown(live, universe, results)}
         yield dg.MaterializeResult(spec.key, metadata={**describe_time(decision_at, unit.open().now()), **metadata})
 
     return statistics

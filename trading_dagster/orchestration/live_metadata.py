@@ -11,8 +11,9 @@ import pandas as pd
 
 from trading_dagster.accounting.account_check import AccountTable
 from trading_dagster.charts.sketch import sketch_equity
-from trading_dagster.domain.time import from_unix_us, to_aware, to_unix_us
+from trading_dagster.domain.time import from_unix_us, to_aware
 from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.live.chart_state import read_newest_samples
 from trading_dagster.live.cycle import CycleReport
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.trigger_check import TriggerReport
@@ -23,8 +24,6 @@ from trading_dagster.storage.strategy_ledger import StrategyLedger
 
 Metadata = Mapping[str, Any]
 MAX_ROWS = 50
-PICTURE_SAMPLES = 500
-"""How many of the newest equity samples are painted."""
 
 
 def describe_time(decision_at: datetime, now: datetime) -> Metadata:
@@ -88,12 +87,6 @@ def describe_statistics(live: LiveStrategy, report: CycleReport | None = None) -
         curve = pd.Series([sample.equity for sample in samples], index=index)
         metadata["equity_curve"] = picture(sketch_equity(curve, title=f"Equity of {live.id}"), f"Equity of {live.id}")
     return metadata
-
-
-def read_newest_samples(live: LiveStrategy) -> Sequence[Sample]:
-    """Return the newest equity samples: those since as many cycles ago as are painted."""
-    span = live.cycle_duration.to_timedelta() * PICTURE_SAMPLES
-    return live.store.read_samples(live.id, to_unix_us(live.now() - span))[-PICTURE_SAMPLES:]
 
 
 def describe_sample(sample: Sample) -> Metadata:

@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_HEAD = "0002"
+SCHEMA_HEAD = "0003"
 """The newest migration: what this version of the program works with."""
 
 metadata = MetaData()
@@ -110,6 +110,26 @@ samples = Table(
     Column("share_count", Float(53)),
     Column("share_price", Float(53)),
     PrimaryKeyConstraint("strategy_key", "at_us", name="pk_samples"),
+)
+
+shown_rows = Table(
+    "shown_rows",
+    metadata,
+    Column("strategy_key", Integer, ForeignKey("strategies.strategy_key"), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("strategy_key", "seq", "number", name="pk_shown_rows"),
+)
+Index(
+    "ix_shown_rows_time",
+    shown_rows.c.strategy_key,
+    shown_rows.c.kind,
+    shown_rows.c.at_us,
+    shown_rows.c.seq,
+    shown_rows.c.number,
 )
 
 leases = Table(

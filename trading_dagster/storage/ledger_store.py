@@ -1,7 +1,8 @@
 """The port to where live ledgers are kept, with its in-memory implementation.
 
 A ledger is a list of rows numbered from 1 without gaps. What one step adds (a cycle, a trigger check, an operator's
-decision) is a batch, stored in one transaction: its events, the positions that ended, a snapshot and equity samples.
+decision) is a batch, stored in one transaction: its events, the positions that ended, a snapshot, equity samples and
+what the strategy showed.
 
 - An event is identified by strategy and sequence number. Storing the same content there again does nothing, so a writer
   that does not know whether its batch arrived sends it again; other content raises LedgerConflict.
@@ -86,6 +87,25 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownRow:
+    """What a strategy showed in a cycle: a message, a calculation or the points of a plot.
+
+    Attributes:
+        seq: The event that it was stored with.
+        number: Its place among what was stored with that event, from 0.
+        at_us: The cycle's decision time, unix microseconds.
+        kind: What it is; see storage.visualisation_codec.
+        body: Its content as JSON.
+    """
+
+    seq: int
+    number: int
+    at_us: int
+    kind: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerBatch:
     """What one step adds to a ledger whose newest event is ``after_seq``."""
 
@@ -95,15 +115,22 @@ class LedgerBatch:
     ended: tuple[EndedPosition, ...] = ()
     snapshot: StateSnapshot | None = None
     samples: tuple[Sample, ...] = ()
+    shown: tuple[ShownRow, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that the events are numbered without gaps."""
+        """Check that the events are numbered without gaps, and that what is shown belongs to one of them."""
         numbers = [row.seq for row in self.events]
         expected = list(range(self.after_seq + 1, self.after_seq + 1 + len(numbers)))
         if self.after_seq < 0 or numbers != expected:
             raise BadInput(f"The events after #{self.after_seq} are numbered {numbers[:5]}..., expected {expected[:5]}")
         if self.snapshot is not None and self.snapshot.seq != self.end_seq:
             raise BadInput(f"The snapshot is of event #{self.snapshot.seq}, the batch ends at #{self.end_seq}")
+        strangers = [row.seq for row in self.shown if not self.after_seq < row.seq <= self.end_seq]
+        if strangers:
+            raise BadInput(
+                f"What is shown belongs to event #{strangers[0]}, the batch has #{self.after_seq + 1} to "
+                f"#{self.end_seq}: store it with an event of its cycle"
+            )
 
     @property
     def end_seq(self) -> int:
@@ -172,6 +199,26 @@ class LedgerStore(LeaseStore, Protocol):
         """Return equity samples after a time, in order."""
         ...
 
+    def read_shown(
+        self,
+        strategy_id: str,
+        kind: str,
+        *,
+        from_us: int | None = None,
+        to_us: int | None = None,
+        newest: int | None = None,
+    ) -> Sequence[ShownRow]:
+        """Return rows of a kind in the order they were stored: all, of a range of decision times, or the newest.
+
+        Args:
+            strategy_id: Whose rows.
+            kind: Which rows.
+            from_us: First decision time, unix microseconds.
+            to_us: Last decision time, inclusive.
+            newest: At most so many, the newest of the range.
+        """
+        ...
+
     def close(self) -> None:
         """Free what the store holds; it cannot be used afterwards."""
         ...
@@ -230,6 +277,7 @@ class _Ledger:
     ended: dict[int, EndedPosition] = field(default_factory=dict)
     snapshot: StateSnapshot | None = None
     samples: dict[int, Sample] = field(default_factory=dict)
+    shown: dict[tuple[int, int], ShownRow] = field(default_factory=dict)
 
 
 class MemoryLedgerStore(MemoryLeaseStore):
@@ -253,6 +301,8 @@ class MemoryLedgerStore(MemoryLeaseStore):
             events.extend(rows)
             ledger.ended |= {position.position_id: position for position in batch.ended}
             ledger.samples |= {sample.at_us: sample for sample in batch.samples}
+            for row in batch.shown:
+                ledger.shown.setdefault((row.seq, row.number), row)
             if batch.end_seq >= len(events):
                 ledger.snapshot = batch.snapshot or ledger.snapshot
             return len(events)
@@ -311,6 +361,24 @@ class MemoryLedgerStore(MemoryLeaseStore):
         """See LedgerStore."""
         samples = self._ledger(strategy_id).samples
         return [replace(samples[at]) for at in sorted(samples) if at > after_us]
+
+    def read_shown(
+        self,
+        strategy_id: str,
+        kind: str,
+        *,
+        from_us: int | None = None,
+        to_us: int | None = None,
+        newest: int | None = None,
+    ) -> Sequence[ShownRow]:
+        """See LedgerStore."""
+        found = [
+            row
+            for row in self._ledger(strategy_id).shown.values()
+            if row.kind == kind and (from_us is None or row.at_us >= from_us) and (to_us is None or row.at_us <= to_us)
+        ]
+        found.sort(key=lambda row: (row.at_us, row.seq, row.number))
+        return found if newest is None else found[max(len(found) - newest, 0) :]
 
     def close(self) -> None:
         """See LedgerStore; ledgers in memory stay."""

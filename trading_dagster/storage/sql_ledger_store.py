@@ -13,12 +13,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from trading_dagster.domain.error import StorageFailed
 from trading_dagster.storage.database import DEFAULT_BUSY_TIMEOUT_S, Database
 from trading_dagster.storage.lease import Lease
-from trading_dagster.storage.ledger_schema import ended_positions, events, samples, snapshots, strategies
+from trading_dagster.storage.ledger_schema import ended_positions, events, samples, shown_rows, snapshots, strategies
 from trading_dagster.storage.ledger_store import (
     EndedPosition,
     EventRow,
     LedgerBatch,
     Sample,
+    ShownRow,
     StateSnapshot,
     new_rows,
     require_gapless,
@@ -36,6 +37,7 @@ _ENDED = (
     ended_positions.c.allocations,
 )
 _SAMPLE = tuple(column for column in samples.c if column.name != "strategy_key")
+_SHOWN = tuple(column for column in shown_rows.c if column.name != "strategy_key")
 _MAX_IN = 500
 """Values in one IN clause: SQLite takes 32,766 parameters in all."""
 
@@ -114,6 +116,9 @@ class SqlLedgerStore(SqlLeaseStore):
             values = _columns(batch.snapshot)
             upsert = dialect.insert(snapshots).values(strategy_key=key, **values)
             connection.execute(upsert.on_conflict_do_update(index_elements=[snapshots.c.strategy_key], set_=values))
+        if batch.shown:
+            rows = [{"strategy_key": key, **_columns(row)} for row in batch.shown]
+            connection.execute(dialect.insert(shown_rows).on_conflict_do_nothing(), rows)
         for sample in batch.samples:
             values = _columns(sample)
             upsert = dialect.insert(samples).values(strategy_key=key, **values)
@@ -223,6 +228,27 @@ class SqlLedgerStore(SqlLeaseStore):
             )
             return [Sample(*row) for row in connection.execute(query)]
 
+    def read_shown(
+        self,
+        strategy_id: str,
+        kind: str,
+        *,
+        from_us: int | None = None,
+        to_us: int | None = None,
+        newest: int | None = None,
+    ) -> Sequence[ShownRow]:
+        """See LedgerStore."""
+        table = shown_rows.c
+        with self.database.read() as connection:
+            key = self._key(connection, strategy_id)
+            query = select(*_SHOWN).where(table.strategy_key == key, table.kind == kind)
+            if from_us is not None:
+                query = query.where(table.at_us >= from_us)
+            if to_us is not None:
+                query = query.where(table.at_us <= to_us)
+            query = query.order_by(table.at_us.desc(), table.seq.desc(), table.number.desc()).limit(newest)
+            return [ShownRow(*row) for row in connection.execute(query)][::-1]
+
     def _key(self, connection: Connection, strategy_id: str) -> int:
         """Return a strategy's key, which never changes; -1 for an unknown one."""
         key = self._keys.get(strategy_id)
@@ -239,5 +265,5 @@ def _events_of(key: int) -> Select[Any]:
     return select(*_EVENT).where(events.c.strategy_key == key)
 
 
-def _columns(row: EventRow | EndedPosition | StateSnapshot | Sample) -> dict[str, Any]:
+def _columns(row: EventRow | EndedPosition | StateSnapshot | Sample | ShownRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in type(row).__slots__}

@@ -1,7 +1,8 @@
 """The ledger of one strategy: its State is loaded from a store, and what happened is saved back.
 
 Loading takes the newest snapshot and the events after it; see domain.checkpoint for what is read besides. Saving stores
-all events since the last save, the positions that ended, a new snapshot and equity samples in one transaction.
+all events since the last save, the positions that ended, a new snapshot, equity samples and what the strategy showed
+in a cycle, in one transaction. Loading never reads what was shown: see storage.visualisation_codec.
 
 When saving fails with StorageFailed it is not known whether the batch arrived: save again, which stores it at most
 once. After LeaseLost or LedgerConflict the State is not what the ledger says: load it anew.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from decimal import Decimal
 from itertools import islice
 
@@ -36,8 +38,9 @@ from trading_dagster.domain.time import to_naive, to_unix_us
 from trading_dagster.domain.treasury import BalanceUpdateCause, BalanceUpdatePositionType
 from trading_dagster.storage.event_codec import EventDecoder, encode_event
 from trading_dagster.storage.lease import Lease
-from trading_dagster.storage.ledger_store import EndedPosition, EventRow, LedgerBatch, LedgerStore, Sample
+from trading_dagster.storage.ledger_store import EndedPosition, EventRow, LedgerBatch, LedgerStore, Sample, ShownRow
 from trading_dagster.storage.state_snapshot import StoredState, decode_snapshot, encode_snapshot
+from trading_dagster.storage.visualisation_codec import take_shown_rows
 
 PAIR, FLOW, ASSET, DATA = "pair", "flow", "asset", "data"
 CLOSED, EXPIRED = "closed", "expired"
@@ -59,6 +62,7 @@ class StrategyLedger:
         self._decoder = EventDecoder(known_pairs)
         self._waiting: list[EventRow] = []
         self._waiting_samples: list[Sample] = []
+        self._waiting_shown: list[ShownRow] = []
         self._data_seqs: dict[str, int] = {}
         self._allocations: dict[int, Decimal] = {}
         self._ended_counts = {CLOSED: 0, EXPIRED: 0}
@@ -148,8 +152,14 @@ class StrategyLedger:
 
     # -- saving -------------------------------------------------------------------------------------------------------
 
-    def save(self, samples: Sequence[Sample] = ()) -> int:
+    def save(self, samples: Sequence[Sample] = (), *, shown_at: datetime | None = None) -> int:
         """Store what happened since the last save in one transaction; returns the number of the newest event.
+
+        Args:
+            samples: Equity samples.
+            shown_at: The decision time whose messages, calculations and plots are stored too, and leave the State;
+                None stores none: a step that may still be run again would show them once more. It needs an event to
+                be stored with, such as the one that says that the step is done.
 
         Raises:
             LeaseLost, LedgerConflict: Nothing was stored and the State is stale: load it anew.
@@ -166,7 +176,10 @@ class StrategyLedger:
             self._waiting += fresh
             self._note(state, fresh)
             self._waiting_samples += samples
-            if not self._waiting and not self._waiting_samples:
+            if shown_at is not None:
+                end_seq = self._head + len(self._waiting)
+                self._waiting_shown += take_shown_rows(state.visualisation, to_unix_us(shown_at), end_seq)
+            if not self._waiting and not self._waiting_samples and not self._waiting_shown:
                 return self._head
             self._head = self.store.append(self._batch(state), lease)
         except (LeaseLost, LedgerConflict, SerialisationRefused):
@@ -174,6 +187,7 @@ class StrategyLedger:
             raise
         self._waiting.clear()
         self._waiting_samples.clear()
+        self._waiting_shown.clear()
         self._ended_counts = _count_ended(state)
         return self._head
 
@@ -194,8 +208,9 @@ class StrategyLedger:
 
     def _batch(self, state: State) -> LedgerBatch:
         after_seq, rows, samples = self._head, tuple(self._waiting), tuple(self._waiting_samples)
+        shown = tuple(self._waiting_shown)
         if not rows:
-            return LedgerBatch(self.strategy_id, after_seq, samples=samples)
+            return LedgerBatch(self.strategy_id, after_seq, samples=samples, shown=shown)
         end_seq = after_seq + len(rows)
         ended = tuple(self._ended(state))
         gone = {position.position_id for position in ended}
@@ -204,7 +219,7 @@ class StrategyLedger:
                 self._allocations.pop(trade_id, None)
         checkpoint = take_checkpoint(state, self._allocations)
         snapshot = encode_snapshot(StoredState(end_seq, checkpoint, self._data_seqs))
-        return LedgerBatch(self.strategy_id, after_seq, rows, ended, snapshot, samples)
+        return LedgerBatch(self.strategy_id, after_seq, rows, ended, snapshot, samples, shown)
 
     def _ended(self, state: State) -> Iterable[EndedPosition]:
         portfolio = state.portfolio

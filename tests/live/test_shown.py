@@ -1,0 +1,215 @@
+"""What a strategy shows in live cycles is kept once, is that of the backtest, and is not read by later cycles."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from live.world import (
+    DAY,
+    SAMPLE,
+    START,
+    STRATEGY,
+    Crash,
+    CrashingStore,
+    Steps,
+    events,
+    make_live,
+    run_days,
+    set_time,
+)
+
+import trading_dagster as td
+from trading_dagster.domain.error import BadInput
+from trading_dagster.live.cycle import CycleStatus
+from trading_dagster.live.inspection import show_messages
+from trading_dagster.storage.ledger_store import MemoryLedgerStore
+from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
+from trading_dagster.storage.visualisation_codec import read_visualisation
+from trading_dagster.strategy.module import load_strategy_file
+
+DAYS = 30
+THREE_PAIRS = load_strategy_file(STRATEGY)
+
+
+def show(input, prefix=""):
+    """Show what hooks and decisions can, some of it in some cycles only."""
+    shown, number = input.state.visualisation, input.timestamp.day
+    shown.plot_indicator(
+        input.timestamp - timedelta(hours=4), f"{prefix}day", td.PlotKind.technical_indicator_detached,
+        None if number % 5 == 0 else number, plot_shape=td.PlotShape.horizontal_vertical, height=150,
+        recording_time=td.RecordingTime.market_time,
+    )  # fmt: skip
+    if number % 3 == 0:
+        shown.add_calculations(input.timestamp + timedelta(hours=len(prefix)), {"day": number, "list": [1, None, "x"]})
+    shown.add_message(input.timestamp, f"{prefix}day {number}, cycle {input.cycle}")
+
+
+def show_before(input):
+    show(input, "before ")
+
+
+def show_after(input):
+    show(input, "after ")
+
+
+def decide(input):
+    shown, number = input.state.visualisation, input.timestamp.day
+    for pair in input.strategy_universe.pairs:
+        shown.plot_indicator(
+            input.timestamp, f"price of {pair.get_ticker()}", td.PlotKind.technical_indicator_on_price,
+            input.indicators.get_price(pair), colour="red", pair=pair, indicator_size=2,
+        )  # fmt: skip
+    show(input)
+    if number % 3 == 0:
+        shown.set_visualised_pairs(list(input.strategy_universe.pairs)[: 1 + number % 2])
+    if number % 4 == 0:
+        input.get_position_manager().log("a quarter")
+    return THREE_PAIRS.decide_trades(input)
+
+
+def with_hooks(module):
+    return replace(module, decide_trades=decide, before_strategy_tick=show_before, after_strategy_tick=show_after)
+
+
+def make_showing(**options):
+    live = make_live(**options)
+    return replace(live, strategy=with_hooks(live.strategy))
+
+
+def shown_by(live):
+    pairs = Steps(live).universe.pairs
+    return read_visualisation(live.store, live.id, pairs=pairs)
+
+
+def rows_of(store, name="three_pairs"):
+    return [row for kind in ("message", "calculation", "plot", "pairs") for row in store.read_shown(name, kind)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    live = make_showing()
+    run_days(live, 3)
+    return rows_of(live.store)
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_live_shows_what_the_backtest_shows(tmp_path, is_stored):
+    store = SqlLedgerStore(tmp_path / "ledger.db") if is_stored else MemoryLedgerStore()
+    live = make_showing(store=store)
+    assert len(run_days(live, DAYS)) == DAYS
+    shown = shown_by(live)
+    store.close()
+
+    result = td.run_backtest(with_hooks(THREE_PAIRS), client=SAMPLE, end=START + DAYS * DAY, progress=False)
+
+    expected = result.state.visualisation
+    assert len(expected.messages) == DAYS
+    assert len(expected.plots["after day"].points) == DAYS
+    assert shown.plots == expected.plots
+    assert shown.messages == expected.messages
+    assert shown.calculations == expected.calculations
+    assert shown.visualised_pairs == expected.visualised_pairs
+
+
+def test_step_that_is_run_again_shows_nothing_twice(undisturbed):
+    live = make_showing()
+    for number in range(3):
+        set_time(live, START + number * DAY)
+        steps = Steps(live)
+        for step in (steps.decide, steps.execute, steps.complete):
+            assert step().status is CycleStatus.done
+            assert step().status in (CycleStatus.done, CycleStatus.already_done)
+            assert steps.decide().status is CycleStatus.already_done
+    assert rows_of(live.store) == undisturbed
+
+
+def test_crash_before_or_after_any_save_loses_and_doubles_nothing(undisturbed):
+    points, is_over = 0, False
+    while not is_over:
+        points += 1
+        for after in (False, True):
+            store = CrashingStore()
+            store.crash_at, store.after = points, after
+            live, crashes, number = make_showing(store=store), 0, 0
+            while number < 3:
+                set_time(live, START + number * DAY)
+                try:
+                    steps = Steps(live)
+                    steps.decide()
+                    steps.execute()
+                    steps.complete()
+                    number += 1
+                except Crash:
+                    crashes += 1
+            is_over = crashes == 0
+            said = [(row.at_us, row.kind, row.body) for row in rows_of(store)]
+            assert said == [(row.at_us, row.kind, row.body) for row in undisturbed]
+    assert points > 9
+
+
+def test_decision_that_fails_shows_nothing_and_its_repetition_once(undisturbed):
+    attempts = []
+
+    def fail_once(input):
+        trades = decide(input)
+        attempts.append(input.timestamp)
+        if len(attempts) == 1:
+            raise RuntimeError("the first time")
+        return trades
+
+    live = make_showing()
+    broken = replace(live, strategy=replace(live.strategy, decide_trades=fail_once))
+    with pytest.raises(Exception, match="the first time"):
+        Steps(broken).decide()
+    assert rows_of(live.store) == []
+    run_days(broken, 3)
+    assert [row.body for row in rows_of(live.store)] == [row.body for row in undisturbed]
+
+
+def test_cycles_read_nothing_of_what_was_shown_and_store_only_their_own(monkeypatch):
+    held = []
+
+    def look(input):
+        held.append((dict(input.state.visualisation.messages), dict(input.state.visualisation.plots)))
+        input.state.visualisation.add_message(input.timestamp, "one")
+        input.state.visualisation.plot_indicator(
+            input.timestamp, "one", td.PlotKind.technical_indicator_detached, len(held)
+        )
+        return []
+
+    def refuse(*_, **__):
+        raise AssertionError("a cycle read what was shown")
+
+    batches = []
+    live = make_live(look)
+    append = live.store.append
+    monkeypatch.setattr(live.store, "append", lambda batch, lease: batches.append(batch) or append(batch, lease))
+    with monkeypatch.context() as patched:
+        patched.setattr(live.store, "read_shown", refuse)
+        run_days(live, 10)
+    assert held == [({}, {})] * 10
+    kept = [[(row.kind, row.body) for row in batch.shown] for batch in batches if batch.shown]
+    assert len(kept) == 10
+    assert {len(rows) for rows in kept} == {2}
+    assert max(len(body) for rows in kept for _, body in rows) < 250
+    assert len(rows_of(live.store)) == 20
+
+
+def test_strategy_that_shows_nothing_stores_nothing():
+    live = make_live()
+    run_days(live, 2)
+    assert rows_of(live.store) == []
+    assert events(live, "CycleCompleted") == ["CycleCompleted"] * 2
+
+
+def test_newest_messages_are_shown():
+    live = make_showing()
+    with pytest.raises(BadInput, match="no ledger yet"):
+        show_messages(live)
+    run_days(live, 2)
+    rows = show_messages(live, 3)
+    assert [(row.decision_at, row.at) for row in rows] == [(START + DAY, START + DAY)] * 3
+    assert [row.text.split(",")[0] for row in rows] == ["before day 11", "day 11", "after day 11"]
+    assert len(show_messages(live)) == 6
+    with pytest.raises(BadInput, match="0 messages cannot be shown"):
+        show_messages(live, 0)
