@@ -4,10 +4,13 @@ from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
+import dagster as dg
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from live.world import DAY, START, Steps, make_live, run_days
+from orchestration import live_deployment
+from orchestration.live_repository import make_definitions
 
 import trading_dagster as td
 from trading_dagster.charts import figure_picture
@@ -174,3 +177,25 @@ def test_charts_of_a_state_with_a_long_history_are_left_out(monkeypatch):
     shown = describe(live)
     assert "chart_equity_curve" not in shown
     assert "up to 2 closed positions" in shown["charts"]
+
+
+def test_statistics_asset_shows_messages_and_plots(tmp_path, monkeypatch):
+    shows = """def decide_trades(input):
+    shown = input.state.visualisation
+    shown.add_message(input.timestamp, "one more turn")
+    value = input.indicators.get_price()
+    shown.plot_indicator(input.timestamp, "price", td.PlotKind.technical_indicator_on_price, value)
+"""
+    strategy = live_deployment.STRATEGY.replace("def decide_trades(input):\n", shows)
+    monkeypatch.setattr(live_deployment, "STRATEGY", strategy)
+    unit, clock = live_deployment.make_unit(tmp_path)
+    job = make_definitions(unit).resolve_job_def(unit.group)
+    with dg.DagsterInstance.ephemeral() as instance:
+        for hour in range(2):
+            clock.moment = live_deployment.aware(hour, 10)
+            assert job.execute_in_process(instance=instance).success
+        event = instance.get_latest_materialization_event(dg.AssetKey(["live", "flip", "statistics"]))
+    unit.close()
+    shown = event.asset_materialization.metadata
+    assert shown["messages"].value.count("one more turn") == 2
+    assert shown["plots"].value.startswith("![What flip plotted")
