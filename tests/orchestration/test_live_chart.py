@@ -17,7 +17,7 @@ from trading_dagster.charts import figure_picture
 from trading_dagster.charts.standard_chart import equity_curve
 from trading_dagster.live.chart_state import SHOWN_CYCLES, SHOWN_ROWS
 from trading_dagster.orchestration import live_chart
-from trading_dagster.orchestration.live_chart import MAX_CHARTS, MAX_PICTURES, MAX_PLOTS, describe_shown
+from trading_dagster.orchestration.live_chart import MAX_CHARTS, MAX_PARTS, MAX_PICTURES, MAX_PLOTS, describe_shown
 from trading_dagster.strategy.chart import ChartKind, ChartRegistry
 
 pytestmark = pytest.mark.dagster
@@ -141,7 +141,11 @@ def test_what_is_shown_is_bounded(monkeypatch):
     def make_chart(number: int) -> Any:
         def chart(input):
             """Lines."""
-            return [go.Figure([go.Scatter(x=[1, 2], y=[number, each])]) for each in range(3)]
+            if number == 0:
+                raise ValueError("x" * 10**6)
+            if number == 1:
+                return pd.DataFrame({"text": ["y" * 10**6]})
+            return [go.Figure([go.Scatter(x=[1, 2], y=[number, each])]) for each in range(20)]
 
         chart.__name__ = f"chart_{number}"
         return chart
@@ -162,6 +166,9 @@ def test_what_is_shown_is_bounded(monkeypatch):
     assert shown["plots_left_out"] == 60 - MAX_PLOTS
     assert sum(str(value).startswith("![") for value in shown.values()) <= 1 + MAX_PICTURES
     assert f"the first {MAX_CHARTS} of 12 charts" in shown["charts"]
+    assert "too many to be shown" in shown["chart_chart_1"]
+    assert f"chart_chart_2_{MAX_PARTS}" in shown
+    assert f"chart_chart_2_{MAX_PARTS + 1}" not in shown
     assert size_of(shown) < MAX_BYTES
     assert all(newest is not None and newest <= SHOWN_ROWS for newest, _, _ in read)
     first = int((START.replace(tzinfo=UTC).timestamp() + (11 - SHOWN_CYCLES) * 86_400) * 10**6)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,12 @@ LONGEST_MESSAGE = 500
 MAX_PLOTS = 12
 MAX_CHARTS = 8
 MAX_PICTURES = 8
+MAX_PARTS = 6
+"""Figures and tables of one chart."""
+
+MAX_LENGTH = 300_000
+"""Characters of one picture, table or error: each cycle stores them anew."""
+
 MAX_ENDED_POSITIONS = 2_000
 """Charts of the state are drawn up to so many ended positions: most of them read all of these."""
 
@@ -62,6 +69,16 @@ def _attempt(name: str, make: Callable[[], Metadata]) -> Metadata:
     except Exception as error:  # whatever drawing raises: the trades are done, the run must not fail
         logger.warning("%s could not be shown", name, exc_info=error)
         return {name: f"could not be shown: {type(error).__name__}: {error}"[:LONGEST_MESSAGE]}
+
+
+def _cut(rendered: RenderedChart) -> RenderedChart:
+    """Return a chart without more than there is room for."""
+    return replace(rendered, parts=rendered.parts[:MAX_PARTS], error=rendered.error[-MAX_LENGTH // 10 :])
+
+
+def _short(value: dg.MarkdownMetadataValue) -> dg.MarkdownMetadataValue:
+    length = len(value.value or "")
+    return value if length <= MAX_LENGTH else dg.MetadataValue.md(f"{length:,} characters, too many to be shown here")
 
 
 def _list_messages(rows: Sequence[MessageRow]) -> Metadata:
@@ -110,8 +127,8 @@ def _draw_charts(
     if len(registry.registry) > MAX_CHARTS:
         notes.append(f"the first {MAX_CHARTS} of {len(registry.registry)} charts")
     given = ChartInput(live.context, state, StrategyInputIndicators(universe, results))
-    rendered: list[RenderedChart] = render_charts(first, given)
+    rendered: list[RenderedChart] = [_cut(chart) for chart in render_charts(first, given)]
     parts = describe_parts(rendered, max_pictures=MAX_PICTURES, has_page=False)
-    drawn = {f"chart_{name}": value for name, value in parts.items()}
+    drawn = {f"chart_{name}": _short(value) for name, value in parts.items()}
     about = "; ".join([f"equity and plots of the newest {SHOWN_CYCLES} cycles", *notes])
     return {**drawn, "charts": f"{len(rendered)} drawn: {about}"}
