@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,6 +14,7 @@ from trading_dagster.backtest.plan import BacktestPlan
 from trading_dagster.domain.error import BadInput, CandleSampleUnavailable
 from trading_dagster.domain.event import TradeDiscarded
 from trading_dagster.domain.identifier import TradingPairIdentifier
+from trading_dagster.domain.money import FLOAT_ROUNDING
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import from_unix_us
 from trading_dagster.domain.trade import TradeExecution, TradePricing
@@ -23,6 +25,8 @@ from trading_dagster.pricing.candle_market import CandleMarket
 from trading_dagster.pricing.candle_pricing import CandlePricing
 from trading_dagster.pricing.cost_model import CostModel
 from trading_dagster.strategy.clock import DecisionClock
+
+logger = logging.getLogger(__name__)
 
 
 def delay_execution(
@@ -95,20 +99,28 @@ class DelayedExecution:
         self.waiting += trades
 
     def fill(self, state: State, due_us: int) -> None:
-        """Execute the waiting trades at the prices of an instant; those without a price then are dropped."""
+        """Execute the waiting trades at the prices of an instant; those without a price or the cash are dropped."""
         clock = self._clock
         clock.stand_at(due_us)
         trades, self.waiting = self.waiting, []
-        priced = []
+        self._execution.requote = self._requote
         for trade in trades:
-            if trade.pair.is_spot() and self._pricing_of(trade.pair) is None:
-                reason = f"no candle at {clock.timestamp} to fill it at"
+            reason = self._refuse(trade, state.portfolio.reserve.quantity)
+            if reason:
+                logger.warning("%s is dropped: %s", trade, reason)
                 state.record(TradeDiscarded(clock.aware, trade.trade_id, trade.position_id, reason))
             else:
-                priced.append(trade)
-        self._execution.requote = self._requote
-        self._execution.execute_trades(clock.timestamp, state, priced)
+                self._execution.execute_trades(clock.timestamp, state, [trade])
         self._execution.requote = None
+
+    def _refuse(self, trade: TradeExecution, cash: Decimal) -> str:
+        """Return why a trade cannot be filled now, "" when it can; sales may have brought less than planned."""
+        if trade.pair.is_spot() and self._pricing_of(trade.pair) is None:
+            return f"no candle at {self._clock.timestamp} to fill it at"
+        needed = trade.plan.allocation
+        if needed - cash > cash * FLOAT_ROUNDING:
+            return f"it takes {needed} {trade.reserve_currency.token_symbol} but cash is {cash}"
+        return ""
 
     def _requote(self, trade: TradeExecution, amount: Decimal) -> TradePricing:
         pricing = self._pricing_of(trade.pair)

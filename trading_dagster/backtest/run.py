@@ -115,7 +115,7 @@ class BacktestRun:
             sync_model=self.treasury,
             equity_log=self.equity_log,
             hooks=_hooks_of(plan),
-            settlement=VaultSettlement(self.wallet, pricing),
+            settlement=VaultSettlement(self.wallet, pricing, costs),
             loans=LoanService(
                 interest=LendingInterest(universe.lending, self.wallet.add),
                 position_manager=manager,
@@ -240,8 +240,7 @@ class BacktestRun:
         if triggers is None:
             require_watched(self.state.portfolio)
             return
-        waiting = () if self._delayed is None else {trade.position_id for trade in self._delayed.waiting}
-        triggers.refresh(leave_out=waiting)
+        triggers.refresh(() if self._delayed is None else tuple(self._delayed.waiting))
         if triggers.is_watching and triggers.run_window(index, start_us, end_us, skip_start):
             self.cycle.note_holdings(index + 1)
 

@@ -9,7 +9,7 @@ moves trailing stops.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from trading_dagster.accounting.equity_log import EquityLog
@@ -17,10 +17,11 @@ from trading_dagster.backtest.trigger_watch import FeedColumns, Watch
 from trading_dagster.domain.error import AutoClosingOrderUnsupported
 from trading_dagster.domain.event import TriggersMoved
 from trading_dagster.domain.identifier import TradingPairIdentifier
+from trading_dagster.domain.money import ZERO
 from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.time import from_unix_us, to_aware
-from trading_dagster.domain.trade import TradeExecution, TradeFlag, TradeType
+from trading_dagster.domain.trade import TradeExecution, TradeType
 from trading_dagster.domain.trigger import TriggerModel
 from trading_dagster.execution.loan_service import DEFAULT_LIQUIDATION_PENALTY
 from trading_dagster.execution.port import ExecutionModel
@@ -32,8 +33,6 @@ from trading_dagster.strategy.waiting_order import Firing, find_firing, find_fir
 
 SCAN_FROM_BARS = 24
 """Windows with at least this many feed bars are scanned as arrays before they are walked."""
-
-TRIGGERED = frozenset({TradeFlag.triggered})
 
 
 class TriggerChecks:
@@ -67,15 +66,19 @@ class TriggerChecks:
         self._state = position_manager.state
         self._portfolio = position_manager.state.portfolio
         self._watched: list[Watch] = []
-        self._left_out: Container[int] = ()
+        self._decided: Sequence[TradeExecution] = ()
+        self._promised_cash = ZERO
         self.refresh()
 
-    def refresh(self, leave_out: Container[int] = ()) -> None:
-        """Look again which positions have triggers or may be liquidated, but for some; call after anything changed.
+    def refresh(self, decided: Sequence[TradeExecution] = ()) -> None:
+        """Look again which positions have triggers or may be liquidated; call after anything changed.
 
-        The open ones come first.
+        The open ones come first. Positions of trades that are decided and filled later are left out, and the cash that
+        these need is kept for them.
         """
-        self._left_out = leave_out
+        self._decided = decided
+        self._promised_cash = sum((trade.plan.allocation for trade in decided), ZERO)
+        leave_out = {trade.position_id for trade in decided}
         portfolio = self._portfolio
         self._watched = [
             Watch(position, self._columns)
@@ -157,8 +160,7 @@ class TriggerChecks:
             if (stop is not None and mid <= stop) or (profit is not None and mid >= profit) or watch.is_short:
                 fired = fired_trigger(position, mid) if watch.is_open else None
                 if fired is not None:
-                    self._close(position, bar, mid, fired)
-                    traded = True
+                    traded |= self._close(position, bar, mid, fired)
                     continue
             if watch.has_waiting and mid == mid and not position.unfinished_trade_count:  # noqa: PLR0124
                 at = from_unix_us(self._instant_us(bar))
@@ -198,8 +200,7 @@ class TriggerChecks:
                 fill = fired_inside(position, opened=opened, low=low, high=high)
                 if fill is not None:
                     fired, mid = fill
-                    self._close(position, bar, mid, fired, level_mid=mid)
-                    traded = True
+                    traded |= self._close(position, bar, mid, fired, level_mid=mid)
                     continue
                 if high >= watch.liquidation_level:
                     self._liquidate(position, bar, max(opened, watch.liquidation_level))
@@ -235,9 +236,9 @@ class TriggerChecks:
     def _end_instant(self, cycle: int, bar: int, changed: bool, traded: bool) -> None:
         if traded:
             self._equity_log.sample_instant(cycle, self._instant_us(bar), self._portfolio)
-            self._marks.look_at_cycle()
+        self._marks.look_at_cycle()
         if changed:
-            self.refresh(self._left_out)
+            self.refresh(self._decided)
 
     def _instant_us(self, bar: int) -> int:
         return self._feed.start_us + bar * self._feed.width_us
@@ -255,20 +256,21 @@ class TriggerChecks:
 
     def _close(
         self, position: TradingPosition, bar: int, mid: float, fired: TradeType, *, level_mid: float | None = None
-    ) -> None:
-        level = position.stop_loss if fired is TradeType.stop_loss else position.take_profit
+    ) -> bool:
+        """Close a position; tells whether it was."""
         self._stand_at(bar)
         with self._pricing.at_mid(level_mid):
-            trades = self._manager.close_position(
-                position, trade_type=fired, notes=f"{fired.value} at level {level}, mid {mid}", flags=TRIGGERED
-            )
-        self._execute(trades)
+            trades = self._manager.close_fired(position, fired, mid)
+        if trades:
+            self._execute(trades)
+        return bool(trades)
 
     def _fire(self, position: TradingPosition, bar: int, firing: Firing, *, level_mid: float | None = None) -> bool:
         """Make a waiting trade; tells whether it was made, not refused."""
         self._stand_at(bar)
         with self._pricing.at_mid(level_mid):
-            trades = self._manager.fire_waiting_trade(position, firing)
+            cash = max(self._portfolio.reserve.quantity - self._promised_cash, ZERO)
+            trades = self._manager.fire_waiting_trade(position, firing, cash)
         if trades:
             self._execute(trades)
         return bool(trades)

@@ -1,6 +1,7 @@
 """Simulated execution with costs: slippage, gas, a delayed price, and what each took.
 
-Fee, tax and price impact are in the price a trade was planned at. A buy gives away its planned reserve, gas included.
+Fee, tax and price impact are in the price a trade was planned at. What takes money out of cash gives away what was
+planned, gas included. Trades that bring money pay gas of cash; those that nobody decided now pay what cash there is.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from decimal import Decimal
 from trading_dagster.domain.error import BacktestExecutionFailed, PriceImpactToleranceExceeded
 from trading_dagster.domain.event import TradeCharged, TradeExecuted, TradeStarted
 from trading_dagster.domain.identifier import TradingPairIdentifier
+from trading_dagster.domain.money import ZERO
 from trading_dagster.domain.state import State
-from trading_dagster.domain.trade import TradeCharges, TradeExecution, TradeFlag, TradePricing
+from trading_dagster.domain.trade import TradeCharges, TradeExecution, TradeFlag, TradePricing, TradeType
 from trading_dagster.execution.simulated import SimulatedExecution
 from trading_dagster.execution.wallet import SimulatedWallet
 from trading_dagster.pricing.cost_model import CostModel
@@ -51,8 +53,8 @@ class CostedExecution(SimulatedExecution):
         for trade in trades:
             if _is_swap(trade):
                 self._check_impact(trade)
+            self._check_size(trade)
             if trade.pair.is_spot():
-                self._check_size(trade)
                 self._check_slippage(trade)
         super().execute_trades(timestamp, state, trades, triggered)
 
@@ -66,10 +68,24 @@ class CostedExecution(SimulatedExecution):
             )
 
     def _check_size(self, trade: TradeExecution) -> None:
-        if trade.is_buy() and trade.planned_reserve <= self._costs.gas:
+        spent = trade.plan.allocation
+        if spent and spent <= self._costs.gas:
             raise BacktestExecutionFailed(
-                f"{trade} spends {trade.planned_reserve} {trade.reserve_currency.token_symbol} but gas alone takes "
+                f"{trade} spends {spent} {trade.reserve_currency.token_symbol} but gas alone takes "
                 f"{self._costs.gas}: do not make trades that small, or lower GasPerTrade(usd)"
+            )
+
+    def _check_gas(self, state: State, trade: TradeExecution) -> None:
+        """Refuse a trade that was decided now and whose gas neither it nor cash can pay."""
+        plan = trade.plan
+        if plan.allocation or plan.pair.is_async_vault() or plan.trade_type is not TradeType.rebalance or self.requote:
+            return
+        brought = plan.reserve * (1 - Decimal(self._costs.slippage))
+        cash = state.portfolio.reserve.quantity
+        if cash + brought < self._costs.gas:
+            raise BacktestExecutionFailed(
+                f"{trade} brings {brought} {plan.reserve_currency.token_symbol} and cash is {cash}, but gas takes "
+                f"{self._costs.gas}: keep some cash for gas"
             )
 
     def _check_slippage(self, trade: TradeExecution) -> None:
@@ -81,15 +97,17 @@ class CostedExecution(SimulatedExecution):
             )
 
     def _execute(self, at: datetime, state: State, trade: TradeExecution) -> None:
+        self._check_gas(state, trade)
         if not trade.pair.is_spot():  # a loan is filled as planned, a vault has one price for everybody
             super()._execute(at, state, trade)
             if trade.fill is not None:
-                self._charge(at, state, trade, TradeCharges(self._costs.gas, impact=_impact_of_loan(trade)))
+                gas = self._gas_of(state, trade)
+                self._charge(at, state, trade, TradeCharges(gas, impact=_impact_of_loan(trade)))
             return
         plan, wallet = trade.plan, self.wallet
         state.record(TradeStarted(at, plan.trade_id, plan.position_id))
-        is_buy, gas = trade.is_buy(), self._costs.gas
-        given = trade.allocated - gas if is_buy else self._covered(-plan.quantity, plan.pair.base)
+        is_buy = trade.is_buy()
+        given = self._to_spend(trade) if is_buy else self._covered(-plan.quantity, plan.pair.base)
         pricing = plan.pricing if self.requote is None else self.requote(trade, given)
         slippage = self._costs.slippage
         slipped = pricing.price * (1 + slippage if is_buy else 1 - slippage)
@@ -105,12 +123,26 @@ class CostedExecution(SimulatedExecution):
         fee = pricing.lp_fee if pricing is not plan.pricing else pricing.lp_fee * float(size)
         executed = float(reserve / abs(quantity))
         state.record(TradeExecuted(at, plan.trade_id, plan.position_id, quantity, reserve, executed, fee))
+        gas = self._gas_of(state, trade)
         self._charge(at, state, trade, _charges(plan.pricing, pricing, slipped, float(abs(quantity)), gas))
+
+    def _to_spend(self, trade: TradeExecution) -> Decimal:
+        """Leave of the money taken out of cash what gas will take."""
+        return without_gas(trade, self._costs.gas)
+
+    def _gas_of(self, state: State, trade: TradeExecution) -> Decimal:
+        """Return the gas of an executed trade; a liquidator pays his own."""
+        return ZERO if trade.is_liquidation() else min(self._costs.gas, state.portfolio.reserve.quantity)
 
     def _charge(self, at: datetime, state: State, trade: TradeExecution, charges: TradeCharges) -> None:
         if charges.gas:
             self.wallet.add(trade.reserve_currency, -charges.gas)
         state.record(TradeCharged(at, trade.trade_id, trade.position_id, charges))
+
+
+def without_gas(trade: TradeExecution, gas: Decimal) -> Decimal:
+    """Return what gas leaves of the money a trade took out of cash."""
+    return trade.allocated - gas if gas and trade.allocated else trade.allocated
 
 
 def simulate_execution(

@@ -80,7 +80,7 @@ class SimulatedExecution:
             state.record(self._change_loan(at, trade, plan.loan))
             return
         if plan.quantity > 0:
-            reserve = trade.allocated
+            reserve = self._to_spend(trade)
             quantity = plan.quantity if reserve == plan.reserve else reserve / Decimal(plan.pricing.price)
             wallet.add(plan.reserve_currency, -reserve)
             wallet.add(plan.pair.base, quantity)
@@ -106,11 +106,12 @@ class SimulatedExecution:
         """Move the tokens of a loan as planned: cash, interest-bearing collateral and debt tokens, which count up."""
         plan, wallet = trade.plan, self.wallet
         quantity, reserve = plan.quantity, plan.reserve
-        if trade.allocated and trade.allocated != change.collateral_allocation:
-            change = replace(change, collateral_allocation=trade.allocated)
-            reserve = trade.allocated
+        spent = self._to_spend(trade)
+        if trade.allocated and spent != change.collateral_allocation:
+            change = replace(change, collateral_allocation=spent)
+            reserve = spent
             if plan.pair.is_credit_supply():
-                quantity = trade.allocated
+                quantity = spent
         wallet.add(plan.reserve_currency, -change.collateral_allocation)
         if plan.pair.is_credit_supply():
             self._move(plan.pair.base, quantity)
@@ -121,6 +122,10 @@ class SimulatedExecution:
         return TradeExecuted(
             at, plan.trade_id, plan.position_id, quantity, reserve, pricing.price, pricing.lp_fee, loan=change
         )
+
+    def _to_spend(self, trade: TradeExecution) -> Decimal:
+        """Return what of the money taken out of cash the trade itself may use."""
+        return trade.allocated
 
     def _move(self, asset: AssetIdentifier, quantity: Decimal) -> None:
         """Change a balance; what positions that share it give back may exceed it by their rounding only."""

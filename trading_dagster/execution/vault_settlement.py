@@ -7,12 +7,14 @@ from decimal import Decimal
 from typing import Protocol
 
 from trading_dagster.domain.error import CandleSampleUnavailable
-from trading_dagster.domain.event import TradeExecuted
+from trading_dagster.domain.event import TradeCharged, TradeExecuted
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware
-from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.trade import TradeCharges, TradeExecution
+from trading_dagster.execution.costed import without_gas
 from trading_dagster.execution.wallet import SimulatedWallet, check_wallet
+from trading_dagster.pricing.cost_model import NO_COSTS, CostModel
 
 
 class SharePrice(Protocol):
@@ -26,10 +28,11 @@ class SharePrice(Protocol):
 class VaultSettlement:
     """Simulated vaults: an order settles in the first cycle that is late enough, at that cycle's share price."""
 
-    def __init__(self, wallet: SimulatedWallet, pricing: SharePrice) -> None:
-        """Settle into a wallet."""
+    def __init__(self, wallet: SimulatedWallet, pricing: SharePrice, costs: CostModel = NO_COSTS) -> None:
+        """Settle into a wallet; of the costs an order pays gas."""
         self._wallet = wallet
         self._pricing = pricing
+        self._costs = costs
 
     def settle(self, timestamp: datetime, state: State) -> list[TradeExecution]:
         """Settle the orders that are due at a naive UTC time; one whose vault has no price stays.
@@ -57,7 +60,7 @@ class VaultSettlement:
         plan = trade.plan
         fee = plan.pricing.pair_fee
         if plan.quantity > 0:
-            reserve = trade.allocated
+            reserve = without_gas(trade, self._costs.gas)
             quantity = reserve / Decimal(price * (1 + fee))
             self._wallet.add(plan.pair.base, quantity)
             fees = float(reserve) * fee
@@ -68,4 +71,14 @@ class VaultSettlement:
             self._wallet.add(plan.reserve_currency, reserve)
             fees = -float(quantity) * price * fee
         paid = float(abs(reserve / quantity))
-        state.record(TradeExecuted(to_aware(timestamp), plan.trade_id, plan.position_id, quantity, reserve, paid, fees))
+        at = to_aware(timestamp)
+        state.record(TradeExecuted(at, plan.trade_id, plan.position_id, quantity, reserve, paid, fees))
+        if self._costs.changes_fills:
+            self._charge(at, state, trade)
+
+    def _charge(self, at: datetime, state: State, trade: TradeExecution) -> None:
+        """Take gas: a deposit's came back from its money just now, and left the wallet with it."""
+        gas = min(self._costs.gas, state.portfolio.reserve.quantity)
+        if gas and trade.is_sell():
+            self._wallet.add(trade.reserve_currency, -gas)
+        state.record(TradeCharged(at, trade.trade_id, trade.position_id, TradeCharges(gas)))

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from trading_dagster.domain.error import AccountingMismatch, OutOfSimulatedBalance
 from trading_dagster.domain.identifier import AssetIdentifier
-from trading_dagster.domain.money import DUST, RELATIVE_ACCOUNTING_EPSILON, ZERO
+from trading_dagster.domain.money import DUST, QUANTITY_ZERO_EPSILON, RELATIVE_ACCOUNTING_EPSILON, ZERO
 from trading_dagster.domain.state import State
 
 
@@ -25,10 +25,15 @@ class SimulatedWallet:
         return self.balances.get(asset, ZERO)
 
     def add(self, asset: AssetIdentifier, quantity: Decimal) -> None:
-        """Change a balance by a signed quantity; raises OutOfSimulatedBalance below zero."""
+        """Change a balance by a signed quantity; raises OutOfSimulatedBalance below zero.
+
+        Ledger and wallet add up in another order: what is missing by their last digit only is not.
+        """
         old = self.balances.get(asset, ZERO)
         new = old + quantity
-        if new < 0:
+        if new < 0 and -new <= QUANTITY_ZERO_EPSILON:
+            new = ZERO
+        elif new < 0:
             raise OutOfSimulatedBalance(
                 f"The wallet has {old} {asset.token_symbol} and cannot give {-quantity}: {-new} are missing"
             )

@@ -100,7 +100,7 @@ class PaperVenue:
             ),
             treasury=PaperTreasury(wallet, self.initial_cash),
             balances=PaperBalances(wallet),
-            settlement=VaultSettlement(wallet, pricing),
+            settlement=VaultSettlement(wallet, pricing, costs),
             interest=LendingInterest(universe.lending, wallet.add),
             liquidation_penalty=self.liquidation_penalty,
         )
