@@ -193,7 +193,7 @@ def close_reason(position: TradingPosition) -> str:
 def decision_rows(
     state: State, samples: Table, grid_us: npt.NDArray[np.int64], trades: Iterable[TradeExecution], first_cycle: int = 0
 ) -> Table:
-    """Return one row a decision cycle: what it planned, what it said, and equity after it.
+    """Return one row a decision cycle: what it planned, what it said, and the last equity of its time.
 
     Args:
         state: Source of messages.
@@ -207,7 +207,7 @@ def decision_rows(
         if trade.is_rebalance():
             counts[trade.is_buy()][np.searchsorted(grid_us, to_unix_us(trade.opened_at))] += 1
     times = np.asarray(samples.columns["timestamp"]).view(np.int64)
-    places = np.searchsorted(times, grid_us, side="left")
+    places = np.searchsorted(times, grid_us, side="right") - 1  # what triggers did at this time before comes before
     messages = {to_unix_us(time): "\n".join(texts) for time, texts in state.visualisation.messages.items()}
     return Table(
         {
