@@ -12,7 +12,7 @@ from trading_dagster.domain.money import ZERO
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware
-from trading_dagster.domain.trade import TradeExecution, TradeFlag, TradeType
+from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.live.message import freeze_messages, trigger_message, unpriced_message
 from trading_dagster.live.step import LiveStep, open_step
 from trading_dagster.live.strategy import LiveStrategy
@@ -22,8 +22,6 @@ from trading_dagster.storage.strategy_ledger import StrategyLedger
 from trading_dagster.strategy.position_manager import PositionManager
 from trading_dagster.strategy.trigger import fired_trigger, trailed_stop
 from trading_dagster.strategy.waiting_order import find_firing, has_fired, list_expired
-
-TRIGGERED = frozenset({TradeFlag.triggered})
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +191,4 @@ def _trail(step: LiveStep, position: TradingPosition, mid: float) -> bool:
 
 def _close_if_fired(manager: PositionManager, position: TradingPosition, mid: float) -> list[TradeExecution]:
     fired = fired_trigger(position, mid)
-    if fired is None:
-        return []
-    level = position.stop_loss if fired is TradeType.stop_loss else position.take_profit
-    return manager.close_position(
-        position, trade_type=fired, notes=f"{fired.value} at level {level}, mid {mid}", flags=TRIGGERED
-    )
+    return [] if fired is None else manager.close_fired(position, fired, mid)

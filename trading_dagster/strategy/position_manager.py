@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable
+from decimal import Decimal
 
-from trading_dagster.domain.error import InvalidTrade, NotEnoughCashForBuys
+from trading_dagster.domain.error import InvalidTrade, NotEnoughCashForBuys, VaultClosed
 from trading_dagster.domain.money import FLOAT_ROUNDING, ZERO, exact
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import NO_FLAGS, TradeExecution, TradeFlag, TradeType
@@ -20,6 +21,8 @@ from trading_dagster.strategy.waiting_planning import WaitingPlanning
 from trading_dagster.strategy.waiting_rule import is_changeable
 
 logger = logging.getLogger(__name__)
+
+TRIGGERED = frozenset({TradeFlag.triggered})
 
 
 class PositionManager(WaitingPlanning, ShortPlanning, CreditPlanning):
@@ -59,15 +62,47 @@ class PositionManager(WaitingPlanning, ShortPlanning, CreditPlanning):
             raise InvalidTrade(f"Cannot close {position}: positions of kind {position.pair.kind.value} come later")
         return self.close_spot_position(position, trade_type, notes, slippage_tolerance, flags)
 
+    def close_fired(self, position: TradingPosition, fired: TradeType, mid: float) -> list[TradeExecution]:
+        """Close a position whose stop loss or take profit fired at a mid price.
+
+        No trades while its vault gives less than that back: the trigger fires again when it does.
+        """
+        level = position.stop_loss if fired is TradeType.stop_loss else position.take_profit
+        notes = f"{fired.value} at level {level}, mid {mid}"
+        try:
+            return self.close_position(position, trade_type=fired, notes=notes, flags=TRIGGERED)
+        except VaultClosed as error:
+            logger.info("%s of %s cannot close it: %s", notes, position, error)
+            return []
+
     def close_all(self, credit_supply: bool = True) -> list[TradeExecution]:
-        """Close every open position, without the credit ones if asked; a position must be open."""
+        """Close every open position, without the credit ones if asked; a position must be open.
+
+        Positions whose vault has an order that did not settle are left, with a warning; so are those that wait for
+        their first trade, which `close_position(pending=True)` gives up.
+
+        Raises:
+            VaultClosed: A vault gives less back now; nothing is planned then.
+            CandleSampleUnavailable: A position has no price now; nothing is planned then.
+        """
         if not self._portfolio.open_positions:
             raise InvalidTrade("close_all(): no position is open; check is_any_open() first")
-        trades: list[TradeExecution] = []
-        for position in list(self._portfolio.open_positions.values()):
-            if credit_supply or not position.is_credit_supply():
-                trades += self.close_position(position)
-        return trades
+        chosen = [p for p in self._portfolio.open_positions.values() if credit_supply or not p.is_credit_supply()]
+        for position in chosen:
+            self._require_closable(position)
+        return [trade for position in chosen for trade in self.close_position(position)]
+
+    def _require_closable(self, position: TradingPosition) -> None:
+        """Raise what closing a position would raise."""
+        available = position.get_available_trading_quantity()
+        if not available or position.is_credit_supply() or (position.is_vault() and position.is_settling()):
+            return
+        if position.is_short():
+            self._loan_to_change(position)
+        market = position.pair.get_pricing_pair()
+        price = self.pricing_model.get_sell_price(self.timestamp, market, float(abs(available))).price
+        if position.is_vault():
+            self._refuse_closed_redemption(position.pair, float(available * Decimal(price)))
 
     def update_stop_loss(self, position: TradingPosition, stop_loss: float, trailing: bool = False) -> None:
         """Set the stop-loss level, a mid price; with ``trailing`` only upward and only for spot.
@@ -93,11 +128,13 @@ class PositionManager(WaitingPlanning, ShortPlanning, CreditPlanning):
     def check_enough_cash(self, trades: Iterable[TradeExecution]) -> None:
         """Raise NotEnoughCashForBuys when buys, supplies and shorts need more than cash, sells and releases bring.
 
-        Cash that waits to be redeemed, `get_pending_redemptions`, is no cash for buys.
+        Cash that waits to be redeemed, `get_pending_redemptions`, is no cash for buys, and so is what a vault pays in a
+        later cycle.
         """
         trades = list(trades)
         buys = sum((t.plan.allocation for t in trades), ZERO)
-        sells = sum((t.planned_reserve for t in trades if not t.plan.allocation), ZERO)
+        released = (t for t in trades if not t.plan.allocation and not t.pair.is_async_vault())
+        sells = sum((t.planned_reserve for t in released), ZERO)
         cash = self._portfolio.reserve.quantity
         pending = exact(self.get_pending_redemptions(), "pending redemptions")
         if buys and buys + pending - cash - sells > (cash + sells) * FLOAT_ROUNDING:

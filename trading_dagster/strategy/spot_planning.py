@@ -239,8 +239,9 @@ class SpotPlanning(VaultPlanning):
         refuse_dust(pair, quantity)
         if pair.is_vault():
             self._refuse_closed_deposit(pair, float(reserve))
-            if position is not None:
-                refuse_settling(position)
+            held = position or self._portfolio.get_open_position_for_pair(pair)
+            if held is not None and TradeFlag.ignore_open not in flags:
+                refuse_settling(held)
         tolerance = self._slippage(slippage_tolerance)
         if position is None:
             position = self._open_position(pair, notes)
