@@ -72,7 +72,7 @@ def _change_short(pm, rng, pair, short, amount):
             return []
         trigger = rng.choice([{}, {"stop_loss_pct": 0.99}, {"take_profit_pct": 1.02}])
         return pm.open_short(pair, amount * rng.uniform(0.2, 1), leverage=rng.uniform(0.5, 5.2), **trigger)
-    if roll < 0.15:
+    if roll < 0.15 or not short.loan.borrowed.quantity:  # only interest is owed: there is no leverage to keep
         return pm.close_position(short)
     if roll < 0.3:
         return pm.close_short(short, quantity=-short.get_quantity() * Decimal(rng.uniform(0.1, 0.9)))

@@ -177,7 +177,11 @@ class AlphaModel:
         portfolio_pairs: Iterable[TradingPairIdentifier] | None = None,
         ignore_credit: bool = True,
     ) -> None:
-        """Note what the portfolio holds; a position without a signal gets one of 0, so that it is closed."""
+        """Note what the portfolio holds; a position without a signal gets one of 0, so that it is closed.
+
+        Raises:
+            InvalidTrade: Two open positions are on one market.
+        """
         pairs = None if portfolio_pairs is None else set(portfolio_pairs)
         counted = [
             position
@@ -186,6 +190,14 @@ class AlphaModel:
             and not (ignore_credit and position.pair.is_vault())
             and (pairs is None or position.pair.get_pricing_pair() in pairs)
         ]
+        by_pair: dict[TradingPairIdentifier, TradingPosition] = {}
+        for position in counted:
+            other = by_pair.setdefault(position.pair.get_pricing_pair(), position)
+            if other is not position:
+                raise InvalidTrade(
+                    f"{other} and {position} are on one market: an alpha model holds one position of each, long or "
+                    "short; close the other first, or leave the market out with portfolio_pairs"
+                )
         values = {position.position_id: position.get_value() for position in counted}
         total = sum(values.values())
         for position in counted:

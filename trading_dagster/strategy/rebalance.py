@@ -89,7 +89,8 @@ def _choose(signal: TradingPairSignal, manager: PositionManager, rules: Rebalanc
     if refusal is not None:
         signal.flags.add(refusal)
         return None
-    if signal.normalised_weight < rules.close_weight:
+    is_target_nothing = signal.holds_short and not signal.position_target  # a short cannot be adjusted to nothing
+    if signal.normalised_weight < rules.close_weight or is_target_nothing:
         signal.flags.add(TradingPairSignalFlags.close_position_weight_limit)
         if position is None:
             return None
@@ -101,6 +102,9 @@ def _choose(signal: TradingPairSignal, manager: PositionManager, rules: Rebalanc
         return None
     if signal.is_flip():
         return _Action(signal, position, closes=True, adjust_usd=adjust)
+    loan = None if position is None else position.loan
+    if loan is not None and loan.borrowed is not None and not loan.borrowed.quantity:
+        return _Action(signal, position, closes=True, adjust_usd=signal.position_target or 0.0)  # only interest is owed
     if (
         adjust < 0
         and not signal.holds_short

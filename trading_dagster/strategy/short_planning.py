@@ -123,7 +123,9 @@ class ShortPlanning(TradePlanning):
         loan = self._loan_to_change(position)
         borrowed = loan.borrowed
         if borrowed is None or not borrowed.quantity:
-            raise InvalidTrade(f"adjust_short(): {position} owes nothing; close it with close_position()")
+            raise InvalidTrade(
+                f"adjust_short(): {position} owes no principal, so it has no leverage to keep: use close_position()"
+            )
         if not new_value > 0:
             raise InvalidTrade(
                 f"adjust_short({position}) needs a new_value above 0 USD, got {new_value}: "
@@ -173,7 +175,7 @@ class ShortPlanning(TradePlanning):
     ) -> list[TradeExecution]:
         """Buy back what is owed, interest included, from collateral; what is left returns to cash.
 
-        With ``quantity`` fewer tokens than are owed are repaid, and the rest of the collateral stays.
+        With ``quantity`` fewer tokens than are owed are repaid, principal first, and the rest of the collateral stays.
 
         Raises:
             InvalidTrade: The position is no open short, or more is repaid than is owed.
@@ -193,7 +195,7 @@ class ShortPlanning(TradePlanning):
         fee = pricing.pair_fee
         cost = repaid * Decimal(pricing.price / ((1 + fee) * (1 - fee)))
         is_closing = repaid == owed
-        change = _close_change(loan, repaid, cost) if is_closing else LoanChange(collateral_consumption=-cost)
+        change = _close_change(loan, repaid, cost) if is_closing else _repay_change(loan, repaid, cost)
         if not is_closing:
             change = replace(change, liquidation_price=loan.apply(change, repaid).get_liquidation_price())
         return [
@@ -291,6 +293,12 @@ def _close_change(loan: Loan, repaid: Decimal, cost: Decimal) -> LoanChange:
         claimed_interest=loan.collateral.interest.outstanding,
         repaid_interest=loan.borrowed.interest.outstanding,
     )
+
+
+def _repay_change(loan: Loan, repaid: Decimal, cost: Decimal) -> LoanChange:
+    """Return what paying a part of the debt does to a loan: what the principal does not cover is interest."""
+    assert loan.borrowed is not None
+    return LoanChange(collateral_consumption=-cost, repaid_interest=max(repaid - loan.borrowed.quantity, ZERO))
 
 
 def _repayable(position: TradingPosition, quantity: Decimal, owed: Decimal) -> Decimal:

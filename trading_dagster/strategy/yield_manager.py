@@ -138,7 +138,7 @@ class YieldManager:
                 f"{available:,.2f} USD are available for yield at {decision.timestamp}: trades need {difference:,.2f}, "
                 f"redemptions {decision.pending_redemptions:,.2f}; use calculate_yield_management_safe() to release all"
             )
-        trades = self._rebalance(self._find_targets(decision, available), difference)
+        trades = self._rebalance(self._find_targets(decision, available), difference + decision.pending_redemptions)
         return YieldResult(difference, available, trades)
 
     def calculate_yield_management_safe(self, decision: YieldDecisionInput) -> YieldResult:
@@ -149,7 +149,8 @@ class YieldManager:
             targets = self._find_targets(decision, available)
         else:
             targets = [(rule.pair, 0.0) for rule in self.rules.weights]
-        return YieldResult(difference, available, self._rebalance(targets, difference))
+        trades = self._rebalance(targets, difference + decision.pending_redemptions)
+        return YieldResult(difference, available, trades)
 
     def calculate_trade_cash_diff(self, trades: Sequence[TradeExecution]) -> float:
         """Return USD that trades need: buys less what sells bring at least; asynchronous vaults bring nothing now."""
@@ -209,9 +210,7 @@ class YieldManager:
         manager = self.position_manager
         return [(rule.pair, manager.get_current_position_for_pair(rule.pair)) for rule in self.rules.weights]
 
-    def _rebalance(
-        self, targets: Sequence[tuple[TradingPairIdentifier, float]], trade_cash_diff: float
-    ) -> list[TradeExecution]:
+    def _rebalance(self, targets: Sequence[tuple[TradingPairIdentifier, float]], owed: float) -> list[TradeExecution]:
         """Plan the changes; what is released comes first by the order trades run in."""
         positions = dict(self._positions())
         changes = {
@@ -220,7 +219,7 @@ class YieldManager:
         }
         tolerance = self.rules.cash_change_tolerance_usd
         changes = {pair: change for pair, change in changes.items() if abs(change) > tolerance}
-        factor = self._affordable_share(changes, trade_cash_diff)
+        factor = self._affordable_share(changes, owed)
         trades: list[TradeExecution] = []
         for pair, asked in changes.items():
             change = asked * factor if asked > 0 else asked
@@ -245,12 +244,17 @@ class YieldManager:
         limit = self.position_manager.get_max_redemption(pair)
         return change if limit is None else max(change, -limit)
 
-    def _affordable_share(self, changes: Mapping[TradingPairIdentifier, float], trade_cash_diff: float) -> float:
-        """Return which part of the deposits can be paid in this cycle: some vaults pay redemptions in a later one."""
+    def _affordable_share(self, changes: Mapping[TradingPairIdentifier, float], owed: float) -> float:
+        """Return which part of the deposits can be paid in this cycle: some vaults pay redemptions in a later one.
+
+        ``owed`` is what trades and redemptions of investors need. When cash limits the deposits the buffer stays.
+        """
         wanted = sum(change for change in changes.values() if change > 0)
         released = -sum(change for pair, change in changes.items() if change < 0 and not pair.is_async_vault())
-        payable = max(self.position_manager.get_current_cash() - trade_cash_diff + released, 0.0)
-        return payable / wanted if wanted > payable * (1 + ROUNDING) else 1.0
+        payable = max(self.position_manager.get_current_cash() - owed + released, 0.0)
+        if wanted <= payable * (1 + ROUNDING):
+            return 1.0
+        return payable * (1 - self.rules.buffer_pct) / wanted
 
     def _change_credit(
         self, pair: TradingPairIdentifier, position: TradingPosition | None, target: float
