@@ -9,9 +9,11 @@ with SIGKILL, and further children finish the run. Each ledger is left in the fo
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from live.order_strategy import decide_with_orders
+from live.showing import decide, with_hooks
 from live.world import DAY, START, Steps, load, make_live, set_time
 
 from trading_dagster.live.cycle import CycleStatus
@@ -53,7 +55,8 @@ def run_to_the_end(path: Path, kill_at: int | None, has_orders: bool) -> int:
     """Run all days from wherever the ledger is; returns how many points were passed."""
     point = KillPoint(kill_at)
     with KilledStore(path, point) as store:
-        live = make_live(decide_with_orders if has_orders else None, store=store, lease_s=LEASE_S, wait_s=60.0)
+        live = make_live(store=store, lease_s=LEASE_S, wait_s=60.0)
+        live = replace(live, strategy=with_hooks(live.strategy, decide_with_orders if has_orders else decide))
         for number in range(DAYS):
             at = START + number * DAY
             set_time(live, at)

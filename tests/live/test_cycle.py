@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from live.showing import rows_of
 from live.world import (
     DAY,
     START,
@@ -478,8 +479,9 @@ def test_killed_at_every_save_and_between_all_steps(tmp_path, expected):
     for path in sorted(tmp_path.glob("*.db")):
         with SqlLedgerStore(path) as store:
             live = make_live(store=store)
-            results[path.stem] = (fills(live), equities(live), events(live))
+            results[path.stem] = (fills(live), equities(live), events(live), rows_of(store))
     assert len(results) == points + 1
     for name, result in results.items():
         assert result == results["undisturbed"], name
+    assert results["undisturbed"][3]
     assert results["undisturbed"][0] == expected[0][: len(results["undisturbed"][0])]

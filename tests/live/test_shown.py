@@ -1,14 +1,13 @@
 """What a strategy shows in live cycles is kept once, is that of the backtest, and is not read by later cycles."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
+from live.showing import THREE_PAIRS, decide, make_showing, rows_of, with_hooks
 from live.world import (
     DAY,
     SAMPLE,
     START,
-    STRATEGY,
     Crash,
     CrashingStore,
     Steps,
@@ -25,64 +24,13 @@ from trading_dagster.live.inspection import show_messages
 from trading_dagster.storage.ledger_store import MemoryLedgerStore
 from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
 from trading_dagster.storage.visualisation_codec import read_visualisation
-from trading_dagster.strategy.module import load_strategy_file
 
 DAYS = 30
-THREE_PAIRS = load_strategy_file(STRATEGY)
-
-
-def show(input, prefix=""):
-    """Show what hooks and decisions can, some of it in some cycles only."""
-    shown, number = input.state.visualisation, input.timestamp.day
-    shown.plot_indicator(
-        input.timestamp - timedelta(hours=4), f"{prefix}day", td.PlotKind.technical_indicator_detached,
-        None if number % 5 == 0 else number, plot_shape=td.PlotShape.horizontal_vertical, height=150,
-        recording_time=td.RecordingTime.market_time,
-    )  # fmt: skip
-    if number % 3 == 0:
-        shown.add_calculations(input.timestamp + timedelta(hours=len(prefix)), {"day": number, "list": [1, None, "x"]})
-    shown.add_message(input.timestamp, f"{prefix}day {number}, cycle {input.cycle}")
-
-
-def show_before(input):
-    show(input, "before ")
-
-
-def show_after(input):
-    show(input, "after ")
-
-
-def decide(input):
-    shown, number = input.state.visualisation, input.timestamp.day
-    for pair in input.strategy_universe.pairs:
-        shown.plot_indicator(
-            input.timestamp, f"price of {pair.get_ticker()}", td.PlotKind.technical_indicator_on_price,
-            input.indicators.get_price(pair), colour="red", pair=pair, indicator_size=2,
-        )  # fmt: skip
-    show(input)
-    if number % 3 == 0:
-        shown.set_visualised_pairs(list(input.strategy_universe.pairs)[: 1 + number % 2])
-    if number % 4 == 0:
-        input.get_position_manager().log("a quarter")
-    return THREE_PAIRS.decide_trades(input)
-
-
-def with_hooks(module):
-    return replace(module, decide_trades=decide, before_strategy_tick=show_before, after_strategy_tick=show_after)
-
-
-def make_showing(**options):
-    live = make_live(**options)
-    return replace(live, strategy=with_hooks(live.strategy))
 
 
 def shown_by(live):
     pairs = Steps(live).universe.pairs
     return read_visualisation(live.store, live.id, pairs=pairs)
-
-
-def rows_of(store, name="three_pairs"):
-    return [row for kind in ("message", "calculation", "plot", "pairs") for row in store.read_shown(name, kind)]
 
 
 @pytest.fixture(scope="module")
