@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loan_scenario import START as LOAN_START
-from loan_scenario import run_with_loans
+from loan_scenario import lending_universe, run_with_loans
 from random_strategy import Parameters as RandomParameters
 from random_strategy import decide_by_seed, deposit_sometimes, describe, make_universe
 from scenario import START, WETH_USDC, daily_universe, flat_universe, run
@@ -439,3 +439,79 @@ def test_credit_supply_is_delayed_and_not_dropped():
     (trade,) = result.state.portfolio.get_all_trades()
     assert trade.executed_at == LOAN_START + timedelta(days=1)
     assert result.state.portfolio.get_cash() == 5000
+
+
+HOURS = [100.0] * 16
+
+
+def run_delayed(decide, opens, by=timedelta(hours=1), cycles=3):
+    universe = universe_of(opens, TimeBucket.h1, feed=opens)
+    return run_on(universe, decide, cycle=td.CycleDuration.cycle_4h, cycles=cycles, costs=[td.ExecutionDelay(by=by)])
+
+
+def test_delayed_buy_is_dropped_when_the_sale_before_it_brought_too_little():
+    falling = [*HOURS[:9], *[90.0] * 7]
+
+    def swap(input):
+        pm = input.get_position_manager()
+        if input.cycle == 1:
+            return pm.open_spot(PAIR, 10_000)
+        if input.cycle == 3:
+            return pm.close_position(pm.get_current_position()) + pm.open_spot(AAVE_USDC, 9_900)
+        return []
+
+    result = run_delayed(swap, {PAIR: falling, AAVE_USDC: HOURS})
+
+    sale, buy = result.state.portfolio.get_all_trades()[1], result.state.portfolio.expired_positions[2].get_last_trade()
+    assert sale.executed_price == pytest.approx(90, rel=0.01)
+    assert buy.get_status() is TradeStatus.discarded
+    assert "but cash is" in buy.failure
+
+
+def test_waiting_order_leaves_a_delayed_buy_the_cash_it_was_planned_with():
+    rising = [*HOURS[:1], *[102.0] * 15]
+
+    def decide(input):
+        pm = input.get_position_manager()
+        if input.cycle > 1:
+            return []
+        pm.open_spot_with_market_limit(PAIR, 4_000, 101.0)
+        return pm.open_spot(AAVE_USDC, 8_000)
+
+    result = run_delayed(decide, {PAIR: rising, AAVE_USDC: HOURS}, by=timedelta(hours=2))
+
+    (made,) = result.state.portfolio.get_all_trades()
+    assert made.pair == AAVE_USDC
+    assert made.executed_reserve == 8_000
+    (refused,) = result.state.portfolio.expired_positions.values()
+    assert "but cash is 2000" in refused.get_last_trade().failure
+
+
+def test_equity_of_a_decision_is_not_that_of_triggers_before_it():
+    """The stop fires at the time of the second decision, which then spends all cash."""
+
+    def decide(input):
+        pm = input.get_position_manager()
+        if input.cycle == 1:
+            return pm.open_spot(PAIR, 5_000, stop_loss_pct=0.95)
+        return pm.open_spot(AAVE_USDC, 5_000) if input.cycle == 2 else []
+
+    opens = {PAIR: [*HOURS[:4], *[50.0] * 12], AAVE_USDC: HOURS}
+    result = run_on(universe_of(opens, feed=opens), decide, cycle=td.CycleDuration.cycle_4h, cycles=3)
+
+    assert result.trades["trade_type"].tolist() == ["rebalance", "stop_loss", "rebalance"]
+    assert result.decisions["cash"].tolist()[1] == pytest.approx(result.state.portfolio.get_cash())
+
+
+def test_a_liquidator_pays_his_own_gas():
+    def all_in(input):
+        pm = input.get_position_manager()
+        if input.cycle == 1:
+            return pm.open_short(input.get_default_pair(), pm.get_current_cash(), leverage=5.4)
+        return []
+
+    universe = lending_universe(LOAN_START + timedelta(days=30), daily_drift=(1.05, 1.06), start_price=1800)
+    result = run_with_loans(all_in, universe=universe, costs=[td.GasPerTrade(usd=5)])
+
+    assert result.trades["trade_type"].tolist() == ["rebalance", "liquidation"]
+    assert result.costs["gas"].tolist() == [5, 0]

@@ -15,13 +15,14 @@ from tape import START, USDC, WETH_USDC, pair_of, run_on, token, universe_of
 from trading_dagster.backtest import BacktestRun, plan_backtest, run_plan
 from trading_dagster.backtest.partition import PartitionedBacktest
 from trading_dagster.backtest.segment_writer import PartitionWindow
-from trading_dagster.domain.error import SettlementPending, StrategyFailed, VaultClosed
+from trading_dagster.domain.error import NotEnoughCashForBuys, SettlementPending, StrategyFailed, VaultClosed
 from trading_dagster.domain.identifier import TradingPairKind
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import CycleDuration, TimeBucket
 from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.domain.vault import VaultLimit, VaultTerms
 from trading_dagster.market.vault import to_vault
+from trading_dagster.pricing.cost import GasPerTrade
 from trading_dagster.storage.event_codec import EventDecoder, encode_event
 from trading_dagster.strategy.routing import TradeRouting
 
@@ -204,6 +205,83 @@ def test_stop_loss_on_a_settling_position_is_asked_for_once():
 
     assert result.trades["trade_type"].tolist() == ["rebalance", "stop_loss"]
     assert result.state.portfolio.get_cash() == pytest.approx(9_500)
+
+
+def test_close_all_with_a_closed_vault_plans_nothing_at_all():
+    """Refused before the position on the market, which is older, is planned to be closed."""
+    pair = vault(limits=(VaultLimit(START, None, 200),))
+    left = []
+
+    def decide(input):
+        pm = input.get_position_manager()
+        if input.cycle == 1:
+            return pm.open_spot(WETH_USDC, 500) + pm.open_spot(pair, 1_000)
+        if input.cycle == 2:
+            before = len(input.state.new_events)
+            with pytest.raises(VaultClosed, match="at most 200 USD"):
+                pm.close_all()
+            left.extend(input.state.new_events[before:])
+        return []
+
+    result = run(decide, pair, others={WETH_USDC: [100.0] * BARS}, cycles=4)
+
+    assert left == []
+    assert (result.positions["status"] == "open").all()
+
+
+def test_stop_loss_waits_while_the_vault_gives_too_little_back():
+    pair = vault(limits=(VaultLimit(START, None, 100), VaultLimit(START + 6 * DAY, None, None)))
+    falling = [1.0] * 3 + [0.5] * 9
+    universe = universe_of({pair: falling}, TimeBucket.d1, feed={pair: falling}, feed_bucket=TimeBucket.d1)
+    decide = script(_1=lambda pm, _: pm.open_spot(pair, 1_000, stop_loss_pct=0.9))
+
+    result = run_on(universe, decide, cycle=CycleDuration.cycle_1d, cycles=BARS)
+
+    assert result.trades["trade_type"].tolist() == ["rebalance", "stop_loss"]
+    assert result.trades["executed_at"].iloc[-1] == START + 6 * DAY
+
+
+def test_no_second_position_is_opened_while_a_redemption_settles():
+    pair = vault(settlement_delay=3 * DAY)
+    decide = script(
+        _1=lambda pm, _: pm.open_spot(pair, 1_000),
+        _6=lambda pm, _: pm.close_all(),
+        _7=lambda pm, _: pm.open_spot(pair, 500),
+    )
+
+    with pytest.raises(StrategyFailed, match="waits for its vault to settle") as caught:
+        run(decide, pair)
+    assert isinstance(caught.value.__cause__, SettlementPending)
+
+
+def test_money_that_a_vault_pays_later_is_not_enough_cash_for_buys():
+    pair = vault(settlement_delay=DAY)
+
+    def swap(pm, _):
+        trades = pm.close_position(pm.get_current_position()) + pm.open_spot(WETH_USDC, 5_000)
+        pm.check_enough_cash(trades)
+        return trades
+
+    decide = script(_1=lambda pm, _: pm.open_spot(pair, 9_000), _4=swap)
+    with pytest.raises(StrategyFailed, match="Buys need 5000 but there is cash 1000") as caught:
+        run(decide, pair, others={WETH_USDC: [100.0] * BARS})
+    assert isinstance(caught.value.__cause__, NotEnoughCashForBuys)
+
+
+@pytest.mark.parametrize("delay", [None, 2 * DAY])
+def test_vault_orders_pay_gas_of_their_own_money(delay):
+    """All cash is deposited: 5 of it is gas, at once or when the vault settles; so it is with what is paid back."""
+    pair = vault(settlement_delay=delay)
+    decide = script(
+        _1=lambda pm, _: pm.open_spot(pair, pm.get_current_cash()),
+        _6=lambda pm, _: pm.close_all(),
+    )
+
+    result = run(decide, pair, prices=[1.0] * BARS, costs=[GasPerTrade(usd=5)])
+
+    assert result.costs["gas"].tolist() == [5, 5]
+    assert result.state.portfolio.get_cash() == pytest.approx(9_990, rel=1e-12)
+    assert result.trades["gas"].tolist() == [5, 5]
 
 
 # -- as a fold, and however it is cut ----------------------------------------------------------------------------------

@@ -1,7 +1,10 @@
 """Trading on paper pays what a backtest of the same costs pays."""
 
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+from live import test_loan_cycle, test_vault_cycle
 from live.world import START, STRATEGY, fills, load, make_live, run_days
 
 import trading_dagster as td
@@ -40,3 +43,22 @@ def test_a_trade_with_too_much_impact_fails_alone_on_paper():
     assert not fills(live)
     assert not load(live).portfolio.open_positions
     assert load(live).portfolio.get_cash() == 10_000
+
+
+@pytest.mark.parametrize("world", [test_vault_cycle, test_loan_cycle])
+def test_vaults_and_loans_pay_the_same_gas_on_paper(world):
+    costs, end = (td.GasPerTrade(usd=3),), START + timedelta(days=world.DAYS)
+    live = world.make_live()
+    live = replace(live, strategy=live.strategy.with_parameters({"costs": costs}))
+    run_days(live, world.DAYS)
+    backtest = td.run_backtest(world.STRATEGY, costs=costs, end=end, progress=False)
+
+    mine, theirs = (
+        [(t.trade_id, t.charges, t.executed_quantity) for t in portfolio.get_all_trades() if t.is_success()]
+        for portfolio in (load(live).portfolio, backtest.state.portfolio)
+    )
+    assert mine == theirs
+    assert len(mine) >= 12
+    assert all(charges.gas == 3 for _, charges, _ in mine)
+    assert load(live).portfolio.reserve.quantity == backtest.state.portfolio.reserve.quantity
+    assert not load(live).portfolio.frozen_positions

@@ -8,6 +8,7 @@ import pytest
 
 from tests.loan_scenario import lending_universe, run_with_loans
 from tests.scenario import WETH_USDC
+from trading_dagster.domain.error import InvalidTrade
 from trading_dagster.strategy.alpha_model import AlphaModel
 from trading_dagster.strategy.weighting import weight_passthrough
 
@@ -101,3 +102,62 @@ def test_only_pairs_of_a_part_of_the_portfolio_are_counted():
 
     run_with_loans(decide, universe=universe)
     assert seen == [0, 1, 0, 1, 0, 1]
+
+
+def test_long_and_short_of_one_market_are_refused_before_anything_is_planned():
+    def decide(input):
+        manager, pair = input.get_position_manager(), input.get_default_pair()
+        if input.cycle == 1:
+            return manager.open_spot(pair, 1_000) + manager.open_short(pair, 1_000)
+        before = len(input.state.new_events)
+        with pytest.raises(InvalidTrade, match="one position of each, long or short"):
+            decide_by([1.0])(input)
+        assert len(input.state.new_events) == before
+        return []
+
+    run_with_loans(decide, datetime(2023, 1, 4))
+
+
+def test_short_whose_target_is_nothing_is_closed():
+    def decide(input):
+        return decide_by([-1.0], equity=5_000.0 if input.cycle == 1 else 0.0)(input)
+
+    result = run_with_loans(decide, datetime(2023, 1, 4))
+    assert kinds(result) == [("short", False, False), ("short", True, True)]
+
+
+def test_short_that_owes_interest_only_is_opened_anew():
+    """A partial repayment covers the principal to the last unit; no leverage is left to keep."""
+    made = []
+
+    def decide(input):
+        manager = input.get_position_manager()
+        if input.cycle != 3:
+            trades = decide_by([-1.0])(input)
+            made.append([(t.closing, t.is_shrinking()) for t in trades])
+            return trades
+        short = manager.get_current_short_position()
+        trades = manager.close_short(short, quantity=short.loan.borrowed.quantity)
+        assert trades[0].plan.loan.repaid_interest == 0
+        return trades
+
+    run_with_loans(decide, datetime(2023, 1, 5))
+    assert made[-1] == [(True, True), (False, False)]
+
+
+def test_partial_repayment_beyond_the_principal_repays_interest():
+    def decide(input):
+        manager = input.get_position_manager()
+        if input.cycle == 1:
+            return manager.open_short(input.get_default_pair(), 1_000)
+        if input.cycle == 3:
+            short = manager.get_current_short_position()
+            borrowed = short.loan.borrowed
+            half = borrowed.interest.outstanding / 2
+            return manager.close_short(short, quantity=borrowed.quantity + half)
+        return []
+
+    result = run_with_loans(decide, datetime(2023, 1, 4))
+    borrowed = result.state.portfolio.open_positions[1].loan.borrowed
+    assert borrowed.quantity == 0
+    assert borrowed.interest.outstanding == borrowed.total > 0

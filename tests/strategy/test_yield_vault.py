@@ -105,3 +105,16 @@ def test_no_order_of_rules_spends_more_than_there_is(steps, limits):
         desk.execute(spread(desk, rules))
         assert desk.portfolio.reserve.quantity >= 0
         assert desk.portfolio.calculate_total_equity() == pytest.approx(10_000)
+
+
+def test_cash_for_redemptions_of_investors_is_not_lent_on_while_a_vault_pays_later():
+    a, b = vault(5, settlement_delay=HOUR), vault(6)
+    desk = Desk({a: FLAT, b: FLAT}).at(0)
+    desk.execute(desk.manager.open_spot(a, 8_000))
+    VaultSettlement(desk.wallet, desk.pricing).settle(desk.at(1).clock.timestamp, desk.state)
+    rules = YieldRuleset(1.0, 0.0, 1.0, [YieldWeightingRule(b, 0.5), YieldWeightingRule(a, 1)])
+    decision = YieldDecisionInput(ExecutionMode.backtesting, 1, desk.clock.timestamp, 10_000, [], 1_500)
+
+    trades = YieldManager(desk.manager, rules).calculate_yield_management_safe(decision).trades
+
+    assert signed(trades) == {a: -3_750, b: 500}

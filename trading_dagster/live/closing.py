@@ -13,6 +13,7 @@ from trading_dagster.live.step import LiveStep
 from trading_dagster.live.strategy import LiveStrategy
 
 DEFAULT_REASON = "closed by an operator"
+NOTHING_TO_SELL = "there is nothing to sell of it; compare the accounts"
 
 
 def close_all(live: LiveStrategy, reason: str = DEFAULT_REASON) -> TradingResult:
@@ -76,7 +77,8 @@ def _close(
             notes.append(f"{position} stays open: {error}")
             continue
         if not planned:
-            notes.append(f"{position} stays open: there is nothing to sell of it; compare the accounts")
+            why = "its vault has an order that did not settle" if position.is_settling() else NOTHING_TO_SELL
+            notes.append(f"{position} stays open: {why}")
         trades += planned
     notes += [f"{position} stays as it is" for position in step.state.portfolio.frozen_positions.values()]
     return run_trades(step, trades, notes)
