@@ -247,14 +247,15 @@ class YieldManager:
     def _affordable_share(self, changes: Mapping[TradingPairIdentifier, float], owed: float) -> float:
         """Return which part of the deposits can be paid in this cycle: some vaults pay redemptions in a later one.
 
-        ``owed`` is what trades and redemptions of investors need. When cash limits the deposits the buffer stays.
+        ``owed`` is what trades and redemptions of investors need. When cash limits the deposits, what is
+        released may bring less by the buffer: gas, for one.
         """
         wanted = sum(change for change in changes.values() if change > 0)
         released = -sum(change for pair, change in changes.items() if change < 0 and not pair.is_async_vault())
         payable = max(self.position_manager.get_current_cash() - owed + released, 0.0)
         if wanted <= payable * (1 + ROUNDING):
             return 1.0
-        return payable * (1 - self.rules.buffer_pct) / wanted
+        return max(payable - self.rules.buffer_pct * released, 0.0) / wanted
 
     def _change_credit(
         self, pair: TradingPairIdentifier, position: TradingPosition | None, target: float
