@@ -149,6 +149,21 @@ def test_redemption_is_refused_above_its_limit_and_runs_below_it():
         run(script(_1=lambda pm, _: pm.open_spot(pair, 1_000), _2=lambda pm, _: pm.close_all()), pair)
 
 
+def test_redemption_of_just_as_much_as_the_vault_gives_is_not_refused_for_its_rounding():
+    """1,500 USD at 1.07 a share are 1401.869... shares, which times the price are a little more than 1,500."""
+    limit = 1_500.0
+    price = next(p for p in (1 + n / 997 for n in range(1, 500)) if float(Decimal(limit / p) * Decimal(p)) > limit)
+    pair = vault(limits=(VaultLimit(START, None, limit),))
+    decide = script(
+        _1=lambda pm, _: pm.open_spot(pair, 5_000),
+        _2=lambda pm, _: pm.adjust_position(pair, -limit, -limit / price, 0.5),
+    )
+
+    result = run(decide, pair, prices=[price] * BARS)
+
+    assert result.trades["trade_type"].tolist() == ["rebalance", "rebalance"]
+
+
 def test_strategy_may_ask_before_it_enters():
     pair = vault(limits=(VaultLimit(START, 0, 0), VaultLimit(START + DAY, None, None)))
     answers = []

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 
 from trading_dagster.domain.error import CandleSampleUnavailable, SettlementPending, VaultClosed
 from trading_dagster.domain.identifier import HumanReadableTradingPairDescription, TradingPairIdentifier
+from trading_dagster.domain.money import FLOAT_ROUNDING
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.strategy.trade_planning import TradePlanning
+
+WITH_ROUNDING = 1 + float(FLOAT_ROUNDING)
+"""An order for just as much as a vault takes or gives may exceed that by the rounding of shares x price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class VaultPlanning(TradePlanning):
     def _refuse_closed_deposit(self, pair: TradingPairIdentifier, value: float) -> None:
         """Raise VaultClosed for more money than a vault takes now."""
         limit = self.get_max_deposit(pair)
-        if limit is not None and value > limit:
+        if limit is not None and value > limit * WITH_ROUNDING:
             raise VaultClosed(
                 f"{pair.get_ticker()} takes deposits of at most {limit} USD at {self.timestamp}, got {value}: ask "
                 "position_manager.check_enter_position() or pricing_model.get_max_deposit() first"
@@ -78,7 +82,7 @@ class VaultPlanning(TradePlanning):
     def _refuse_closed_redemption(self, pair: TradingPairIdentifier, value: float) -> None:
         """Raise VaultClosed for more money than a vault gives now."""
         limit = self.get_max_redemption(pair)
-        if limit is not None and value > limit:
+        if limit is not None and value > limit * WITH_ROUNDING:
             raise VaultClosed(
                 f"{pair.get_ticker()} gives redemptions of at most {limit} USD at {self.timestamp}, asked for {value}: "
                 "ask position_manager.can_redeem() or pricing_model.get_max_redemption() first"
