@@ -36,11 +36,11 @@ def test_check_writes_nothing_and_fails_while_there_is_something_to_do(run: Run,
 
 
 def test_what_is_left_is_printed_with_its_line(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "old.py").write_text("\n" + OLD + "pm.is_async_vault_sell_pair(1)\n")
+    (tmp_path / "old.py").write_text("\n" + OLD + "universe.write_pickle(1)\n")
 
     code, out, _ = run("port", "old.py")
     assert code == 1
-    assert out.startswith("old.py: line 3: .is_async_vault_sell_pair: ")
+    assert out.startswith("old.py: line 3: .write_pickle: ")
     assert out.endswith("old.py: ported, 1 left to do by hand\n")
     assert NEW in (tmp_path / "old.py").read_text()
 
