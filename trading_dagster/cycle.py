@@ -78,6 +78,7 @@ class DecisionCycle:
         self._loans = loans
         self._hooks = hooks or CycleHooks()
         self._has_hooks = hooks is not None
+        self._is_plain = hooks is None and settlement is None and loans is None
         self._handled_events = 0
         self.changed = True
         """Whether the newest cycle recorded any event."""
@@ -91,15 +92,10 @@ class DecisionCycle:
         """
         clock, portfolio, state = self._clock, self._portfolio, self._state
         clock.move(index)
-        has_hooks = self._has_hooks
-        if has_hooks:
-            self._call_hook_before_cycle()
-        if portfolio.loan_positions and self._loans is not None:
-            self._loans.run(clock.timestamp)
-        if self._sync.queue:
+        if not self._is_plain:
+            self._begin()
+        elif self._sync.queue:
             self._sync.sync_treasury(clock.timestamp, state)
-        if portfolio.settlements and self._settlement is not None:
-            self._settlement.settle(clock.timestamp, state)
         if portfolio.reserve.quantity >= _MINIMUM_CASH or portfolio.calculate_total_equity() >= MINIMUM_EQUITY_USD:
             first_planned_id = portfolio.next_trade_id
             try:
@@ -108,11 +104,23 @@ class DecisionCycle:
                 raise strategy_failure(self._input, "decide_trades", error) from error
             if trades.__class__ is not list or trades or portfolio.next_trade_id != first_planned_id:
                 self._trade(trades, first_planned_id)
-        if has_hooks:
+        if self._has_hooks:
             self._call_hook("after_strategy_tick", self._hooks.after_strategy_tick)
         changed = self.changed = len(state.new_events) != self._handled_events
         if changed:
             self.complete(index)
+
+    def _begin(self) -> None:
+        """Do what comes before the decision where there is more than the treasury: hook, loans, orders of vaults."""
+        timestamp, portfolio, state = self._clock.timestamp, self._portfolio, self._state
+        if self._has_hooks:
+            self._call_hook_before_cycle()
+        if portfolio.loan_positions and self._loans is not None:
+            self._loans.run(timestamp)
+        if self._sync.queue:
+            self._sync.sync_treasury(timestamp, state)
+        if portfolio.settlements and self._settlement is not None:
+            self._settlement.settle(timestamp, state)
 
     def complete(self, index: int) -> None:
         """Record the end of a cycle; quiet cycles need this only when a run is cut after them."""

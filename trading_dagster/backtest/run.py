@@ -107,6 +107,7 @@ class BacktestRun:
         self._delayed = delay_execution(execution, costs, market, plan)
         penalty = plan.parameters.get("liquidation_penalty", DEFAULT_LIQUIDATION_PENALTY)
         self.equity_log = EquityLog(plan.grid_us, self.marks, next_cycle, state.portfolio)
+        has_slow_vaults = any(pair.settles_later for pair in universe.pairs)
         self.cycle = DecisionCycle(
             clock=self.clock,
             strategy_input=self.input,
@@ -115,8 +116,10 @@ class BacktestRun:
             sync_model=self.treasury,
             equity_log=self.equity_log,
             hooks=_hooks_of(plan),
-            settlement=VaultSettlement(self.wallet, pricing, costs),
-            loans=LoanService(
+            settlement=VaultSettlement(self.wallet, pricing, costs) if has_slow_vaults else None,
+            loans=None
+            if universe.lending is None
+            else LoanService(
                 interest=LendingInterest(universe.lending, self.wallet.add),
                 position_manager=manager,
                 execution=execution,

@@ -85,7 +85,7 @@ class TriggerChecks:
             for position in portfolio.open_positions.values()
             if (position.has_trigger() or position.is_short())
             and self._can_watch(position)
-            and not position.is_settling()
+            and not (portfolio.settlements and position.is_settling())
             and position.position_id not in leave_out
         ]
         if portfolio.pending_positions:
@@ -285,8 +285,11 @@ class TriggerChecks:
 
 def require_watched(portfolio: Portfolio) -> None:
     """Raise AutoClosingOrderUnsupported when a trade waits for a trigger that nothing can check."""
-    refuse_unwatched(p for p in portfolio.open_positions.values() if p.pending_trades)
-    refuse_unwatched(portfolio.pending_positions.values())
+    for position in portfolio.open_positions.values():
+        if position.pending_trades:
+            refuse_unwatched([position])
+    if portfolio.pending_positions:
+        refuse_unwatched(portfolio.pending_positions.values())
 
 
 def refuse_unwatched(positions: Iterable[TradingPosition]) -> None:

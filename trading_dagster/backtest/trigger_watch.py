@@ -57,7 +57,7 @@ class Watch:
         self.lows, self.highs = columns.extremes(pair_id)
         self.is_short = position.is_short()
         self.is_open = position.is_open()
-        self.liquidation_level = position.get_liquidation_level() or math.inf
+        self.liquidation_level = math.inf if position.loan is None else position.get_liquidation_level() or math.inf
         """The mid price at which the lending protocol ends the position; infinite without a debt."""
         self.has_waiting = bool(position.pending_trades)
 
@@ -68,16 +68,29 @@ class Watch:
 
     def may_fire(self, first: int, last: int, last_at: datetime) -> bool:
         """Tell whether anything may fire, expire or move in bars first .. last, of which the last opens at a time."""
-        low, high = self._range(first, last)
         position = self.position
+        if self._is_stop_only():
+            return _fires_at(position, float(np.fmin.reduce(_part(self.opens, first, last))))
+        low, high = self._range(first, last)
         if self.has_waiting and may_fire_between(position, last_at, low=low, high=high):
             return True
         if not self.is_open:
             return False
         if high >= self.liquidation_level or _fires_at(position, low):
             return True
-        is_stop_only = position.take_profit is None and position.trailing_stop_loss_pct is None
-        return (self.is_short or not is_stop_only) and _fires_at(position, high)
+        return _fires_at(position, high)
+
+    def _is_stop_only(self) -> bool:
+        """Tell whether nothing but a long's stop loss is looked for, at opens."""
+        position = self.position
+        return (
+            position.take_profit is None
+            and position.trailing_stop_loss_pct is None
+            and self.is_open
+            and not self.is_short
+            and not self.has_waiting
+            and not self.lows
+        )
 
     def _range(self, first: int, last: int) -> tuple[float, float]:
         """Return the lowest and the highest price that is looked at."""

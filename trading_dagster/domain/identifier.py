@@ -137,6 +137,10 @@ class TradingPairIdentifier:
     underlying_spot_pair: TradingPairIdentifier | None = None
     exchange_name: str | None = None
     other_data: dict[str, Any] = field(default_factory=dict)
+    has_loan: bool = field(init=False, repr=False, default=False)
+    """Whether positions have a loan: those that owe the base token, and those that lend out the reserve."""
+    settles_later: bool = field(init=False, repr=False, default=False)
+    """Whether orders wait for a vault."""
     _hash: int = field(init=False, repr=False, default=0)
 
     def __post_init__(self) -> None:
@@ -149,6 +153,8 @@ class TradingPairIdentifier:
             raise BadInput(f"Pair {self.get_ticker()} of kind {self.kind.value} needs its underlying_spot_pair")
         object.__setattr__(self, "pool_address", self.pool_address.lower())
         object.__setattr__(self, "exchange_address", self.exchange_address.lower())
+        object.__setattr__(self, "has_loan", self.kind.is_leverage() or self.kind.is_credit_supply())
+        object.__setattr__(self, "settles_later", self.kind.is_vault() and bool(self.other_data.get("async_vault")))
         object.__setattr__(self, "_hash", hash((self.base, self.quote, self.fee)))
 
     def __eq__(self, other: object) -> bool:
@@ -193,15 +199,15 @@ class TradingPairIdentifier:
 
     def is_vault(self) -> bool:
         """Tell whether this is a vault."""
-        return self.kind.is_vault()
+        return self.kind is TradingPairKind.vault
 
     def is_short(self) -> bool:
         """Tell whether this is a short."""
-        return self.kind.is_short()
+        return self.kind is TradingPairKind.lending_protocol_short
 
     def is_credit_supply(self) -> bool:
         """Tell whether this is a credit supply."""
-        return self.kind.is_credit_supply()
+        return self.kind is TradingPairKind.credit_supply
 
     def is_leverage(self) -> bool:
         """Tell whether a position on this pair has a loan."""
@@ -209,7 +215,7 @@ class TradingPairIdentifier:
 
     def is_async_vault(self) -> bool:
         """Tell whether deposits and redemptions of this vault settle later."""
-        return self.kind.is_vault() and bool(self.other_data.get("async_vault"))
+        return self.settles_later
 
 
 HumanReadableTradingPairDescription: TypeAlias = (

@@ -224,7 +224,7 @@ class Portfolio:
     def add_open(self, position: TradingPosition) -> None:
         """Put a position among the open ones; only State calls this."""
         self.open_positions[position.position_id] = position
-        if position.pair.is_leverage() or position.pair.is_credit_supply():
+        if position.pair.has_loan:
             self.loan_positions[position.position_id] = position
         self._first_position_by_pair.setdefault(position.pair, position)
         self._open_count_by_pair[position.pair] = self._open_count_by_pair.get(position.pair, 0) + 1

@@ -157,7 +157,7 @@ class TradingPosition(PositionProfit):
         """Return the price the position was last valued at, reserve per base token; 1 for a credit supply."""
         if self.last_price_when_closed is not None:
             return self.last_price_when_closed
-        if self.pair.is_credit_supply():
+        if self.pair.has_loan and self.pair.is_credit_supply():
             return 1.0
         price = self._marks.price_of(self.pair)
         return self.get_opening_price() if price is None else price
@@ -325,7 +325,12 @@ class TradingPosition(PositionProfit):
 
     def has_trigger(self) -> bool:
         """Tell whether a stop loss, take profit, trailing stop or waiting trade must be watched."""
-        return self.has_automatic_close() or bool(self.pending_trades)
+        return (
+            self.stop_loss is not None
+            or self.take_profit is not None
+            or self.trailing_stop_loss_pct is not None
+            or bool(self.pending_trades)
+        )
 
     def has_automatic_close(self) -> bool:
         """Tell whether a stop loss, take profit or trailing stop must be watched."""
@@ -379,10 +384,10 @@ class TradingPosition(PositionProfit):
         self.fees_paid += fill.lp_fees
         if fill.quantity > 0:
             self._bought_quantity += fill.quantity
-            self._bought_value += fill.get_value(self.pair)
+            self._bought_value += float(fill.reserve) if change is None else fill.get_value(self.pair)
         else:
             self._sold_quantity -= fill.quantity
-            self._sold_value += fill.get_value(self.pair)
+            self._sold_value += float(fill.reserve) if change is None else fill.get_value(self.pair)
 
     def apply_balance(self, update: BalanceUpdate) -> None:
         """Add tokens that came or went without a trade; only State calls this.

@@ -138,7 +138,9 @@ class TradeFill:
 
     def get_value(self, pair: TradingPairIdentifier) -> float:
         """Return the USD value: the reserve, for shorts what was borrowed or repaid at the price."""
-        return abs(float(self.quantity)) * self.price if pair.is_leverage() else float(self.reserve)
+        if not pair.has_loan or pair.is_credit_supply():
+            return float(self.reserve)
+        return abs(float(self.quantity)) * self.price
 
 
 @value
@@ -458,7 +460,7 @@ class TradeExecution:
     def is_shrinking(self) -> bool:
         """Tell whether the trade makes its position smaller: a sell, for shorts a repayment or released collateral."""
         plan = self.plan
-        if not plan.pair.is_leverage():
+        if not plan.pair.has_loan or plan.pair.is_credit_supply():
             return plan.quantity < 0
         return plan.quantity > 0 or (not plan.quantity and plan.loan is not None and not plan.allocation)
 

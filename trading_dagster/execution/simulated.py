@@ -59,7 +59,11 @@ class SimulatedExecution:
                     f"{trade} failed at {timestamp}: {error}\n"
                     f"Cash {state.portfolio.reserve.quantity}; trades of the batch in order:\n{listing}"
                 ) from error
-            touched.update((trade.pair.base, trade.pair.quote, trade.reserve_currency))
+            plan = trade.plan
+            touched.add(plan.pair.base)
+            touched.add(plan.reserve_currency)
+            if plan.loan is not None:
+                touched.add(plan.pair.quote)
         check_wallet(state, self.wallet, touched)
 
     def _check_triggers(self, state: State, trade: TradeExecution) -> None:
@@ -73,7 +77,7 @@ class SimulatedExecution:
     def _execute(self, at: datetime, state: State, trade: TradeExecution) -> None:
         plan, wallet = trade.plan, self.wallet
         state.record(TradeStarted(at, plan.trade_id, plan.position_id))
-        if plan.pair.is_async_vault():
+        if plan.pair.settles_later:
             self._request(at, state, trade)
             return
         if plan.loan is not None:

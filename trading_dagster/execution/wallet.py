@@ -51,6 +51,11 @@ def check_wallet(state: State, wallet: SimulatedWallet, assets: set[AssetIdentif
     if assets is None or reserve.asset in expected:
         expected[reserve.asset] = reserve.quantity
     for position in portfolio.get_open_and_frozen_positions():
+        if position.loan is None:
+            base = position.pair.base
+            if assets is None or base in expected:
+                expected[base] = expected.get(base, ZERO) + position.quantity
+            continue
         for asset, quantity in position.get_token_balances():
             if assets is None or asset in expected:
                 expected[asset] = expected.get(asset, ZERO) + quantity

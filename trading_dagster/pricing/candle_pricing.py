@@ -74,6 +74,7 @@ class FeeSchedule:
         self._three_leg = three_leg_resolution
         self._costs = costs
         self._known: dict[tuple[TradingPairIdentifier, bool], tuple[float, tuple[TradingPairIdentifier, ...]]] = {}
+        self._taxes: dict[tuple[TradingPairIdentifier, bool], float | None] = {}
 
     def fee_of(self, pair: TradingPairIdentifier, is_buy: bool) -> float:
         """Return the fee of a trade on a pair; raises FeeMissing."""
@@ -102,6 +103,12 @@ class FeeSchedule:
 
     def tax_of(self, pair: TradingPairIdentifier, is_buy: bool) -> float | None:
         """Return the tax in the fee of a trade, as a fraction; None without one, and where the fee was given whole."""
+        key = (pair, is_buy)
+        if key not in self._taxes:
+            self._taxes[key] = self._find_tax(pair, is_buy)
+        return self._taxes[key]
+
+    def _find_tax(self, pair: TradingPairIdentifier, is_buy: bool) -> float | None:
         given = self._costs.tax_of(pair, is_buy)
         if given is not None:
             return given

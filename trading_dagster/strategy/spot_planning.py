@@ -218,7 +218,7 @@ class SpotPlanning(VaultPlanning):
     def _tradable(self, pair: TradingPairIdentifier | HumanReadableTradingPairDescription) -> TradingPairIdentifier:
         """Return the universe's own pair, whose id finds its candles; raises UnknownPair, InvalidTrade."""
         pair = self.strategy_universe.resolve_pair(pair)
-        if pair.is_leverage() or pair.is_credit_supply():
+        if pair.has_loan:
             raise InvalidTrade(f"{pair} is not bought and sold on a market: give its spot pair")
         return pair
 
