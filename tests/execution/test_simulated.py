@@ -223,3 +223,11 @@ def test_backtest_without_feed_refuses_triggers_and_with_one_accepts_them():
     with pytest.raises(AutoClosingOrderUnsupported, match="AAVE-USDC has no stop-loss candles"):
         run_on(universe_of(opens, feed={WETH_USDC: [100.0] * 4}), decide, cycles=3)
     assert len(run_on(universe_of(opens, feed=opens), decide, cycles=3).trades) == 1
+
+
+def test_wallet_gives_all_it_has_though_its_last_digit_differs():
+    wallet = SimulatedWallet({USDC: Decimal(10)})
+    wallet.add(USDC, Decimal("-10.0000000000000000000000001"))
+    assert wallet.get_balance(USDC) == 0
+    with pytest.raises(OutOfSimulatedBalance, match="are missing"):
+        wallet.add(USDC, Decimal("-1e-17"))

@@ -31,12 +31,12 @@ class SimulatedWallet:
         """
         old = self.balances.get(asset, ZERO)
         new = old + quantity
-        if new < 0 and -new <= QUANTITY_ZERO_EPSILON:
+        if new < 0:
+            if -new > QUANTITY_ZERO_EPSILON:
+                raise OutOfSimulatedBalance(
+                    f"The wallet has {old} {asset.token_symbol} and cannot give {-quantity}: {-new} are missing"
+                )
             new = ZERO
-        elif new < 0:
-            raise OutOfSimulatedBalance(
-                f"The wallet has {old} {asset.token_symbol} and cannot give {-quantity}: {-new} are missing"
-            )
         self.balances[asset] = new
 
 
