@@ -162,7 +162,8 @@ class Decision:
         self.pm = input.get_position_manager()
         self.universe = input.strategy_universe
         self.now = input.timestamp
-        self.left = max(self.pm.get_current_cash() - self.pm.get_pending_redemptions(), 0) * 0.999
+        gas = 10 if any(isinstance(cost, td.GasPerTrade) for cost in input.parameters.costs) else 0
+        self.left = max(self.pm.get_current_cash() - self.pm.get_pending_redemptions() - gas, 0) * 0.999
         self.trades = []
         self.can_pay_gas = self.pm.get_current_cash() > 20
 

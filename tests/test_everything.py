@@ -46,7 +46,7 @@ def plan_of(seed, **functions):
     )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SEEDS, st.sets(st.integers(min_value=1, max_value=119), min_size=1, max_size=5), st.booleans())
 def test_whatever_is_mixed_adds_up_and_can_be_cut_anywhere(tmp_path_factory, seed, cuts, restart):
     seen = {}
@@ -154,7 +154,7 @@ def test_resumed_at_every_tenth_cycle_a_run_is_the_same():
     assert describe_everything(run.state) == describe_everything(whole.state)
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2, deadline=None, derandomize=True)
 @given(SEEDS)
 def test_nothing_depends_on_later_candles_or_rates(seed):
     """The bump test: whatever is changed after an instant changes nothing up to it."""
