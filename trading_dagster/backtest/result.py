@@ -14,6 +14,7 @@ import pandas as pd
 from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS
 from trading_dagster.domain.equity_statistics import Statistics
 from trading_dagster.statistics.cost_table import analyse_costs, summarise_costs
+from trading_dagster.statistics.credit_table import analyse_credit_yield, analyse_loan_interest
 from trading_dagster.statistics.equity_curve import calculate_equity_curve
 from trading_dagster.statistics.fee_table import fund_fee_table
 from trading_dagster.statistics.metrics_table import calculate_advanced_metrics, calculate_metrics
@@ -139,6 +140,16 @@ class BacktestResult:
     def cost_summary(self) -> pd.DataFrame:
         """Return what each kind of cost took in all, a trade, and of the volume."""
         return summarise_costs(self.state)
+
+    @cached_property
+    def credit_yield(self) -> pd.DataFrame:
+        """Return what each credit supply position lent out, for how long, and at what yearly yield."""
+        return analyse_credit_yield(self.state)
+
+    @cached_property
+    def loan_interest(self) -> pd.DataFrame:
+        """Return the interest that each position with a loan earned, claimed, owed and repaid, USD."""
+        return analyse_loan_interest(self.state)
 
     @cached_property
     def positions(self) -> pd.DataFrame:

@@ -48,6 +48,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "porting.notebook_setup": ("OutputMode", "display_parameters", "setup_charts_and_tables"),
     "porting.loader": ("create_binance_universe", "load_all_data", "load_pair_data_for_single_exchange"),
     "statistics.asset_weight": ("calculate_asset_weights",),
+    "statistics.credit_table": ("analyse_credit_yield", "analyse_loan_interest", "summarise_credit_yield"),
     "statistics.equity_curve": ("calculate_daily_returns", "calculate_equity_curve"),
     "statistics.fee_table": ("analyse_trading_fees",),
     "statistics.execution_table": ("analyse_position_durations", "analyse_slippage"),
