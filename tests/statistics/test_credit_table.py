@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
-from loan_scenario import LoanParameters, lending_universe, open_short_and_close, run_credit_flow, run_with_loans
+from loan_scenario import open_short_and_close, run_credit_flow, run_with_loans
 
-from trading_dagster.backtest.inline import run_backtest
 from trading_dagster.domain.treasury import BalanceUpdateCause
 from trading_dagster.statistics.credit_table import analyse_credit_yield, analyse_loan_interest, summarise_credit_yield
 
@@ -21,6 +20,10 @@ def lend_twice(input):
         return manager.add_cash_to_credit_supply(3_000)
     if input.timestamp == datetime(2023, 1, 21):
         return manager.close_all()
+    return []
+
+
+def decide_nothing(input):
     return []
 
 
@@ -87,11 +90,7 @@ def test_interest_of_a_short_is_earned_and_owed():
 
 
 def test_run_without_loans_has_empty_tables():
-    end = LoanParameters.backtest_start + timedelta(days=3)
-    result = run_backtest(
-        decide_trades=lambda input: [], universe=lending_universe(datetime(2023, 1, 30)), parameters=LoanParameters,
-        end=end, progress=False,
-    )  # fmt: skip
+    result = run_with_loans(decide_nothing)
     assert len(analyse_credit_yield(result.state)) == len(analyse_loan_interest(result.state)) == 0
     summary = summarise_credit_yield(result.state).loc["all"]
     assert summary["interest_usd"] == 0

@@ -22,6 +22,10 @@ from trading_dagster.statistics.position_return import (
     calculate_investment_flow,
     calculate_state_deposit_adjusted_returns,
 )
+from trading_dagster.statistics.position_statistics import (
+    calculate_final_position_statistics,
+    calculate_position_statistics,
+)
 from trading_dagster.statistics.returns import (
     calculate_benchmark_curve,
     calculate_daily_returns_from_curve,
@@ -155,6 +159,16 @@ class BacktestResult:
     def positions(self) -> pd.DataFrame:
         """Return one row a position."""
         return positions_table(self.state)
+
+    @cached_property
+    def position_statistics(self) -> pd.DataFrame:
+        """Return profit, quantity and value of each position at each equity sample at which it was open."""
+        return calculate_position_statistics(self.state)
+
+    @cached_property
+    def final_position_statistics(self) -> pd.DataFrame:
+        """Return a row for each closed position: trades, value at open and at its highest, final profit."""
+        return calculate_final_position_statistics(self.state, self.position_statistics)
 
     @cached_property
     def decisions(self) -> pd.DataFrame:

@@ -40,12 +40,14 @@ class PositionValues:
         cash: Shape (samples,).
         equity: As the run sampled it.
         by_position: Shape (samples,) each, in order of the positions' ids; 0 where a position is not open.
+        prices: By position what a sale of one token brought, open or not; 0 for a credit supply.
     """
 
     times: pd.DatetimeIndex
     cash: Floats
     equity: Floats
     by_position: dict[int, tuple[TradingPairIdentifier, Floats]]
+    prices: dict[int, Floats]
 
     def by_pair(self) -> dict[TradingPairIdentifier, Floats]:
         """Return the sums over the positions of each pair, in order of their first position."""
@@ -76,18 +78,17 @@ def value_positions(state: State) -> PositionValues:
         zip(*(_holdings(position, times_us) for position in positions), strict=True) if positions else ((), ())
     )
     on_the_way = [_allocations(position, times_us) for position in positions]
+    by_cycle, by_trigger = (_prices(marks, positions, times_us, feed) for feed in (None, marks.trigger_columns))
     at_cycles, at_triggers = (
-        [
-            a * b + c + d
-            for a, b, c, d in zip(held, _prices(marks, positions, times_us, feed), fixed, on_the_way, strict=True)
-        ]
-        for feed in (None, marks.trigger_columns)
+        [a * b + c + d for a, b, c, d in zip(held, prices, fixed, on_the_way, strict=True)]
+        for prices in (by_cycle, by_trigger)
     )
     # A sample was valued on the candles or, at a trigger, on the stop-loss feed: its equity tells which.
     is_cycle = abs(cash + sum(at_cycles) - equity) <= abs(cash + sum(at_triggers) - equity)
     values = [np.where(is_cycle, a, b) for a, b in zip(at_cycles, at_triggers, strict=True)]
     by_position = {p.position_id: (p.pair, part) for p, part in zip(positions, values, strict=True)}
-    return PositionValues(pd.DatetimeIndex(times[kept], name="timestamp"), cash, equity, by_position)
+    prices = {p.position_id: np.where(is_cycle, a, b) for p, a, b in zip(positions, by_cycle, by_trigger, strict=True)}
+    return PositionValues(pd.DatetimeIndex(times[kept], name="timestamp"), cash, equity, by_position, prices)
 
 
 def calculate_asset_weights(state: State) -> pd.DataFrame:
