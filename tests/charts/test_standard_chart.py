@@ -262,6 +262,7 @@ def test_snapshot_is_of_the_newest_sample(alpha):
 
 def test_every_standard_chart_is_tested_here():
     text = "".join(
-        Path(__file__).with_name(f"{name}.py").read_text() for name in ("test_standard_chart", "test_vault_chart")
+        Path(__file__).with_name(f"{name}.py").read_text()
+        for name in ("test_standard_chart", "test_vault_chart", "test_vault_data_chart")
     )
     assert [name for name in standard.__all__ if f'"{name}"' not in text and f".{name}(" not in text] == []

@@ -62,7 +62,10 @@ def test_closed_vault_is_not_entered_and_its_share_stays_cash():
     assert planned(trades) == {"S6-USDC": 4_000}
     assert model.get_flag_diagnostics_data() == {"cannot_deposit": 1}
     assert model.get_missed_vault_events() == [
-        {"pair": a, "event": "deposit", "usd": 4_000, "reason": "cannot_deposit"}
+        {"pair": a, "vault": "S5", "event": "deposit", "usd": 4_000, "reason": "cannot_deposit"}
+    ]
+    assert model.to_dict()["missed_vault_events"] == [
+        {"pair": "S5-USDC", "vault": "S5", "event": "deposit", "usd": 4_000, "reason": "cannot_deposit"}
     ]
     assert [signal.pair for signal in model.get_unallocatable_signals()] == [a]
 
@@ -89,7 +92,7 @@ def test_without_carrying_forward_a_close_that_is_refused_is_flagged():
 
     assert model.generate_rebalance_trades_and_triggers(desk.manager) == []
     assert model.get_missed_vault_events() == [
-        {"pair": a, "event": "redemption", "usd": 3_000, "reason": "cannot_redeem"}
+        {"pair": a, "vault": "S5", "event": "redemption", "usd": 3_000, "reason": "cannot_redeem"}
     ]
 
 

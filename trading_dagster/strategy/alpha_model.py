@@ -25,6 +25,7 @@ from trading_dagster.domain.identifier import TradingPairIdentifier, TradingPair
 from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.vault import VaultTerms
 from trading_dagster.strategy.allocation import Sizing, cap_weights, fill_best_first, size_all, size_best
 from trading_dagster.strategy.alpha_signal import TradingPairSignal, TradingPairSignalFlags
 from trading_dagster.strategy.position_manager import PositionManager
@@ -366,7 +367,10 @@ class AlphaModel:
         return {key: signal.normalised_weight - signal.old_weight for key, signal in self.signals.items()}
 
     def get_missed_vault_events(self) -> list[dict[str, Any]]:
-        """Return the deposits and redemptions that vaults did not let happen: pair, event, USD, reason."""
+        """Return the deposits and redemptions that vaults did not let happen: pair, vault, event, usd, reason.
+
+        Ask after `generate_rebalance_trades_and_triggers`; ``vault`` is its name, and ``to_dict`` has them, too.
+        """
         refusals = {
             TradingPairSignalFlags.cannot_deposit: "deposit",
             TradingPairSignalFlags.cannot_redeem: "redemption",
@@ -375,6 +379,7 @@ class AlphaModel:
         return [
             {
                 "pair": signal.pair,
+                "vault": VaultTerms.of_pair(signal.pair).name or signal.pair.get_ticker(),
                 "event": event or ("deposit" if signal.position_adjust_usd > 0 else "redemption"),
                 "usd": abs(signal.position_adjust_usd),
                 "reason": flag.value,
@@ -415,6 +420,9 @@ class AlphaModel:
                     "flags": sorted(flag.value for flag in signal.flags),
                 }
                 for signal in self.signals.values()
+            ],
+            "missed_vault_events": [
+                {**event, "pair": event["pair"].get_ticker()} for event in self.get_missed_vault_events()
             ],
         }
 

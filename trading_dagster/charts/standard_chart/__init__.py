@@ -44,6 +44,11 @@ from trading_dagster.charts.standard_chart.vault import (
     vault_position_timeline,
     vault_statistics,
 )
+from trading_dagster.charts.standard_chart.vault_data import ignored_vault_data, vault_data_freshness
+from trading_dagster.charts.standard_chart.vault_miss import (
+    missed_vault_deposit_redemption_events,
+    missed_vault_deposit_redemption_timeline,
+)
 from trading_dagster.charts.standard_chart.weight import (
     volatile_and_non_volatile_percent,
     volatile_weights_by_percent,
@@ -62,10 +67,13 @@ __all__ = [
     "equity_curve_by_chain",
     "equity_curve_with_drawdown",
     "extended_performance_metrics",
+    "ignored_vault_data",
     "inclusion_criteria_check",
     "last_messages",
     "latest_cycle_snapshot",
     "lending_pool_interest_accrued",
+    "missed_vault_deposit_redemption_events",
+    "missed_vault_deposit_redemption_timeline",
     "pending_vault_settlements",
     "performance_metrics",
     "positions_at_end",
@@ -76,6 +84,7 @@ __all__ = [
     "trading_pair_breakdown",
     "trading_pair_positions",
     "trading_pair_price_and_trades",
+    "vault_data_freshness",
     "vault_position_timeline",
     "vault_statistics",
     "volatile_and_non_volatile_percent",
