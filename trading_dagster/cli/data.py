@@ -21,6 +21,8 @@ from trading_dagster.market.lake_import import import_candles
 from trading_dagster.market.mapping_file import read_mapping
 from trading_dagster.market.repair import DROP_BROKEN, RepairRule, parse_rules
 from trading_dagster.market.source import CandleSource
+from trading_dagster.market.trading_strategy_pair import default_pair_file
+from trading_dagster.market.trading_strategy_source import open_trading_strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,32 @@ def run_download(
     """Download candles of an exchange into the lake."""
     source = ExchangeSource(CcxtApi(exchange, api_url=api_url), pairs=pairs or None)
     _import(Lake(lake_folder), source, name or exchange, request, parse_bucket(bucket))
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRequest:
+    """Which pairs of the Trading Strategy data service, and how it is asked."""
+
+    pairs: Sequence[str]
+    chain: str
+    pair_file: Path | None
+    key_variable: str
+    api_url: str | None
+
+
+def run_service_download(
+    service: ServiceRequest, bucket: str, name: str | None, lake_folder: Path | None, request: ImportRequest
+) -> None:
+    """Download candles of the Trading Strategy data service into the lake."""
+    lake, width = Lake(lake_folder), parse_bucket(bucket)
+    source = open_trading_strategy(
+        service.pairs,
+        chain=service.chain,
+        pair_file=service.pair_file or default_pair_file(lake),
+        api_url=service.api_url,
+        key_variable=service.key_variable,
+    )
+    _import(lake, source, name or source.name, request, width)
 
 
 def parse_bucket(text: str) -> TimeBucket:

@@ -57,23 +57,38 @@ def download_data(
     pairs: Annotated[
         list[str] | None, typer.Argument(metavar="[BASE/QUOTE]...", help="Pairs; all without any.")
     ] = None,
+    source: Annotated[str, typer.Option(help="exchange, or trading_strategy: the data service.")] = "exchange",
     exchange: Annotated[str, typer.Option(help="Id of the exchange in ccxt.")] = "binance",
+    chain: Annotated[str, typer.Option(help="Of trading_strategy: slug of the pairs' chain.")] = "",
+    pair_file: Annotated[
+        Path | None, typer.Option(help="Of trading_strategy: table of its pairs, downloaded when it is not there.")
+    ] = None,
+    key_env: Annotated[
+        str, typer.Option(help="Of trading_strategy: environment variable that holds the key.")
+    ] = "TRADING_STRATEGY_API_KEY",
     bucket: Annotated[str, typer.Option(help="Width of the candles: 1m, 5m, 1h, 1d ...")] = "1h",
     start: Start = None,
     end: End = None,
     name: Name = None,
     lake: LakeFolder = None,
-    api_url: Annotated[str | None, typer.Option(help="Base of the exchange's public interface, for a mirror.")] = None,
+    api_url: Annotated[str | None, typer.Option(help="Base of the public interface, for a mirror.")] = None,
     drop_broken: DropBroken = False,
     repair: Repair = None,
     no_progress: NoProgress = False,
 ) -> None:
-    """Download candles of an exchange into the lake, only what is missing; run it again to bring them up to date."""
-    from trading_dagster.cli.data import ImportRequest, run_download
+    """Download candles into the lake, only what is missing; run it again to bring them up to date."""
+    from trading_dagster.cli.data import ImportRequest, ServiceRequest, run_download, run_service_download
+    from trading_dagster.domain.error import BadInput
 
     request = ImportRequest.parse(
         repair or [], drop_broken=drop_broken, show_progress=not no_progress, start=start, end=end
     )
+    if source == "trading_strategy":
+        service = ServiceRequest(pairs or [], chain, pair_file, key_env, api_url)
+        run_service_download(service, bucket, name, lake, request)
+        return
+    if source != "exchange":
+        raise BadInput(f"--source is {source!r}: use exchange or trading_strategy")
     run_download(exchange, pairs or [], bucket, name, lake, request, api_url=api_url)
 
 

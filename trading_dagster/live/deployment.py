@@ -99,8 +99,28 @@ class ChainData:
             raise ValueError("since has no time zone: write it as 2024-01-01T00:00:00Z")
 
 
+@dataclass(frozen=True, slots=True, config=STRICT)
+class ServiceData:
+    """Pairs of the Trading Strategy data service, asked for when they are needed.
+
+    Attributes:
+        symbols: BASE/QUOTE, BASE/QUOTE@exchange, or the address of a pool.
+        chain: Slug of their chain; "" looks on all.
+        pair_file: Table of its pairs; one that is not there is downloaded. None takes one beside the lake.
+        key_env: Variable that holds the key.
+        api_url: Base address, for a mirror.
+    """
+
+    source: Literal["trading_strategy"]
+    symbols: Annotated[tuple[str, ...], Field(min_length=1)]
+    chain: str = ""
+    pair_file: Path | None = None
+    key_env: VariableName = "TRADING_STRATEGY_API_KEY"
+    api_url: str | None = None
+
+
 CandleData: TypeAlias = Annotated[
-    SampleData | FileData | LakeData | ExchangeData | ChainData, Field(discriminator="source")
+    SampleData | FileData | LakeData | ExchangeData | ChainData | ServiceData, Field(discriminator="source")
 ]
 
 

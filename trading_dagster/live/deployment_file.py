@@ -23,7 +23,14 @@ EXAMPLE_PREFIX = "example"
 SUFFIXES = (".yaml", ".yml")
 KINDS_OF = ("data", "clock", "trigger")
 LARGEST_ADDRESS_BITS = 200
-PATH_FIELDS = (("strategy",), ("data", "path"), ("data", "folder"), ("ledger", "file"), ("wallet", "keystore"))
+PATH_FIELDS = (
+    ("strategy",),
+    ("data", "path"),
+    ("data", "folder"),
+    ("data", "pair_file"),
+    ("ledger", "file"),
+    ("wallet", "keystore"),
+)
 
 _HEX_KEY = re.compile(r"(?<![0-9a-fA-F])(?:0x)?[0-9a-fA-F]{64}(?![0-9a-fA-F])")
 _SEED_PHRASE = re.compile(r"\s*[a-z]{3,8}(?:\s+[a-z]{3,8}){11,23}\s*")

@@ -17,7 +17,15 @@ from trading_dagster.domain.time import CycleDuration
 from trading_dagster.execution.approval import ApprovalModel, ManualApproval, UncheckedApproval
 from trading_dagster.execution.limit_guard import LimitGuard
 from trading_dagster.live.clock import AcceleratedClock, SystemClock, WorldClock
-from trading_dagster.live.deployment import ChainData, Deployment, ExchangeData, FileData, LakeData, ReplayClock
+from trading_dagster.live.deployment import (
+    ChainData,
+    Deployment,
+    ExchangeData,
+    FileData,
+    LakeData,
+    ReplayClock,
+    ServiceData,
+)
 from trading_dagster.live.desk import Desk, DeskRequest, Venue
 from trading_dagster.live.guard import with_emergency_file
 from trading_dagster.live.live_home import LiveHome
@@ -32,6 +40,7 @@ from trading_dagster.market.lake import Lake
 from trading_dagster.market.mapped_source import MappedSource
 from trading_dagster.market.replay_source import ReplaySource
 from trading_dagster.market.source import CandleSource
+from trading_dagster.market.trading_strategy_source import open_trading_strategy
 from trading_dagster.storage.control_store import SqlApprovalStore, SqlKillSwitch
 from trading_dagster.storage.limit_history import LedgerLimitHistory
 from trading_dagster.storage.message_store import SqlMessageStore
@@ -73,7 +82,7 @@ def open_clock(deployment: Deployment, home: LiveHome) -> WorldClock:
 def open_source(deployment: Deployment, clock: WorldClock) -> CandleSource:
     """Return the deployment's candles up to the present of its clock.
 
-    An exchange or a chain itself knows what is closed; what was stored before is served as far as it is past.
+    An exchange, a service or a chain itself knows what is closed; what was stored is served as far as it is past.
 
     Raises:
         MarketDataMissing: There is no such file, folder or source.
@@ -88,6 +97,15 @@ def open_source(deployment: Deployment, clock: WorldClock) -> CandleSource:
     elif isinstance(data, ExchangeData):
         api = CcxtApi(data.name, api_url=data.api_url)
         source = ExchangeSource(api, pairs=data.symbols or None, now=clock.now)
+    elif isinstance(data, ServiceData):
+        source = open_trading_strategy(
+            data.symbols,
+            chain=data.chain,
+            pair_file=data.pair_file,
+            api_url=data.api_url,
+            key_variable=data.key_env,
+            now=clock.now,
+        )
     elif isinstance(data, ChainData):
         from trading_dagster.live.chain_data_opening import open_chain_data  # only this pays for web3
 
@@ -98,7 +116,7 @@ def open_source(deployment: Deployment, clock: WorldClock) -> CandleSource:
         from trading_dagster.live.chain_opening import describe_pools  # only this pays for web3
 
         source = MappedSource(source, describe_pools(deployment))
-    if isinstance(data, ExchangeData) and not deployment.is_replay:
+    if isinstance(data, ExchangeData | ServiceData) and not deployment.is_replay:
         return source
     delay_s = deployment.clock.delay_s if isinstance(deployment.clock, ReplayClock) else 0.0
     return ReplaySource(source, clock.now, publication_delay=timedelta(seconds=delay_s))

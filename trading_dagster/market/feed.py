@@ -27,6 +27,8 @@ from trading_dagster.market.mapping_file import read_mapping
 from trading_dagster.market.month_file import hash_rows, market_key
 from trading_dagster.market.repair import RepairRule
 from trading_dagster.market.source import CandleSource, group_markets
+from trading_dagster.market.trading_strategy_api import DEFAULT_KEY_VARIABLE
+from trading_dagster.market.trading_strategy_source import open_trading_strategy
 
 FEEDS_VARIABLE = "TRADING_DAGSTER_FEEDS"
 DEFAULT_FOLDER = Path("feeds")
@@ -41,17 +43,19 @@ class Feed:
 
     Attributes:
         name: Names the source in the lake and its assets.
-        source: exchange, file, chain (swaps of pools), or sample: the candles that come with the package, which are
-            read where they are.
+        source: exchange, file, chain (swaps of pools), trading_strategy (the data service), or sample: the candles
+            that come with the package, which are read where they are.
         buckets: Widths of the candles, each an asset.
         start: First day.
         end: Day after the last one; None goes on for ever.
         exchange: Id of the exchange in ccxt, or the venue of files that name none.
-        pairs: BASE/QUOTE; none named takes all.
+        pairs: BASE/QUOTE; none named takes all. Of trading_strategy BASE/QUOTE@exchange or a pool's address too.
         path: File or folder of candles; relative paths begin at the YAML file.
         mapping: Mapping file of the candles.
-        api_url: Base of the exchange's public interface, for a mirror.
+        api_url: Base of the exchange's public interface, or of the data service, for a mirror.
         chain: Slug of the chain of the pools.
+        key_env: Variable that holds the key of trading_strategy.
+        pair_file: Table of its pairs; one that is not there is downloaded. None takes one beside the lake.
         rpc_envs: Variables that hold the URLs of its nodes, the best first.
         pools: Addresses of the pools.
         quote: Symbol or address of the token that prices are in; None finds out.
@@ -63,7 +67,7 @@ class Feed:
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
-    source: Literal["exchange", "file", "chain", "sample"]
+    source: Literal["exchange", "file", "chain", "trading_strategy", "sample"]
     buckets: tuple[str, ...]
     start: date
     end: date | None = None
@@ -73,6 +77,8 @@ class Feed:
     mapping: Path | None = None
     api_url: str | None = None
     chain: str = ""
+    key_env: str = DEFAULT_KEY_VARIABLE
+    pair_file: Path | None = None
     rpc_envs: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
     quote: str | None = None
@@ -92,6 +98,8 @@ class Feed:
             raise ValueError("source is file, so path must say where: add it")
         if self.source == "chain" and not (self.chain and self.rpc_envs and self.pools):
             raise ValueError("source is chain, so chain, rpc_envs and pools must say which: add them")
+        if self.source == "trading_strategy" and not self.pairs:
+            raise ValueError("source is trading_strategy, so pairs must say which: add them")
         if self.start.year < FIRST_YEAR or (self.end is not None and self.end <= self.start):
             raise ValueError(f"start {self.start} and end {self.end}: give days from {FIRST_YEAR} on, in order")
 
@@ -109,6 +117,15 @@ class Feed:
         if self.source == "exchange":
             api = CcxtApi(self.exchange or self.name, api_url=self.api_url)
             return ExchangeSource(api, pairs=self.pairs or None, name=self.name)
+        if self.source == "trading_strategy":
+            return open_trading_strategy(
+                self.pairs,
+                chain=self.chain,
+                pair_file=self.pair_file,
+                api_url=self.api_url,
+                key_variable=self.key_env,
+                name=self.name,
+            )
         assert self.path is not None
         layout = None if self.mapping is None else read_mapping(self.mapping)
         return FileSource(self.path, exchange=self.exchange, name=self.name, layout=layout)
@@ -163,7 +180,7 @@ def read_feed(file: Path) -> Feed:
     try:
         loaded: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
         fields = {"name": file.stem.replace("-", "_").lower(), **(loaded or {})}
-        for place in ("path", "mapping"):
+        for place in ("path", "mapping", "pair_file"):
             if isinstance(fields.get(place), str):
                 fields[place] = (file.absolute().parent / fields[place]).resolve()
         return TypeAdapter(Feed).validate_python(fields)
@@ -205,7 +222,7 @@ def bring_month(
         source,
         name=feed.name,
         bucket=bucket,
-        pairs=_descriptions(feed.pairs),
+        pairs=None if feed.source == "trading_strategy" else _descriptions(feed.pairs),
         start_at=max(start, datetime.combine(feed.start, datetime.min.time())),
         end_at=end if feed.end is None else min(end, datetime.combine(feed.end, datetime.min.time())),
         rules=feed.repair,
