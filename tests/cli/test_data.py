@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 from market.exchange_server import FakeExchange, serve_exchange
+from market.trading_strategy_server import ETH_POOL, KEY, FakeService, serve_service
 
 SAMPLE = Path(__file__).parents[2] / "trading_dagster" / "market" / "sample" / "sample_btc_1h.parquet"
 
@@ -25,6 +26,29 @@ def test_download_is_continued_and_compacted(run, tmp_path, monkeypatch):
     assert (code, "1 months rewritten in lake" in output) == (0, True)
     code, output, _ = run("data", "check", "binance", "--lake", "lake")
     assert (code, "Nothing stands out." in output) == (0, True)
+
+
+def test_service_is_downloaded_continued_and_its_key_kept_secret(run, tmp_path, monkeypatch):
+    service = FakeService(datetime(2024, 3, 1, 0, 30), p11=datetime(2024, 2, 1))
+    service.key = KEY
+    monkeypatch.delenv("MY_KEY", raising=False)
+    with serve_service(service) as url:
+        options = ("--source", "trading_strategy", "--bucket", "1h", "--api-url", url, "--key-env", "MY_KEY")
+        command = ("data", "download", "WETH/USDC@uniswap-v3", "--chain", "ethereum", *options, "--lake", "lake")
+        code, _, errors = run(*command, "--no-progress")
+        assert (code, "set the environment variable MY_KEY" in errors) == (2, True)
+        monkeypatch.setenv("MY_KEY", KEY)
+        code, output, errors = run(*command, "--end", "2024-02-20", "--no-progress")
+        assert (code, errors) == (0, "")
+        assert "456 candles added to lake/trading_strategy in 1 files" in output
+        code, output, shown = run(*command)
+        assert "240 candles added" in output
+        assert "Importing 1h candles" in shown
+        assert "0 candles added to lake/trading_strategy in 0 files" in run(*command, "--no-progress")[1]
+        assert run("data", "download", ETH_POOL, "--source", "elsewhere")[0] == 2
+    written = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert tmp_path / "trading-strategy" / "pairs.parquet" in written
+    assert not any(KEY.encode() in file.read_bytes() for file in written)
 
 
 def test_dirty_file_is_checked_refused_and_repaired(run, shared_data):

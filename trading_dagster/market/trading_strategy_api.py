@@ -275,9 +275,9 @@ def parse_candles(body: bytes, pair_id: int) -> Floats:
 
 def _to_row(item: Mapping[str, Any]) -> list[float]:
     buys, sells = item.get("bv"), item.get("sv")
-    volume = item.get("v") if buys is None or sells is None else buys + sells
+    volume = item["v"] if buys is None and sells is None else (buys or 0.0) + (sells or 0.0)
     counts = [float(math.nan if item.get(name) is None else item[name]) for name in ("b", "s")]
-    needed = [float(item[name]) for name in ("ts", "o", "h", "l", "c")] + [float(volume or 0.0)]
+    needed = [float(item[name]) for name in ("ts", "o", "h", "l", "c")] + [float(volume)]
     if not all(map(math.isfinite, needed)) or needed[0] <= 0:
         raise ValueError(f"a candle has no time or price: {str(dict(item))[:120]}")
     return needed + counts

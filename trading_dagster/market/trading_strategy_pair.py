@@ -85,7 +85,8 @@ def choose_pairs(
 def download_pairs(api: TradingStrategyApi, file: Path) -> None:
     """Write the service's table of pairs to a file, with addresses of exchanges where it lacks them."""
     raw = pq.read_table(pa.BufferReader(api.fetch_pair_dataset())).to_pandas()
-    if "exchange_address" not in raw or raw.get("exchange_slug", pd.Series([None])).isna().any():
+    is_known = all(name in raw and not raw[name].isna().any() for name in ("exchange_address", "exchange_slug"))
+    if not is_known and "exchange_id" in raw:
         known = api.fetch_exchanges()
         for column, field in (("exchange_address", "address"), ("exchange_slug", "exchange_slug")):
             found = raw["exchange_id"].map({number: item.get(field) for number, item in known.items()})
