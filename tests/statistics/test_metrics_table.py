@@ -30,6 +30,31 @@ def test_basic_table_has_forty_rows_and_full_seventy_five(bitcoin: pd.Series[flo
     assert beside.index[-1] == "Annualised return (raw)"
 
 
+BASIC_ROWS = (
+    "Start Period, End Period, Risk-Free Rate, Time in Market, Cumulative, CAGR, Sharpe, Prob. Sharpe, "
+    "Sortino, Sortino/√2, Omega, Max Drawdown, Longest Drawdown Days, Gain/Pain, Gain/Pain (1M), Payoff, "
+    "Profit Factor, Common Sense, CPC, Tail, Outlier Win, Outlier Loss, MTD, 3M, 6M, YTD, 1Y, 3Y (ann.), 5Y "
+    "(ann.), 10Y (ann.), All-time (ann.), Average Drawdown, Average Drawdown Days, Recovery, Ulcer, Serenity, "
+    "Annualised return (raw)"
+)
+FULL_ROWS = (
+    "Volatility (ann.), Smart Sharpe, Smart Sortino, Smart Sortino/√2, Max Run-up, UPI, Calmar, Pitfall, Win "
+    "Rate, Kelly, Risk of Ruin, VaR, cVaR, Skew, Kurtosis, Expected Day, Expected Month, Expected Year, Best "
+    "Day, Worst Day, Average Day, Best Month, Worst Month, Average Month, Best Year, Worst Year, Average Year, "
+    "Win Days, Win Months, Win Quarters, Win Years"
+)
+BENCHMARK_ROWS = "Beta, Alpha, Correlation, R², Information Ratio, Treynor"
+
+
+def test_every_promised_row_is_in_its_table(bitcoin: pd.Series[float], ether: pd.Series[float]) -> None:
+    basic = set(calculate_advanced_metrics(bitcoin).index)
+    full = set(calculate_advanced_metrics(bitcoin, mode="full", benchmark=ether).index)
+    rows, more, beside = (set(text.split(", ")) for text in (BASIC_ROWS, FULL_ROWS, BENCHMARK_ROWS))
+    assert rows <= basic
+    assert rows | more | beside <= full
+    assert not basic & (more | beside)
+
+
 def test_rows_hold_what_the_measures_say(bitcoin: pd.Series[float]) -> None:
     table = calculate_advanced_metrics(bitcoin, "full")
     assert table.columns.tolist() == ["Strategy"]

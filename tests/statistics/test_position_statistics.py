@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from loan_scenario import decide_credit_flow, lending_universe, open_short_and_hold, run_with_loans
 from random_strategy import Parameters, decide_by_seed, make_universe
-from tape import START, WETH_USDC, run_on, universe_of
+from tape import START, USDC, WETH_USDC, pair_of, run_on, token, universe_of
 
 from trading_dagster.backtest.inline import run_backtest
 from trading_dagster.domain.error import BadInput
 from trading_dagster.domain.state import State
+from trading_dagster.domain.vault import VaultTerms
+from trading_dagster.market.vault import to_vault
 from trading_dagster.statistics.position_statistics import (
     calculate_final_position_statistics,
     calculate_position_statistics,
@@ -121,3 +123,18 @@ def test_state_without_samples_is_refused():
     result = run_on(universe_of({WETH_USDC: [100, 110, 120]}), lambda _: [], cycles=3)
     with pytest.raises(BadInput):
         calculate_position_statistics(State.replay(result.events))
+
+
+def test_money_on_its_way_to_a_vault_is_value_without_profit():
+    slow = to_vault(pair_of(6, token(6, "SLOW"), USDC), VaultTerms(settlement_delay=2 * HOUR))
+
+    def decide(input):
+        return input.get_position_manager().open_spot(slow, 1_000) if input.cycle == 1 else []
+
+    result = run_on(universe_of({slow: [1, 1.1, 1.25, 1.5]}), decide, cycles=4)
+    table = result.position_statistics
+    assert list(table["value"]) == pytest.approx([1_000, 1_000, 1_000, 1_200])
+    assert list(table["quantity"]) == pytest.approx([0, 0, 800, 800])
+    assert list(table["profit_usd"]) == pytest.approx([0, 0, 0, 200], abs=1e-6)
+    assert list(table["profitability"]) == pytest.approx([0, 0, 0, 0.2], abs=1e-9)
+    assert len(result.final_position_statistics) == 0
