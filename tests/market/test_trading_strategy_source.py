@@ -116,6 +116,7 @@ def test_pages_join_without_hole_or_repetition(world, is_gzip):
         ("half", [1.0]),
         ("cut", [1.0]),
         ("torn", [1.0]),
+        ("torn_at_line", [1.0]),
         ("other", [1.0]),
         ("short:3", []),
         ("empty", []),
