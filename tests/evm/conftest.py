@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,10 +37,12 @@ def deployed_aave(deployed: Market) -> Aave:
 
 @pytest.fixture
 def market(deployed: Market) -> Iterator[Market]:
-    """Give the chain as deployed, and put it back afterwards."""
+    """Give the chain as deployed, and put it back afterwards: its clock too, which a revert leaves where it is."""
     snapshot = deployed.node.rpc("evm_snapshot")
     yield deployed
     assert deployed.node.rpc("evm_revert", snapshot)
+    deployed.node.rpc("anvil_setBlockTimestampInterval", 1)  # as the node was started
+    deployed.node.rpc("evm_setTime", max(int(time.time()), deployed.node.timestamp() + 1))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A kill -9 at any moment of a download, an import or a compaction costs nothing: the next run completes the lake."""
 
+import contextlib
 import json
 import os
 import random
@@ -69,7 +70,8 @@ class Killer:
             process = self.start(lake)
             ended, _, _ = select.select([self.processes.stdout], [], [], self.random.uniform(0, duration_s))
             if not ended:
-                os.kill(process, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it ended in this moment
+                    os.kill(process, signal.SIGKILL)
             code = int(self.processes.stdout.readline())
             if code == 0:
                 return

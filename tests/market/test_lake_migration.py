@@ -57,7 +57,9 @@ def test_lake_of_the_first_version_is_read(old):
     (market,) = [each for each in old.source("sample").list_markets() if each.bucket is TimeBucket.h1]
     span = (market.first_at, market.end_at)
     mine, theirs = (
-        pd.concat(each.load_candles([market], *span), ignore_index=True).astype({"pair": "str"})
+        pd.concat(each.load_candles([market], *span))
+        .astype({"pair": "str"})
+        .sort_values("timestamp", ignore_index=True)
         for each in (old.source("sample"), fresh)
     )
     assert mine.equals(theirs)

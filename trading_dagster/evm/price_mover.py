@@ -19,6 +19,7 @@ SWAP_V2 = Function(
 )
 SWAP_V3 = Function("exactInputSingle", ("(address,address,uint24,address,uint256,uint256,uint160)",), ("uint256",))
 Q96, Q192 = 2**96, 2**192
+ATTEMPTS = 3
 MAX_ERROR = Fraction(1, 10**8)
 
 
@@ -83,8 +84,14 @@ class PriceMover:
         if not target > 0:
             raise BadInput(f"The price of {pool.pair.get_ticker()} is {price}: it must be above 0")
         before = self.read_mid(pool)
-        tx_hash = self._swap_v2(pool, target) if pool.kind is PoolKind.v2 else self._swap_v3(pool, target)
-        move = Move(before, target, before if tx_hash is None else self.read_mid(pool), tx_hash)
+        swap = self._swap_v2 if pool.kind is PoolKind.v2 else self._swap_v3
+        tx_hash: str | None = None
+        for _ in range(ATTEMPTS):  # others trade, too, perhaps between the reading of the price and the swap
+            sent = swap(pool, target)
+            tx_hash = sent or tx_hash
+            move = Move(before, target, before if tx_hash is None else self.read_mid(pool), tx_hash)
+            if sent is None or move.error <= self._max_error:
+                break
         if move.error > self._max_error:
             raise PriceImpactToleranceExceeded(
                 f"{pool.pair} was to be moved from {float(before)} to {float(target)} and is at {float(move.after)}, "
@@ -115,6 +122,8 @@ class PriceMover:
         is_buy = is_zero_for_one is not pool.is_base_first
         token_in, token_out = _direction(pool, is_buy=is_buy)
         (balance,) = self._node.call(token_in, BALANCE_OF, self._account)
+        if not balance:
+            return None
         self._approve(token_in, pool.router)
         terms = (token_in, token_out, int(pool.fee * FEE_UNITS), self._account, balance, 0, limit)
         return str(self._node.do(self._account, pool.router, SWAP_V3.encode(terms))["transactionHash"])
