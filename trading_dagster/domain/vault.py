@@ -171,6 +171,14 @@ class VaultBook:
             terms = self._terms[key] = VaultTerms.of_pair(pair)
         return terms
 
+    def get_max_deposit(self, pair: TradingPairIdentifier, timestamp: datetime) -> float | None:
+        """Return the most USD a pair takes at a naive UTC time; 0 is closed, None no known limit."""
+        return self.terms_of(pair).get_max_deposit(timestamp) if pair.is_vault() else None
+
+    def get_max_redemption(self, pair: TradingPairIdentifier, timestamp: datetime) -> float | None:
+        """Return the most USD a pair gives back at a naive UTC time; 0 is closed, None no known limit."""
+        return self.terms_of(pair).get_max_redemption(timestamp) if pair.is_vault() else None
+
 
 def _read_window(data: Sequence[Any] | None) -> VaultWindow | None:
     if data is None:

@@ -19,12 +19,12 @@ class VaultRules:
     def get_max_deposit(self, timestamp: datetime, pair: TradingPairIdentifier) -> float | None:
         """Return the most USD a deposit may have at a naive UTC time; 0 is closed, None is no known limit."""
         require_naive_utc(timestamp)
-        return self._vaults.terms_of(pair).get_max_deposit(timestamp) if pair.is_vault() else None
+        return self._vaults.get_max_deposit(pair, timestamp)
 
     def get_max_redemption(self, timestamp: datetime, pair: TradingPairIdentifier) -> float | None:
         """Return the most USD a redemption may have at a naive UTC time; 0 is closed, None is no known limit."""
         require_naive_utc(timestamp)
-        return self._vaults.terms_of(pair).get_max_redemption(timestamp) if pair.is_vault() else None
+        return self._vaults.get_max_redemption(pair, timestamp)
 
     def can_deposit(self, timestamp: datetime, pair: TradingPairIdentifier) -> bool:
         """Tell whether a vault takes deposits."""

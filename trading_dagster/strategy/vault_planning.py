@@ -64,11 +64,11 @@ class VaultPlanning(TradePlanning):
 
     def get_max_deposit(self, pair: TradingPairIdentifier) -> float | None:
         """Return the most USD the pair takes now; 0 is closed, None no known limit."""
-        return self._vaults.terms_of(pair).get_max_deposit(self.timestamp) if pair.is_vault() else None
+        return self._vaults.get_max_deposit(pair, self.timestamp)
 
     def get_max_redemption(self, pair: TradingPairIdentifier) -> float | None:
         """Return the most USD the pair gives back now; 0 is closed, None no known limit."""
-        return self._vaults.terms_of(pair).get_max_redemption(self.timestamp) if pair.is_vault() else None
+        return self._vaults.get_max_redemption(pair, self.timestamp)
 
     def _refuse_closed_deposit(self, pair: TradingPairIdentifier, value: float) -> None:
         """Raise VaultClosed for more money than a vault takes now."""
