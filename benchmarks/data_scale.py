@@ -193,9 +193,11 @@ def compare(files: list[Path]) -> None:
             f"{who:7} {total['wall']:6.1f} s wall {total['cpu']:6.1f} s CPU, peak {told['peak_gib']:.2f} GiB ({parts})"
         )
     ratios = {kind: totals["lake"][kind] / totals["DuckDB"][kind] for kind in ("wall", "cpu")}
-    is_met = min(ratios.values()) <= 3 and ours["peak_gib"] < 4
+    is_met = ratios["wall"] <= 3 and ours["peak_gib"] < 4
     verdict = "met" if is_met else "MISSED"
-    print(f"ratio   {ratios['wall']:6.2f} wall   {ratios['cpu']:6.2f} CPU   target 3, below 4 GiB: {verdict}")
+    print(
+        f"ratio   {ratios['wall']:6.2f} wall   {ratios['cpu']:6.2f} CPU   target 3 by the clock, below 4 GiB: {verdict}"
+    )
 
 
 def main() -> None:
