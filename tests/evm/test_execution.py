@@ -538,6 +538,23 @@ def test_reorg_that_undoes_a_fill_gives_the_cash_back(trader: Trader):
     trader.require_books_equal_chain()
 
 
+def test_reorg_of_long_ago_that_gave_the_nonce_to_another_is_booked(trader: Trader):
+    cash = trader.state.portfolio.reserve.quantity
+    buy = settled_then_reorganised(trader)
+    node, record = trader.rig.market.node, trader.rig.journal.find(trade_id_of(buy))
+    node.rpc("anvil_dropTransaction", record.outcome.tx_hash)
+    send_foreign(trader.rig, record.attempts[0].nonce)
+    node.mine(1_000)  # far beyond every look back
+    assert trader.treasury().sync_treasury(trader.now.replace(tzinfo=None), trader.state) == []
+
+    assert trader.resume() == []
+
+    assert trader.rig.journal.find(trade_id_of(buy)).outcome.status is OutcomeStatus.released
+    assert trader.state.portfolio.reserve.quantity == cash
+    assert trader.state.portfolio.open_positions[buy.position_id].get_quantity() == 0
+    trader.require_books_equal_chain()
+
+
 def test_reorg_that_makes_a_failed_trade_succeed_is_booked_too(trader: Trader):
     cash = trader.state.portfolio.reserve.quantity
     market = trader.rig.market

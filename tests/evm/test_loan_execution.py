@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -9,9 +10,10 @@ from evm.deployment import Rig
 from evm.deployment_aave import Aave
 from evm.loan_trader import LoanTrader
 
-from trading_dagster.domain.trade import TradeStatus
-from trading_dagster.evm.alarm import AlarmKind
+from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.evm.alarm import AlarmKind, Step
 from trading_dagster.evm.execution import TradeExecutionSetting
+from trading_dagster.evm.swap_intent import SwapLimits
 
 
 @pytest.fixture
@@ -162,22 +164,76 @@ def test_time_that_is_up_leaves_a_trade_to_be_gone_on_with(trader: LoanTrader):
     trader.require_wallet_equals_ledger()
 
 
-def reorganise(trader: LoanTrader, blocks: int = 12) -> None:
-    """Take back the last blocks: the sale of a short and what follows, never what funded the wallet."""
+def execute_with_snapshot(trader: LoanTrader, trade: TradeExecution) -> str:
+    """Execute a trade; return the snapshot of the chain at which its last sale was about to be signed."""
+    snapshots: list[str] = []
+
+    def observe(step: Step, intent_id: str) -> None:
+        if step is Step.signing_began and trader.rig.journal.find(intent_id).intent.function.startswith("swap"):
+            snapshots.append(trader.rig.market.node.rpc("evm_snapshot"))
+
+    trader.execute(trade, observe=observe)
+    assert trade.get_status() is TradeStatus.success
+    return snapshots[-1]
+
+
+def reorganise(trader: LoanTrader, snapshot: str, *, meanwhile: Callable[[], object] = lambda: None) -> None:
+    """Take back every block since a snapshot, and mine others of the same number, with what happened in their place."""
     node = trader.rig.market.node
-    node.rpc("anvil_reorg", blocks, [])
+    height = node.head()
+    assert node.rpc("evm_revert", snapshot)
+    meanwhile()
+    node.mine(height - node.head())
 
 
-def test_after_a_reorg_the_ledger_is_the_wallet_and_only_corrections_were_booked(trader: LoanTrader):
-    trader.rig.market.node.mine(15)
-    trader.execute(trader.open_short(8_000))
+def test_after_a_reorg_that_changes_nothing_nothing_is_booked(trader: LoanTrader):
+    snapshot = execute_with_snapshot(trader, trader.open_short(8_000))
     events = len(trader.state.new_events)
-    reorganise(trader)
+    reorganise(trader, snapshot)
     assert trader.resume() == []
     assert AlarmKind.reorganised in [alarm.kind for alarm in trader.rig.alarms]
-    booked = trader.state.new_events[events:]  # none, unless what was sent again met another price
-    assert {type(event).__name__ for event in booked} <= {"BalanceUpdated"}
     trader.require_wallet_equals_ledger()
-    again = len(trader.state.new_events)
+    assert len(trader.state.new_events) == events
+
+
+def test_reorg_that_changes_the_sale_of_a_short_is_booked_as_a_correction(trader: LoanTrader):
+    opened = trader.open_short(8_000)
+    snapshot = execute_with_snapshot(trader, opened)
+    before = net_asset_value(trader, opened.position_id)
+    reorganise(trader, snapshot, meanwhile=lambda: trader.sell_eth_of_others(5))
+
+    require_correction_once(trader)
+
+    assert net_asset_value(trader, opened.position_id) < before, "it was sold for less"
+    trader.require_wallet_equals_ledger()
+
+
+def test_reorg_of_long_ago_that_undid_the_sale_of_a_short_is_booked_and_leaves_what_was_borrowed(trader: LoanTrader):
+    opened = trader.open_short(8_000)
+    snapshot = execute_with_snapshot(trader, opened)
+    cash = trader.state.portfolio.reserve.quantity
+    reorganise(trader, snapshot)
+    trader.rig.market.node.mine(SwapLimits().deadline_s + 1)  # the sale may not be sent again
+
+    require_correction_once(trader)
+
+    assert trader.state.portfolio.reserve.quantity == trader.balance(trader.pairs.usd)
+    assert trader.state.portfolio.reserve.quantity < cash, "what the sale should have brought was supplied from cash"
+    assert 0 < trader.balance(trader.pairs.eth_usd.base) < -opened.fill.quantity, "the check of accounts tells of it"
+
+
+def require_correction_once(trader: LoanTrader) -> None:
+    """Fail unless going on books a correction, after which the loan is the chain's, and nothing the second time."""
     assert trader.resume() == []
-    assert len(trader.state.new_events) == again
+    assert AlarmKind.settlement_changed in [alarm.kind for alarm in trader.rig.alarms]
+    assert abs(trader.units_apart(trader.ausd)) <= 2
+    assert abs(trader.units_apart(trader.veth)) < 10**12
+    events = len(trader.state.new_events)
+    assert trader.resume() == []
+    assert len(trader.state.new_events) == events
+
+
+def net_asset_value(trader: LoanTrader, position_id: int) -> Decimal:
+    """Return cash and collateral, for a debt that stays the same."""
+    portfolio = trader.state.portfolio
+    return portfolio.reserve.quantity + portfolio.open_positions[position_id].loan.collateral.total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from eth_utils.address import to_checksum_address as checksum
 from evm.broken import NoAudit, NoReceiptMeansFailed, SendThenSave
 from evm.crash import MARK, count_swaps
 from evm.deployment import FAST, GAS, OpenLease, Rig
@@ -194,6 +195,38 @@ def reorganise_settled(rig: Rig, cls: type[TransactionExecutor], number: int) ->
     assert swaps_on_chain(rig).get(number, 0) == 0
     turn(rig, executor, 8)
     return swaps_on_chain(rig).get(number, 0)
+
+
+@pytest.mark.parametrize("blocks_unseen", [1, FAST.audit_blocks + 20])
+def test_reorg_that_comes_while_nobody_looks_is_found_however_late(rig: Rig, blocks_unseen: int):
+    node = rig.market.node
+    node.mine(10)
+    executor = rig.executor()
+    executor.plan(swap_intent(rig))
+    turn(rig, executor, 5)
+    assert outcome(rig, "swap-0").status is OutcomeStatus.confirmed
+    node.rpc("anvil_reorg", 8, [])
+    for tx_hash in node.rpc("txpool_content")["pending"].get(checksum(rig.wallet.address), {}).values():
+        node.rpc("anvil_dropTransaction", tx_hash["hash"])
+    node.mine(blocks_unseen)
+    assert swaps_on_chain(rig).get(0, 0) == 0
+
+    turn(rig, rig.executor(), 6)
+
+    assert AlarmKind.reorganised in kinds(rig)
+    assert swaps_on_chain(rig) == {0: 1}
+    assert outcome(rig, "swap-0").status is OutcomeStatus.confirmed
+    assert [record.intent.intent_id for record in rig.journal.list_reopened(rig.account)] == ["swap-0"]
+
+
+def test_end_is_final_once_no_reorg_reaches_it(rig: Rig):
+    executor = rig.executor()
+    executor.plan(swap_intent(rig))
+    turn(rig, executor, 5)
+    assert [record.intent.intent_id for record in rig.journal.list_not_final(rig.account)] == ["swap-0"]
+    rig.market.node.mine(FAST.replan_depth)
+    executor.advance()
+    assert rig.journal.list_not_final(rig.account) == []
 
 
 def test_foreign_use_of_the_key_halts_and_releases(rig: Rig):

@@ -23,7 +23,7 @@ from trading_dagster.domain.transaction import (
     Planned,
     WalletRecord,
 )
-from trading_dagster.evm.transaction_journal import MemoryTransactionJournal, TransactionJournal
+from trading_dagster.evm.transaction_journal import MemoryTransactionJournal, TransactionJournal, list_to_compare
 from trading_dagster.storage.transaction_journal import SqliteTransactionJournal
 
 ACCOUNT = Account(1, "0x" + "AB" * 20)
@@ -35,6 +35,8 @@ ATTEMPT = Attempt("swap-1", AttemptPurpose.execute, 5, "0xaa", b"\x01\x02", 21_0
 BUMP = dataclasses.replace(ATTEMPT, tx_hash="0xbb", max_fee=2 * 10**9)
 LOG = LogEntry("0x" + "ef" * 20, ("0x1", "0x2"), "0x3", 4)
 OUTCOME = Outcome("swap-1", OutcomeStatus.confirmed, "", "0xbb", 101, "0xcc", 20_000, 10**9, (LOG,))
+FIRST_VERSION = Path(__file__).parent / "journal_version_1.sql"
+"""Written by the first version: swap-1 confirmed, swap-10 reopened and confirmed again, swap_1 reopened."""
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -69,6 +71,34 @@ def test_intent_goes_from_planned_to_finished_and_back(journal: TransactionJourn
     assert journal.find_owner("0xdd") is None
 
 
+def test_end_is_final_until_it_is_taken_back(journal: TransactionJournal):
+    journal.open_wallet(ACCOUNT, 5, 1)
+    journal.add_intent(INTENT, 1)
+    journal.add_attempt(ACCOUNT, ATTEMPT, 1)
+    journal.add_attempt(ACCOUNT, BUMP, 1)
+    assert journal.list_not_final(ACCOUNT) == []
+    journal.mark_final(ACCOUNT, ["swap-1"], 1)  # it has no end yet
+    journal.finish(ACCOUNT, OUTCOME, 1)
+    assert [r.outcome for r in journal.list_not_final(ACCOUNT)] == [OUTCOME]
+    journal.mark_final(ACCOUNT, ["swap-1"], 1)
+    assert journal.list_not_final(ACCOUNT) == []
+    assert journal.list_reopened(ACCOUNT) == []
+    journal.reopen(ACCOUNT, "swap-1", "reorg", 1)
+    assert journal.list_reopened(ACCOUNT) == [], "it has no end now"
+    journal.finish(ACCOUNT, dataclasses.replace(OUTCOME, block_number=50), 1)
+    assert [r.outcome.block_number for r in journal.list_not_final(ACCOUNT)] == [50]
+    assert [r.outcome.block_number for r in journal.list_reopened(ACCOUNT)] == [50]
+    assert [r.outcome.block_number for r in list_to_compare(journal, ACCOUNT, 101)] == [50]
+    assert [r.outcome.block_number for r in list_to_compare(journal, ACCOUNT, 50)] == [50]
+
+
+def test_refused_intent_was_never_in_a_block(journal: TransactionJournal):
+    journal.open_wallet(ACCOUNT, 5, 1)
+    journal.add_intent(INTENT, 1)
+    journal.finish(ACCOUNT, Outcome("swap-1", OutcomeStatus.refused, "simulation"), 1)
+    assert journal.list_not_final(ACCOUNT) == []
+
+
 def test_second_nonce_second_user_and_second_end_are_refused(journal: TransactionJournal):
     journal.open_wallet(ACCOUNT, 5, 1)
     journal.add_intent(INTENT, 1)
@@ -96,6 +126,7 @@ def test_old_fence_writes_nothing(journal: TransactionJournal):
         lambda: journal.add_attempt(ACCOUNT, ATTEMPT, 1),
         lambda: journal.finish(ACCOUNT, OUTCOME, 1),
         lambda: journal.reopen(ACCOUNT, "swap-1", "", 1),
+        lambda: journal.mark_final(ACCOUNT, ["swap-1"], 1),
         lambda: journal.halt(ACCOUNT, "no", 1),
         lambda: journal.resume(ACCOUNT, 9, "yes", 1),
         lambda: journal.open_wallet(ACCOUNT, 9, 1),
@@ -139,6 +170,23 @@ def test_file_is_durable_and_its_history_only_grows(tmp_path: Path):
     raw = sqlite3.connect(path)
     assert raw.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     raw.close()
+
+
+def test_journal_of_the_first_version_goes_on(tmp_path: Path):
+    path = tmp_path / "journal.sqlite"
+    old = sqlite3.connect(path)
+    old.executescript(FIRST_VERSION.read_text())
+    old.close()
+    journal = SqliteTransactionJournal(path)
+    ended = [record.intent.intent_id for record in journal.list_not_final(ACCOUNT)]
+    assert ended == ["swap-1", "swap-10"], "what ended before ends were marked is checked once"
+    assert [record.intent.intent_id for record in journal.list_reopened(ACCOUNT)] == ["swap-10"]
+    assert [record.intent.intent_id for record in journal.list_unfinished(ACCOUNT)] == ["swap_1"]
+    journal.mark_final(ACCOUNT, ended, 1)
+    journal.close()
+    again = SqliteTransactionJournal(path)
+    assert again.list_not_final(ACCOUNT) == []
+    again.close()
 
 
 def test_locked_and_unknown_files_are_refused(tmp_path: Path):

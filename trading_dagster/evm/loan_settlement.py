@@ -26,7 +26,7 @@ from trading_dagster.evm.loan_progress import LoanGoal, fold_steps, list_steps, 
 from trading_dagster.evm.settlement import UNENDED
 from trading_dagster.evm.swap_intent import POSITION, is_of_ledger, trade_intent_id
 from trading_dagster.evm.trading_account import TradingAccount
-from trading_dagster.evm.transaction_journal import TransactionJournal
+from trading_dagster.evm.transaction_journal import TransactionJournal, list_to_compare
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def find_loan_changes(
     Trades with a step that has no end, and those that the ledger has not ended, are left for later.
     """
     seen: set[int] = set()
-    for record in journal.list_finished(trader.account, since_block):
+    for record in list_to_compare(journal, trader.account, since_block):
         trade_id = parse_step_id(state.name, record.intent.intent_id)
         if trade_id is None or trade_id in seen or not is_of_ledger(record.intent, state):
             continue

@@ -25,7 +25,7 @@ from trading_dagster.evm.loan_intent import is_loan
 from trading_dagster.evm.loan_progress import parse_step_id
 from trading_dagster.evm.swap_intent import POSITION, is_of_ledger, parse_trade_id, read_swap_fill
 from trading_dagster.evm.trading_account import TradingAccount
-from trading_dagster.evm.transaction_journal import TransactionJournal
+from trading_dagster.evm.transaction_journal import TransactionJournal, list_to_compare
 
 UNENDED = (TradeStatus.planned, TradeStatus.started, TradeStatus.broadcasted)
 
@@ -65,7 +65,7 @@ def find_changes(
     state: State, journal: TransactionJournal, trader: TradingAccount, since_block: int
 ) -> Iterator[SettlementChange]:
     """Yield the differences of ledger and journal among what ended in a block of that number or later."""
-    for record in journal.list_finished(trader.account, since_block):
+    for record in list_to_compare(journal, trader.account, since_block):
         found = _find_trade(state, record.intent)
         if found is None or found[1].get_status() in UNENDED or is_loan(found[1]):
             continue

@@ -5,7 +5,7 @@
 3 broadcast     again with each block until mined; no answer is trusted
 4 settle        a receipt of any attempt, deep enough, in the canonical block; a fee bump keeps the nonce
 5 lost nonce    used but no receipt: find who used it; only a transaction that is not ours releases the intent
-6 audit         what settled in the last blocks is checked again, and reopened when a reorg moved it
+6 audit         what settled is checked until no reorg reaches it, and reopened when one moved it
 7 one executor  a lease, whose token the journal checks in each write
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from trading_dagster.domain.error import BadConfiguration, BlockUnavailable, CallReverted, NodeError
+from trading_dagster.domain.error import BadConfiguration, CallReverted, NodeError
 from trading_dagster.domain.transaction import (
     Account,
     Attempt,
@@ -31,6 +31,7 @@ from trading_dagster.domain.transaction import (
     WalletRecord,
 )
 from trading_dagster.evm.alarm import Alarm, AlarmKind, AlarmSink, Observer, Step, ignore_step
+from trading_dagster.evm.audit import audit_ends, read_canonical_hash
 from trading_dagster.evm.block import BlockHeader, Receipt
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.gas import DEFAULT_POLICY, Fee, FeeAboveCap, GasPolicy
@@ -59,7 +60,8 @@ class ExecutionSetting:
     """Depths in blocks.
 
     ``confirmations`` settle a transaction; ``replan_depth`` is the deepest reorg to be expected, waited for before the
-    same thing may be planned again; ``audit_blocks`` is how far back settled transactions are checked again.
+    same thing may be planned again and before what settled counts as final; ``audit_blocks`` is how far back what is
+    final is checked all the same.
     """
 
     confirmations: int = 3
@@ -172,22 +174,18 @@ class TransactionExecutor:
             raise failures[0]
 
     def audit(self, head: BlockHeader) -> None:
-        """Check again what ended in the last blocks (step 6); reopen what is not in the canonical chain any more."""
-        canonical: dict[int, str] = {}
-        for record in self._journal.list_finished(self.account, max(1, head.number - self._setting.audit_blocks)):
-            number = record.outcome.block_number
-            if number not in canonical:
-                canonical[number] = self._canonical_hash(number)
-            if canonical[number] != record.outcome.block_hash:
-                self._observe(Step.reopen_decided, record.intent.intent_id)
-                reason = f"block {number} {record.outcome.block_hash} is not canonical any more"
-                self._journal.reopen(self.account, record.intent.intent_id, reason, self._lease.token)
-                self._observe(Step.reopened, record.intent.intent_id)
-                self._tell(
-                    AlarmKind.reorganised,
-                    f"{record.intent.intent_id} {number}",
-                    f"{record.intent.intent_id} is watched again: {reason}",
-                )
+        """Check again what ended and is not final (step 6); reopen what a reorg moved, however long nobody looked."""
+        depth, blocks = self._setting.replan_depth, self._setting.audit_blocks
+        found = audit_ends(self._client, self._journal, self.account, head, final_depth=depth, audit_blocks=blocks)
+        for record in found.moved:
+            name, number = record.intent.intent_id, record.outcome.block_number
+            self._observe(Step.reopen_decided, name)
+            reason = f"block {number} {record.outcome.block_hash} is not canonical any more"
+            self._journal.reopen(self.account, name, reason, self._lease.token)
+            self._observe(Step.reopened, name)
+            self._tell(AlarmKind.reorganised, f"{name} {number}", f"{name} is watched again: {reason}")
+        if found.final:
+            self._journal.mark_final(self.account, found.final, self._lease.token)
 
     def may_replan(self, intent_id: str) -> bool:
         """Tell whether the same thing may be planned under a new id: this one ended without effect, for good.
@@ -236,7 +234,7 @@ class TransactionExecutor:
     def _settle(self, record: InFlight, attempt: Attempt, receipt: Receipt, head: BlockHeader) -> None:
         if head.number - receipt.block_number + 1 < self._setting.confirmations:
             return
-        if self._canonical_hash(receipt.block_number) != receipt.block_hash:
+        if read_canonical_hash(self._client, receipt.block_number) != receipt.block_hash:
             return
         if attempt.purpose is AttemptPurpose.cancel:
             status, reason = OutcomeStatus.cancelled, "it expired before it was mined"
@@ -475,12 +473,6 @@ class TransactionExecutor:
         self._observe(Step.finish_decided, outcome.intent_id)
         self._journal.finish(self.account, outcome, self._lease.token)
         self._observe(Step.finished, outcome.intent_id)
-
-    def _canonical_hash(self, number: int) -> str:
-        try:
-            return self._client.read_block(number).hash
-        except BlockUnavailable:
-            return ""
 
     def _replay_reason(self, intent: Intent, receipt: Receipt) -> str:
         """Ask why by calling again on the state before; the answer is for people, nothing depends on it."""

@@ -58,6 +58,10 @@ class TransactionJournal(Protocol):
         """Take an intent's end back because a reorg moved it; its attempts stay."""
         ...
 
+    def mark_final(self, account: Account, intent_ids: Sequence[str], fence: int) -> None:
+        """Keep that the ends of intents are in blocks that no reorg reaches."""
+        ...
+
     def halt(self, account: Account, reason: str, fence: int) -> None:
         """Forbid an account to sign for new intents."""
         ...
@@ -82,6 +86,21 @@ class TransactionJournal(Protocol):
         """Return what ended in a block of that number or later, in the order of planning."""
         ...
 
+    def list_not_final(self, account: Account) -> Sequence[Finished]:
+        """Return what ended in a block and is not marked final, in the order of planning."""
+        ...
+
+    def list_reopened(self, account: Account) -> Sequence[Finished]:
+        """Return what ended again after its end had been taken back, in the order of planning."""
+        ...
+
+
+def list_to_compare(journal: TransactionJournal, account: Account, since_block: int) -> list[Finished]:
+    """Return the ends that a ledger may not have yet: those since a block, and those that were once taken back."""
+    recent = journal.list_finished(account, since_block)
+    seen = {record.intent.intent_id for record in recent}
+    return [*recent, *(r for r in journal.list_reopened(account) if r.intent.intent_id not in seen)]
+
 
 class MemoryTransactionJournal:
     """A journal for tests and simulations: durable as long as the process."""
@@ -90,6 +109,8 @@ class MemoryTransactionJournal:
         """Begin empty."""
         self._wallets: dict[Account, WalletRecord] = {}
         self._records: dict[str, IntentRecord] = {}
+        self._final: set[str] = set()
+        self._reopened: set[str] = set()
 
     def open_wallet(self, account: Account, first_nonce: int, fence: int) -> WalletRecord:
         """Return what is known of an account; on its first use, begin at ``first_nonce``."""
@@ -136,6 +157,13 @@ class MemoryTransactionJournal:
         record = self._records[intent_id]
         if isinstance(record, Finished) and record.attempts:
             self._records[intent_id] = InFlight(record.intent, record.attempts)
+            self._final.discard(intent_id)
+            self._reopened.add(intent_id)
+
+    def mark_final(self, account: Account, intent_ids: Sequence[str], fence: int) -> None:
+        """Keep that the ends of intents are in blocks that no reorg reaches."""
+        self._fenced(account, fence)
+        self._final |= {name for name in intent_ids if isinstance(self._records[name], Finished)}
 
     def halt(self, account: Account, reason: str, fence: int) -> None:
         """Forbid an account to sign for new intents."""
@@ -164,8 +192,20 @@ class MemoryTransactionJournal:
 
     def list_finished(self, account: Account, since_block: int) -> Sequence[Finished]:
         """Return what ended in a block of that number or later."""
-        records = (r for r in self._records.values() if r.intent.account == account)
-        return [r for r in records if isinstance(r, Finished) and r.outcome.block_number >= since_block]
+        return [r for r in self._list_ended(account) if r.outcome.block_number >= since_block]
+
+    def list_not_final(self, account: Account) -> Sequence[Finished]:
+        """Return what ended in a block and is not marked final, in the order of planning."""
+        ended = self._list_ended(account)
+        return [r for r in ended if r.outcome.block_number > 0 and r.intent.intent_id not in self._final]
+
+    def list_reopened(self, account: Account) -> Sequence[Finished]:
+        """Return what ended again after its end had been taken back, in the order of planning."""
+        return [r for r in self._list_ended(account) if r.intent.intent_id in self._reopened]
+
+    def _list_ended(self, account: Account) -> list[Finished]:
+        records = self._records.values()
+        return [r for r in records if isinstance(r, Finished) and r.intent.account == account]
 
     def _users(self, account: Account, nonce: int) -> set[str]:
         unfinished = self.list_unfinished(account)

@@ -33,17 +33,20 @@ from trading_dagster.domain.transaction import (
     require_same,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE wallet (
     account TEXT PRIMARY KEY, nonce_floor INTEGER NOT NULL, fence INTEGER NOT NULL, halt_reason TEXT NOT NULL
 ) STRICT;
 CREATE TABLE intent (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, intent_id TEXT NOT NULL UNIQUE, account TEXT NOT NULL,
-    body TEXT NOT NULL, outcome TEXT, outcome_block INTEGER
+    body TEXT NOT NULL, outcome TEXT, outcome_block INTEGER,
+    is_final INTEGER NOT NULL DEFAULT 0, was_reopened INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX intent_unfinished ON intent (account, sequence) WHERE outcome IS NULL;
 CREATE INDEX intent_finished ON intent (account, outcome_block) WHERE outcome IS NOT NULL;
+CREATE INDEX intent_not_final ON intent (account, sequence) WHERE outcome_block > 0 AND is_final = 0;
+CREATE INDEX intent_reopened ON intent (account, sequence) WHERE was_reopened = 1;
 CREATE TABLE attempt (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, tx_hash TEXT NOT NULL UNIQUE,
     intent_id TEXT NOT NULL REFERENCES intent (intent_id), nonce INTEGER NOT NULL, raw BLOB NOT NULL, body TEXT NOT NULL
@@ -54,6 +57,17 @@ CREATE TABLE history (
     detail TEXT NOT NULL
 ) STRICT;
 """
+FROM_VERSION_1 = """
+ALTER TABLE intent ADD COLUMN is_final INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE intent ADD COLUMN was_reopened INTEGER NOT NULL DEFAULT 0;
+UPDATE intent SET was_reopened = 1 WHERE EXISTS (
+    SELECT 1 FROM history WHERE history.account = intent.account AND what = 'reopened'
+    AND detail LIKE replace(replace(intent_id, '%', '\\%'), '_', '\\_') || ' %' ESCAPE '\\'
+);
+CREATE INDEX intent_not_final ON intent (account, sequence) WHERE outcome_block > 0 AND is_final = 0;
+CREATE INDEX intent_reopened ON intent (account, sequence) WHERE was_reopened = 1;
+"""
+"""What was kept before ends were known to be final: all of them are checked once."""
 RECORD_COLUMNS = "SELECT intent_id, body, outcome FROM intent"
 
 
@@ -149,8 +163,21 @@ class SqliteTransactionJournal:
             _fenced(run, account, fence)
             record = _get(run, intent_id)
             if isinstance(record, Finished) and record.attempts:
-                run.execute("UPDATE intent SET outcome = NULL, outcome_block = NULL WHERE intent_id = ?", (intent_id,))
+                run.execute(
+                    "UPDATE intent SET outcome = NULL, outcome_block = NULL, is_final = 0, was_reopened = 1 "
+                    "WHERE intent_id = ?",
+                    (intent_id,),
+                )
                 _tell(run, account, "reopened", f"{intent_id} {reason}; it was {json.dumps(_outcome_head(record))}")
+
+    def mark_final(self, account: Account, intent_ids: Sequence[str], fence: int) -> None:
+        """Keep that the ends of intents are in blocks that no reorg reaches."""
+        with self._transaction() as run:
+            _fenced(run, account, fence)
+            run.executemany(
+                "UPDATE intent SET is_final = 1 WHERE outcome IS NOT NULL AND intent_id = ?",
+                [(intent_id,) for intent_id in intent_ids],
+            )
 
     def halt(self, account: Account, reason: str, fence: int) -> None:
         """Forbid an account to sign for new intents."""
@@ -191,17 +218,27 @@ class SqliteTransactionJournal:
 
     def list_finished(self, account: Account, since_block: int) -> Sequence[Finished]:
         """Return what ended in a block of that number or later, in the order of planning."""
-        with self._transaction() as run:
-            query = f"{RECORD_COLUMNS} WHERE account = ? AND outcome IS NOT NULL AND outcome_block >= ?"
-            rows = run.execute(f"{query} ORDER BY sequence", (str(account), since_block)).fetchall()
-            records = [_to_record(run, row) for row in rows]
-            return [record for record in records if isinstance(record, Finished)]
+        return self._list_ended("account = ? AND outcome IS NOT NULL AND outcome_block >= ?", str(account), since_block)
+
+    def list_not_final(self, account: Account) -> Sequence[Finished]:
+        """Return what ended in a block and is not marked final, in the order of planning."""
+        return self._list_ended("account = ? AND outcome_block > 0 AND is_final = 0", str(account))
+
+    def list_reopened(self, account: Account) -> Sequence[Finished]:
+        """Return what ended again after its end had been taken back, in the order of planning."""
+        return self._list_ended("account = ? AND was_reopened = 1 AND outcome IS NOT NULL", str(account))
 
     def list_history(self, account: Account) -> Sequence[tuple[str, str, str]]:
         """Return (time, what, detail) of every write, oldest first."""
         with self._transaction() as run:
             query = "SELECT at, what, detail FROM history WHERE account = ? ORDER BY sequence"
             return [(str(at), str(what), str(detail)) for at, what, detail in run.execute(query, (str(account),))]
+
+    def _list_ended(self, condition: str, *values: str | int) -> list[Finished]:
+        with self._transaction() as run:
+            rows = run.execute(f"{RECORD_COLUMNS} WHERE {condition} ORDER BY sequence", values).fetchall()
+            records = [_to_record(run, row) for row in rows]
+            return [record for record in records if isinstance(record, Finished)]
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -224,8 +261,9 @@ class SqliteTransactionJournal:
 
     def _create(self, run: sqlite3.Connection) -> None:
         version = run.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            for statement in SCHEMA.split(";"):
+        steps = {0: SCHEMA, 1: FROM_VERSION_1}
+        if version in steps:
+            for statement in steps[version].split(";"):
                 run.execute(statement)
             run.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
