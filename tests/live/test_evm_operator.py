@@ -16,6 +16,7 @@ from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.domain.treasury import BalanceUpdateCause
 from trading_dagster.evm.alarm import Step
 from trading_dagster.evm.erc20 import transfer
+from trading_dagster.evm.transaction_journal import MemoryTransactionJournal
 from trading_dagster.evm.uniswap_v2 import SWAP
 from trading_dagster.live.closing import close_all
 from trading_dagster.live.correction import CorrectionKind, correct_accounts
@@ -154,3 +155,21 @@ def test_halted_wallet_signs_again_when_an_operator_says_so(life):  # noqa: F811
     assert venue.journal.find_wallet(venue.account).halt_reason == ""
     next_day(life)
     assert [trade.get_status() for trade in run_cycle(life.live).trades] == [TradeStatus.success]
+
+
+def test_trade_of_a_lost_journal_is_not_tried_again(life):  # noqa: F811
+    steps = Steps(replace(life.live, venue=replace(life.venue, swap_timeout_s=0.0, sleep=lambda _: None)))
+    steps.decide()
+    steps.execute()
+    (running,) = next(iter(load(life).portfolio.open_positions.values())).trades.values()
+    assert running.get_status() is TradeStatus.broadcasted
+    lost = replace(life.live, venue=replace(life.venue, open_journal=MemoryTransactionJournal))
+    cash = load(life).portfolio.get_cash()
+
+    result = retry(lost)
+
+    assert "it may have been sent" in result.notes[0]
+    assert result.trades == ()
+    assert "it may have been sent" in repair(lost).refused[0]
+    assert load(life).portfolio.get_cash() == cash + 2_000
+    assert [position.position_id for position in load(life).portfolio.frozen_positions.values()] == [1]

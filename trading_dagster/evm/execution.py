@@ -146,6 +146,8 @@ class EvmExecution:
             logger.warning("%s: nothing new is begun while the end of an earlier trade is not known", state.name)
             return
         self._client.read_head()
+        if self._journal.find_wallet(self._executor.account) is None:
+            self._executor.advance()  # so that from now on a journal that does not know the wallet is one that was lost
         for _, group in groupby(trades, _batch_of):
             planned = [trade for trade in group if trade.get_status() is TradeStatus.planned]
             begun = [trade for trade in planned if self._begin(state, trade, triggered=triggered)]
@@ -160,6 +162,9 @@ class EvmExecution:
         what the ledger booked is booked as a correction, with an alarm.
         """
         account, timeout_s = self._executor.account, self._setting.timeout_s
+        if self._journal.find_wallet(account) is None:
+            for trade in list_running(state):
+                self._book.lose(state, trade, f"the journal of transactions does not know wallet {account}")
         try:
             self._executor.advance()
         except (NodeError, CallReverted) as error:
@@ -265,7 +270,15 @@ class EvmExecution:
 
     def _plan_swaps(self, state: State, trades: Sequence[TradeExecution], timeout_s: float) -> None:
         """Plan the swaps that are not in the journal, once their tokens are approved; drop what is too old to send."""
-        new = [t for t in trades if self._find_swap(state, trade_intent_id(state.name, t.trade_id)) is None]
+        new = []
+        for trade in trades:
+            name = trade_intent_id(state.name, trade.trade_id)
+            if self._find_swap(state, name) is not None:
+                continue
+            if trade.broadcasted_at is None:
+                new.append(trade)
+            else:
+                self._book.lose(state, trade, f"the journal of transactions does not have {name}")
         fresh = [trade for trade in new if self._is_fresh(state, trade)]
         if fresh and not self._client.has_code(self._dex.spender, "latest"):  # a call to nothing succeeds, for gas
             for trade in fresh:

@@ -15,6 +15,8 @@ from trading_dagster.evm.alarm import Alarm, AlarmKind, AlarmSink
 
 logger = logging.getLogger(__name__)
 
+MAY_BE_SENT = "it may have been sent"
+
 
 @dataclass(frozen=True, slots=True)
 class TradeBook:
@@ -30,6 +32,18 @@ class TradeBook:
         state.record(TradeFailed(self.now(), trade.trade_id, trade.position_id, reason))
         self.freeze(state, trade, f"trade #{trade.trade_id} failed: {reason}")
 
+    def lose(self, state: State, trade: TradeExecution, reason: str) -> None:
+        """End a trade of which nobody knows whether it was sent, as its journal was lost: sent now, it could be twice.
+
+        Its position is put aside; ``reason`` says what the journal lacks.
+        """
+        text = (
+            f"{MAY_BE_SENT}, and is not sent again: {reason}. Bring the journal's file back, or look at the wallet in "
+            "an explorer, release the position by force, and correct the accounts"
+        )
+        self.fail(state, trade, text)
+        self.tell(AlarmKind.trade_unfinished, f"{trade}: {text}")
+
     def freeze(self, state: State, trade: TradeExecution, reason: str) -> None:
         """Put a trade's position aside, if it is open."""
         if trade.position_id in state.portfolio.open_positions:
@@ -44,3 +58,8 @@ class TradeBook:
     def tell(self, kind: AlarmKind, text: str) -> None:
         """Raise an alarm."""
         self.alarm(Alarm(kind, self.account, text))
+
+
+def is_lost(trade: TradeExecution) -> bool:
+    """Tell whether a trade failed because nobody knows whether it was sent."""
+    return trade.failure is not None and trade.failure.startswith(MAY_BE_SENT)
