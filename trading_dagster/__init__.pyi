@@ -179,6 +179,8 @@ from trading_dagster.domain.error import BadWeightsException as BadWeightsExcept
 from trading_dagster.domain.error import ChartFailed as ChartFailed
 from trading_dagster.domain.error import ChartNotValid as ChartNotValid
 from trading_dagster.domain.error import GridRunFailed as GridRunFailed
+from trading_dagster.domain.error import SearchFailed as SearchFailed
+from trading_dagster.domain.error import SearchPointTimedOut as SearchPointTimedOut
 from trading_dagster.domain.error import SettlementPending as SettlementPending
 from trading_dagster.domain.error import UnknownChart as UnknownChart
 from trading_dagster.domain.error import VaultClosed as VaultClosed
@@ -202,12 +204,43 @@ from trading_dagster.research.grid_table import (
 from trading_dagster.research.grid_table import pick_best_grid_search_result as pick_best_grid_search_result
 from trading_dagster.research.grid_table import pick_grid_search_result as pick_grid_search_result
 from trading_dagster.research.grid_table import render_grid_search_result_table as render_grid_search_result_table
+from trading_dagster.research.objective import (
+    BalancedCAGRAndSharpeOptimisationFunction as BalancedCAGRAndSharpeOptimisationFunction,
+)
+from trading_dagster.research.objective import (
+    BalancedSharpeAndMaxDrawdownOptimisationFunction as BalancedSharpeAndMaxDrawdownOptimisationFunction,
+)
+from trading_dagster.research.objective import MinTradeCountFilter as MinTradeCountFilter
+from trading_dagster.research.objective import OptimiserSearchResult as OptimiserSearchResult
+from trading_dagster.research.objective import RollingSharpeOptimisationFunction as RollingSharpeOptimisationFunction
+from trading_dagster.research.objective import optimise_calmar as optimise_calmar
+from trading_dagster.research.objective import optimise_cvar as optimise_cvar
+from trading_dagster.research.objective import optimise_gain_to_pain as optimise_gain_to_pain
+from trading_dagster.research.objective import optimise_max_drawdown as optimise_max_drawdown
+from trading_dagster.research.objective import optimise_probabilistic_sharpe as optimise_probabilistic_sharpe
+from trading_dagster.research.objective import optimise_profit as optimise_profit
+from trading_dagster.research.objective import optimise_recovery_factor as optimise_recovery_factor
+from trading_dagster.research.objective import optimise_sharpe as optimise_sharpe
+from trading_dagster.research.objective import (
+    optimise_sharpe_and_max_drawdown_ratio as optimise_sharpe_and_max_drawdown_ratio,
+)
+from trading_dagster.research.objective import optimise_sortino as optimise_sortino
+from trading_dagster.research.objective import optimise_ulcer_index as optimise_ulcer_index
+from trading_dagster.research.objective import optimise_ulcer_performance as optimise_ulcer_performance
+from trading_dagster.research.objective import optimise_win_rate as optimise_win_rate
+from trading_dagster.research.optimiser import perform_optimisation as perform_optimisation
+from trading_dagster.research.optimiser_result import OptimiserResult as OptimiserResult
+from trading_dagster.research.optimiser_result import analyse_optimiser_result as analyse_optimiser_result
+from trading_dagster.research.search_space import prepare_optimiser_parameters as prepare_optimiser_parameters
 from trading_dagster.strategy.alpha_model import AlphaModel as AlphaModel
 from trading_dagster.strategy.alpha_signal import TradingPairSignal as TradingPairSignal
 from trading_dagster.strategy.alpha_signal import TradingPairSignalFlags as TradingPairSignalFlags
 from trading_dagster.strategy.chart import ChartInput as ChartInput
 from trading_dagster.strategy.chart import ChartKind as ChartKind
 from trading_dagster.strategy.chart import ChartRegistry as ChartRegistry
+from trading_dagster.strategy.dimension import Categorical as Categorical
+from trading_dagster.strategy.dimension import Integer as Integer
+from trading_dagster.strategy.dimension import Real as Real
 from trading_dagster.strategy.signal_table import format_signals as format_signals
 from trading_dagster.strategy.size_risk import FixedSizeRiskModel as FixedSizeRiskModel
 from trading_dagster.strategy.size_risk import QuoteTokenTVLSizeRiskModel as QuoteTokenTVLSizeRiskModel

@@ -225,6 +225,14 @@ class GridRunFailed(TradingDagsterError):
     """A combination of a grid search raised an error that other processes cannot read; the message has its text."""
 
 
+class SearchPointTimedOut(TradingDagsterError):
+    """A point of an optimisation took longer than it may; it counts as one that failed."""
+
+
+class SearchFailed(TradingDagsterError):
+    """An optimisation found no point that may be used: all failed, or none passed the filter of results."""
+
+
 class WorkerDied(TradingDagsterError):
     """A process of a search ended without an answer, as when memory runs out; what was kept stays."""
 

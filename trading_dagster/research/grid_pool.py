@@ -11,10 +11,12 @@ import os
 import pickle
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from trading_dagster.domain.error import BadInput, WorkerDied
 from trading_dagster.market.universe_store import write_universe
@@ -33,14 +35,25 @@ def count_workers(wanted: int | None, tasks: int) -> int:
     return max(1, min(wanted or cores, tasks))
 
 
+RunTasks: TypeAlias = "Callable[[Sequence[GridTask]], Iterator[tuple[int, GridOutcome]]]"
+"""Runs tasks; yields index and outcome of every one as they are done."""
+
+
 def run_tasks(
     runner: GridRunner, tasks: Sequence[GridTask], workers: int, folder: Path
 ) -> Iterator[tuple[int, GridOutcome]]:
-    """Yield index and outcome of every task as they are done.
+    """Yield index and outcome of every task as they are done; arguments and errors as `open_pool`."""
+    with open_pool(runner, tasks, workers, folder) as run:
+        yield from run(tasks)
+
+
+@contextmanager
+def open_pool(runner: GridRunner, sample: Sequence[GridTask], workers: int, folder: Path) -> Iterator[RunTasks]:
+    """Start processes that run tasks, and yield what to give tasks to; may be given some several times.
 
     Args:
         runner: What runs them.
-        tasks: What to run.
+        sample: Some of the tasks; whether parameters can be sent to other processes is told from these.
         workers: Processes; 1 runs everything in this one.
         folder: Where the universe is put for other processes.
 
@@ -49,25 +62,29 @@ def run_tasks(
         WorkerDied: A process ended without an answer.
     """
     if workers == 1:
-        for task in tasks:
-            yield task.index, runner.run(task)
+        yield lambda tasks: ((task.index, runner.run(task)) for task in tasks)
         return
     write_universe(runner.universe, folder)
     remote = RemoteRunner.of(runner, folder)
-    context = multiprocessing.get_context(choose_method(remote, tasks))
+    context = multiprocessing.get_context(choose_method(remote, sample))
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload(PRELOADED)
     pool = ProcessPoolExecutor(workers, context, start_worker, (remote,))
+
+    def run(tasks: Sequence[GridTask]) -> Iterator[tuple[int, GridOutcome]]:
+        try:
+            futures = {pool.submit(run_in_worker, task): task.index for task in tasks}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise WorkerDied(
+                "A process of the search ended without an answer. If memory ran out, use fewer max_workers; if this "
+                'is a script, put what starts the search below `if __name__ == "__main__":`; or use a single process. '
+                "With a result_path, what was done is kept"
+            ) from error
+
     try:
-        futures = {pool.submit(run_in_worker, task): task.index for task in tasks}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    except BrokenProcessPool as error:
-        raise WorkerDied(
-            "A process of the grid search ended without an answer. If memory ran out, use fewer max_workers; if this "
-            'is a script, put what starts the search below `if __name__ == "__main__":`; or use multiprocess=False. '
-            "With a result_path, what was done is kept"
-        ) from error
+        yield run
     finally:
         pool.shutdown(cancel_futures=True)
 

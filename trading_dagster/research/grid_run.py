@@ -7,7 +7,10 @@ began: what it is sent for a combination is a set of parameters.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+import multiprocessing
+import os
+import threading
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,8 @@ from trading_dagster.domain.error import BadInput, NotEnoughCashForBuys, NotEnou
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.market.universe_store import read_universe
 from trading_dagster.research.grid_outcome import DataRetention, GridOutcome, keep_outcome
-from trading_dagster.strategy.indicator_cache import DiskIndicatorCache
+from trading_dagster.research.indicator_folder import SharedIndicatorCache
+from trading_dagster.research.time_limit import limit_time
 from trading_dagster.strategy.module import StrategyModule, load_strategy_file
 from trading_dagster.strategy.parameters import StrategyParameters
 
@@ -47,6 +51,7 @@ class GridRunner:
         options: Fees and tolerances.
         retention: What to keep of each run.
         ignore_wallet_errors: Whether a combination that runs out of money fails without a warning.
+        timeout_s: What a run may take; None is as long as it likes.
     """
 
     strategy: StrategyModule
@@ -55,19 +60,21 @@ class GridRunner:
     options: BacktestOptions
     retention: DataRetention
     ignore_wallet_errors: bool
+    timeout_s: float | None = None
 
     def run(self, task: GridTask) -> GridOutcome:
         """Run one combination; whatever it raises is its outcome."""
         started_at = datetime.now(UTC)
         try:
-            plan = plan_backtest(
-                replace(self.strategy, parameters=task.parameters),
-                universe=self.universe,
-                options=self.options,
-                indicator_store=DiskIndicatorCache(self.indicators),
-                is_grid_search=True,
-            )
-            outcome = GridOutcome.measure(run_plan(plan), started_at, self.retention)
+            with limit_time(self.timeout_s):
+                plan = plan_backtest(
+                    replace(self.strategy, parameters=task.parameters),
+                    universe=self.universe,
+                    options=self.options,
+                    indicator_store=SharedIndicatorCache(self.indicators),
+                    is_grid_search=True,
+                )
+                outcome = GridOutcome.measure(run_plan(plan), started_at, self.retention)
         except Exception as error:  # noqa: BLE001 - a combination that fails must not stop the others
             cash = task.parameters.get("initial_cash")
             if not (self.ignore_wallet_errors and is_wallet_error(error)):
@@ -80,30 +87,35 @@ class GridRunner:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRunner:
-    """How a worker comes to its runner: the strategy by its file where it has one, the universe by its folder."""
+    """How a worker comes to its runner: the strategy by its file where it has one, the universe by its folder.
+
+    Attributes:
+        strategy: The strategy; None when it is read from its file.
+        file: The strategy's file; None when the strategy itself is sent.
+        source_hash: Of the strategy, to notice that the file changed.
+        universe: Folder of the universe.
+        others: The rest of what a `GridRunner` is made of, by name.
+    """
 
     strategy: StrategyModule | None
     file: Path | None
     source_hash: str
     universe: Path
-    indicators: Path
-    options: BacktestOptions
-    retention: DataRetention
-    ignore_wallet_errors: bool
+    others: dict[str, Any]
 
     @classmethod
     def of(cls, runner: GridRunner, universe: Path) -> RemoteRunner:
         """Describe a runner whose universe was written to a folder."""
         is_file = is_from_file(runner.strategy)
+        sent_otherwise = ("strategy", "universe")
         return cls(
             strategy=None if is_file else runner.strategy,
             file=runner.strategy.path if is_file else None,
             source_hash=runner.strategy.source_hash(),
             universe=universe,
-            indicators=runner.indicators,
-            options=runner.options,
-            retention=runner.retention,
-            ignore_wallet_errors=runner.ignore_wallet_errors,
+            others={
+                each.name: getattr(runner, each.name) for each in fields(runner) if each.name not in sent_otherwise
+            },
         )
 
     def open(self) -> GridRunner:
@@ -114,14 +126,7 @@ class RemoteRunner:
             strategy = load_strategy_file(self.file)
             if strategy.source_hash() != self.source_hash:
                 raise BadInput(f"Strategy file {self.file} changed while the search began: start it again")
-        return GridRunner(
-            strategy,
-            read_universe(self.universe),
-            self.indicators,
-            self.options,
-            self.retention,
-            self.ignore_wallet_errors,
-        )
+        return GridRunner(strategy, read_universe(self.universe), **self.others)
 
 
 def is_from_file(strategy: StrategyModule) -> bool:
@@ -140,8 +145,16 @@ _worker: dict[str, Any] = {}
 
 
 def start_worker(remote: RemoteRunner) -> None:
-    """Remember what a worker runs; called once in each."""
+    """Remember what a worker runs; called once in each. The worker ends when the search is killed."""
     _worker["remote"], _worker["runner"] = remote, None
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def run_in_worker(task: GridTask) -> GridOutcome:

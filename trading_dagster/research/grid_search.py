@@ -111,7 +111,7 @@ def search_grid(
     if len({each.index for each in combinations}) < max(len(combinations), 1):
         raise BadInput("A grid search needs combinations with different indices: see prepare_grid_combinations()")
     chosen = options or BacktestOptions()
-    key_of = _Keys(strategy, universe, chosen, data_retention)
+    key_of = ResultKeys(strategy, universe, chosen, data_retention)
     tasks, outcomes = [], {}
     for each in combinations:
         path = None
@@ -150,7 +150,7 @@ def calculate_shared_indicators(runner: GridRunner, tasks: Sequence[GridTask]) -
             continue
 
 
-class _Keys:
+class ResultKeys:
     """Makes the keys of kept results: hashes of what a combination's backtest is a function of."""
 
     def __init__(

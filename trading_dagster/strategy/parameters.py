@@ -14,6 +14,7 @@ from trading_dagster.domain.fund_fee import FundFees
 from trading_dagster.domain.time import CycleDuration, TimeBucket, require_naive_utc
 from trading_dagster.domain.trigger import TriggerModel
 from trading_dagster.pricing.cost_model import collect_costs
+from trading_dagster.strategy.dimension import Categorical, Integer, Real
 
 _NO_VALUES = (property, staticmethod, classmethod)
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -114,7 +115,16 @@ class StrategyParameters(Mapping[str, Any]):
 
 
 def require_for_backtest(parameters: StrategyParameters) -> None:
-    """Raise ParameterMissing naming every parameter a backtest needs and does not find."""
+    """Raise ParameterMissing naming every parameter a backtest needs and does not find.
+
+    Raises:
+        ParameterTypeInvalid: A parameter is a range or choice, which only an optimiser can choose from.
+    """
+    for name, value in parameters.items():
+        if isinstance(value, Real | Integer | Categorical):
+            raise ParameterTypeInvalid(
+                f"Parameters.{name} is {value!r}: a backtest needs one value; an optimiser searches this range"
+            )
     missing = [name for name in REQUIRED_FOR_BACKTEST if parameters.get(name) is None]
     if missing:
         raise ParameterMissing(f"Parameters lacks {', '.join(missing)}: a backtest needs {REQUIRED_FOR_BACKTEST}")
@@ -132,6 +142,8 @@ def max_price_impact(parameters: StrategyParameters) -> float:
 
 
 def _checked(name: str, value: Any) -> Any:
+    if isinstance(value, Real | Integer | Categorical):  # the optimiser checks each value that it tries
+        return value
     if name == "costs":
         return _checked_costs(value)
     if name == "fund_fees" and isinstance(value, bool):
