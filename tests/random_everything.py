@@ -276,14 +276,11 @@ class Decision:
 
     def trade_short(self, pair):
         pm, rng, roll, amount = self.pm, self.rng, self.rng.random(), self.amount()
-        short = pm.get_current_position_for_pair(self.universe.get_shorting_pair(pair))
+        short = pm.get_current_position_for_pair(self.universe.get_shorting_pair(pair), pending=True)
         if short is None:
-            if roll > 0.4 or amount < 10:
-                return []
-            levels = rng.choice(
-                [{}, {"stop_loss_pct": 0.99}, {"take_profit_pct": 1.02}, {"trailing_stop_loss_pct": 0.98}]
-            )
-            return pm.open_short(pair, amount, leverage=rng.uniform(0.5, 5), **levels)
+            return self.enter_short(pair, roll, amount)
+        if short.is_pending():
+            return pm.close_position(short, pending=True) if roll < 0.1 else []
         if roll < 0.1 or not short.loan.borrowed.quantity:  # only interest is owed: there is no leverage to keep
             return pm.close_position(short)
         if roll < 0.2 and self.can_pay_gas:
@@ -291,6 +288,25 @@ class Decision:
         if roll < 0.4 and amount > 10:
             return pm.adjust_short(short, short.get_value() + amount * 0.9)
         return pm.adjust_short(short, short.get_value() * rng.uniform(0.3, 1)) if roll < 0.5 else []
+
+    def enter_short(self, pair, roll, amount):
+        pm, rng = self.pm, self.rng
+        levels = rng.choice([{}, {"stop_loss_pct": 0.99}, {"take_profit_pct": 1.02}, {"trailing_stop_loss_pct": 0.98}])
+        leverage = rng.uniform(0.5, 5)
+        if roll < 0.2 and amount >= 10:
+            return pm.open_short(pair, amount, leverage=leverage, **levels)
+        if roll < 0.35:
+            is_rise = rng.random() < 0.5
+            pm.open_short_with_market_limit(
+                pair,
+                rng.uniform(100, 4_000),
+                pm.pricing_model.get_mid_price(self.now, pair) * rng.uniform(0.97, 1.03),
+                expires_at=rng.choice([None, self.now + 30 * HOUR]),
+                leverage=leverage,
+                condition=td.TriggerCondition.cross_above if is_rise else td.TriggerCondition.cross_below,
+                **levels,
+            )
+        return []
 
     def trade_vault(self, pair):
         pm, rng, roll, amount = self.pm, self.rng, self.rng.random(), self.amount()

@@ -13,6 +13,7 @@ from random_strategy import BARS, PAIRS, START, USDC, make_universe
 
 from trading_dagster.domain.error import LiquidationRisked, TooSmallTrade
 from trading_dagster.domain.time import TimeBucket
+from trading_dagster.domain.trigger import TriggerCondition
 from trading_dagster.market.lending import RATE_COLUMNS, LendingCandleType, LendingUniverse
 from trading_dagster.market.synthetic import generate_lending_reserve
 from trading_dagster.market.universe import TradingStrategyUniverse
@@ -48,7 +49,7 @@ def decide_loans_by_seed(seed: int):
             )
             left -= sum(float(t.plan.allocation) for t in trades)
         for pair in input.strategy_universe.iterate_pairs():
-            short = pm.get_current_position_for_pair(input.strategy_universe.get_shorting_pair(pair))
+            short = pm.get_current_position_for_pair(input.strategy_universe.get_shorting_pair(pair), pending=True)
             try:
                 made = _change_short(pm, rng, pair, short, max(left, 0) / 4)
             except (TooSmallTrade, LiquidationRisked):
@@ -68,10 +69,14 @@ def decide_loans_by_seed(seed: int):
 def _change_short(pm, rng, pair, short, amount):
     roll = rng.random()
     if short is None:
+        if 0.4 < roll < 0.5:
+            return _wait(pm, rng, pair)
         if roll > 0.4 or amount < 10:
             return []
         trigger = rng.choice([{}, {"stop_loss_pct": 0.99}, {"take_profit_pct": 1.02}])
         return pm.open_short(pair, amount * rng.uniform(0.2, 1), leverage=rng.uniform(0.5, 5.2), **trigger)
+    if short.is_pending():
+        return pm.close_position(short, pending=True) if roll < 0.05 else []
     if roll < 0.15 or not short.loan.borrowed.quantity:  # only interest is owed: there is no leverage to keep
         return pm.close_position(short)
     if roll < 0.3:
@@ -79,3 +84,17 @@ def _change_short(pm, rng, pair, short, amount):
     if roll < 0.5 and amount > 10:
         return pm.adjust_short(short, short.get_value() + amount * rng.uniform(0, 0.9))
     return pm.adjust_short(short, short.get_value() * rng.uniform(0.3, 1)) if roll < 0.7 else []
+
+
+def _wait(pm, rng, pair):
+    """Let a short wait, for less cash than there may be when it fires, or for more."""
+    pm.open_short_with_market_limit(
+        pair,
+        rng.uniform(50, 3_000),
+        pm.pricing_model.get_mid_price(pm.timestamp, pair) * rng.uniform(0.97, 1.03),
+        expires_at=rng.choice([None, pm.timestamp + timedelta(hours=30)]),
+        leverage=rng.uniform(0.5, 5),
+        condition=rng.choice([TriggerCondition.cross_above, TriggerCondition.cross_below]),
+        **rng.choice([{}, {"stop_loss_pct": 0.99}, {"take_profit_pct": 1.02}]),
+    )
+    return []

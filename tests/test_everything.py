@@ -186,6 +186,7 @@ def test_the_random_strategies_do_everything_that_is_tested():
         done["redeemed"] += sum(u.quantity < 0 for u in run.state.portfolio.reserve.balance_updates.values())
         for trade in run.state.portfolio.get_all_trades():
             done.update([trade.pair.kind, trade.trade_type, trade.get_status()])
+            done["short that waited"] += trade.is_short() and trade.trade_type is TradeType.market_limit
         assert samples.frame["equity"].iloc[-1] > 0
     wanted = (
         *TriggerModel,
@@ -193,6 +194,7 @@ def test_the_random_strategies_do_everything_that_is_tested():
         "delay",
         "fund fees",
         "redeemed",
+        "short that waited",
         TradingPairKind.spot_market_hold,
         TradingPairKind.lending_protocol_short,
         TradingPairKind.credit_supply,

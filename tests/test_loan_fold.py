@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 
 import pandas as pd
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_loans import decide_loans_by_seed, make_lending_universe
-from random_strategy import Parameters, deposit_sometimes, describe
+from random_order_strategy import describe_orders as describe
+from random_strategy import Parameters, deposit_sometimes
 from test_fold import run_whole, windows_at
 
 from trading_dagster.backtest import plan_backtest
@@ -153,15 +155,21 @@ def test_state_loaded_from_snapshots_equals_the_replay(seed):
 
 
 def test_random_strategies_do_everything_that_is_tested():
-    kinds, types, liquidated = set(), set(), 0
+    kinds, types, liquidated, waited = set(), set(), 0, Counter()
     for seed in range(12):
-        trades = [t for t in run_whole(plan_of(seed))[0].state.portfolio.get_all_trades() if t.fill]
+        portfolio = run_whole(plan_of(seed))[0].state.portfolio
+        waited += Counter(p.is_short() and bool(p.pending_since_at) for p in portfolio.get_all_positions())
+        waited += Counter(t.failure for p in portfolio.expired_positions.values() for t in p.expired_trades.values())
+        trades = [t for t in portfolio.get_all_trades() if t.fill]
         kinds |= {t.pair.kind for t in trades}
         types |= {t.trade_type for t in trades}
         liquidated += sum(t.is_liquidation() for t in trades)
     assert len(kinds) == 3
     assert {TradeType.rebalance, TradeType.stop_loss, TradeType.take_profit, TradeType.liquidation} <= types
     assert liquidated
+    reasons = Counter({reason.split(":")[0]: n for reason, n in waited.items() if isinstance(reason, str)})
+    assert waited[True] > 20  # shorts that waited and opened
+    assert {"it did not fire in time", "fired and was refused", "cancelled by the strategy"} <= reasons.keys(), reasons
 
 
 @settings(SLOW, max_examples=2)

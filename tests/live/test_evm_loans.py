@@ -118,6 +118,33 @@ def test_interest_is_read_once_and_reading_again_changes_nothing(open_world):
     assert len(list(world.store.read(world.live.id))) == known
 
 
+def test_short_that_waits_is_opened_on_the_chain_by_a_trigger_check(open_world):
+    def decide(input: td.StrategyInput) -> list[td.TradeExecution]:
+        if input.cycle == 1:
+            manager, pair = input.get_position_manager(), input.get_default_pair()
+            above = td.TriggerCondition.cross_above
+            manager.open_short_with_market_limit(pair, 8_000.0, 4_200.0, leverage=1.5, condition=above)
+        return []
+
+    world = open_world(decide)
+    run_cycle(world.live)
+    assert check_triggers(world.live).trades == ()
+    assert [p.is_short() for p in world.state().portfolio.pending_positions.values()] == [True]
+    assert check_live_accounts(world.live).is_clean
+    buy_eth_of_others(world, 200_000)
+    world.aave.set_price(world.rig.market.eth, 4_400)
+
+    (trade,) = check_triggers(world.live).trades
+
+    assert (trade.trade_type, trade.get_status()) == (TradeType.market_limit, TradeStatus.success)
+    (short,) = world.state().portfolio.open_positions.values()
+    assert trade.executed_price > 4_200
+    assert short.loan.get_leverage() == pytest.approx(1.5, rel=0.02)
+    assert check_triggers(world.live).trades == ()
+    assert check_live_accounts(world.live).is_clean
+    assert world.alarms == []
+
+
 def test_stop_loss_pays_a_short_back(open_world):
     def decide(input: td.StrategyInput) -> list[td.TradeExecution]:
         manager = input.get_position_manager()

@@ -14,6 +14,7 @@ from trading_dagster.backtest import run_backtest
 from trading_dagster.domain.error import InvalidTrade, LiquidationRisked, NotEnoughCashForBuys
 from trading_dagster.domain.money import ZERO
 from trading_dagster.domain.trade import TradeFlag, TradeType
+from trading_dagster.domain.trigger import TriggerCondition
 
 
 def in_cycle(cycle, ask):
@@ -272,3 +273,59 @@ def test_universe_with_fixed_prices_earns_and_owes_by_the_rates_alone():
     assert Decimal(position.get_quantity()) == -loan.borrowed.total
     assert position.get_duration() is None
     assert timedelta(days=days) == loan.borrowed.interest.last_event_at - position.opened_at
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"value": 0}, InvalidTrade, "value above 0"),
+        ({"trigger_price": 0}, InvalidTrade, "above 0"),
+        ({"leverage": 6}, AssertionError, "Max short leverage for aUSDC is 5.66.*, got 6"),
+        ({"leverage": 5.66}, LiquidationRisked, "health factor 0.99"),
+        (
+            {"leverage": 4, "stop_loss_pct": 0.9},
+            InvalidTrade,
+            "must be bigger than liquidation distance 0.9375, got 0.9",
+        ),
+        ({"leverage": 4, "trailing_stop_loss_pct": 0.9}, InvalidTrade, "trailing_stop_loss_pct must be bigger"),
+        ({"take_profit_pct": 0.9}, InvalidTrade, "above 1"),
+        ({"condition": TriggerCondition.timed_absolute}, InvalidTrade, "cross_above or cross_below"),
+        ({"expires_at": datetime(2020, 1, 1)}, InvalidTrade, "could never fire"),
+    ],
+)
+def test_impossible_short_that_waits_is_refused_and_leaves_nothing_behind(options, error, match):
+    arguments = {"value": 1_000, "trigger_price": 1_500, **options}
+    refuse(error, match, lambda manager: manager.open_short_with_market_limit(WETH_USDC, **arguments))
+
+
+def test_only_the_opening_of_a_short_can_wait():
+    def ask(manager):
+        position, (trade,) = manager.open_short_with_market_limit(WETH_USDC, 1_000, 1_500, leverage=2)
+        assert (position.get_status(), position.get_pending_quantity()) == ("pending", trade.planned_quantity)
+        assert trade.triggers[0].condition is TriggerCondition.cross_below
+        assert manager.get_current_position_for_pair(position.pair, pending=True) is position
+        assert not manager.is_any_short_position_open()
+        assert not manager.get_current_portfolio().loan_positions
+        with pytest.raises(InvalidTrade, match="of a short only its opening can wait"):
+            manager.close_position(position, pending=True, trigger_price=1_400)
+        with pytest.raises(InvalidTrade, match="of a short only its opening can wait"):
+            manager.prepare_take_profit_trades(position, [(1_400.0, Decimal(-1), True)])
+        with pytest.raises(InvalidTrade, match="gives it up"):
+            manager.close_short(position)
+        with pytest.raises(InvalidTrade, match="no open short"):
+            manager.adjust_short(position, 100)
+        manager.update_stop_loss(position, 1_700)
+        assert position.stop_loss == 1_700
+        with pytest.raises(InvalidTrade, match="shorts opened in it"):
+            manager.set_market_limit_trigger([trade], 1_400)
+        return []
+
+    def more(manager):
+        bigger = manager.adjust_short(manager.get_current_short_position(), 2_000)
+        with pytest.raises(InvalidTrade, match="shorts opened in it"):
+            manager.set_market_limit_trigger(bigger, 1_400)
+        return bigger
+
+    universe = lending_universe(datetime(2023, 1, 30))
+    run_with_loans(in_cycles(ask), universe=universe)
+    run_with_loans(in_cycles(lambda manager: manager.open_short(WETH_USDC, 500), more), universe=universe)

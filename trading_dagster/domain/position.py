@@ -120,8 +120,8 @@ class TradingPosition(PositionProfit):
         return quantity
 
     def get_pending_quantity(self) -> Decimal:
-        """Return base tokens that waiting buys bring, by the prices they were planned at."""
-        return sum((t.planned_quantity for t in self.pending_trades.values() if t.is_buy()), ZERO)
+        """Return base tokens that waiting entries bring, below 0 of a short, by the prices they were planned at."""
+        return sum((t.planned_quantity for t in self.pending_trades.values() if t.is_growing()), ZERO)
 
     @property
     def held(self) -> float:

@@ -261,6 +261,7 @@ class State(StateActions):
         if not position.trades and position.position_id in portfolio.open_positions:
             position.pending_since_at = self._naive(event.at)
             portfolio.remove_open(position)
+            portfolio.loan_positions.pop(position.position_id, None)
             portfolio.pending_positions[position.position_id] = position
 
     def _fold_triggered(self, event: TradeTriggered) -> None:

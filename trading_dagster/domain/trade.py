@@ -457,6 +457,10 @@ class TradeExecution:
         """Tell whether the trade shrinks its position without closing it."""
         return self.is_shrinking() and not self.plan.closing
 
+    def is_growing(self) -> bool:
+        """Tell whether the trade opens its position or makes it larger."""
+        return not self.is_shrinking()
+
     def is_shrinking(self) -> bool:
         """Tell whether the trade makes its position smaller: a sell, for shorts a repayment or released collateral."""
         plan = self.plan

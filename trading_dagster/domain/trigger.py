@@ -13,7 +13,7 @@ class TriggerType(Enum):
     """What a waiting trade does to its position."""
 
     market_limit = "market_limit"
-    """Buys: it opens or enlarges the position."""
+    """Enters: it opens or enlarges the position."""
     take_profit_partial = "take_profit_partial"
     """Sells a part, or all that is left at the last of several levels."""
     take_profit_full = "take_profit_full"

@@ -62,8 +62,8 @@ def expire_all(position: TradingPosition, at: datetime, reason: str) -> None:
 
 
 def is_entry_awaited(position: TradingPosition) -> bool:
-    """Tell whether a buy of the position waits for its trigger."""
-    return any(trade.is_buy() for trade in position.pending_trades.values())
+    """Tell whether a trade that opens the position, or makes it larger, waits for its trigger."""
+    return any(trade.is_growing() for trade in position.pending_trades.values())
 
 
 def _take(position: TradingPosition, trade_id: int) -> TradeExecution:

@@ -15,17 +15,16 @@ from trading_dagster.domain.money import FLOAT_ROUNDING, ZERO, exact
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import NO_FLAGS, TradeExecution, TradeFlag, TradeType
 from trading_dagster.strategy.credit_planning import CreditPlanning
-from trading_dagster.strategy.short_planning import ShortPlanning
 from trading_dagster.strategy.trigger import TriggerLevels
-from trading_dagster.strategy.waiting_planning import WaitingPlanning
 from trading_dagster.strategy.waiting_rule import is_changeable
+from trading_dagster.strategy.waiting_short import WaitingShortPlanning
 
 logger = logging.getLogger(__name__)
 
 TRIGGERED = frozenset({TradeFlag.triggered})
 
 
-class PositionManager(WaitingPlanning, ShortPlanning, CreditPlanning):
+class PositionManager(WaitingShortPlanning, CreditPlanning):
     """Plans the trades of one decision."""
 
     def close_position(

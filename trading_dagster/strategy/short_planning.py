@@ -14,6 +14,7 @@ from trading_dagster.domain.loan import Loan, LoanChange, liquidation_threshold_
 from trading_dagster.domain.money import DUST, FLOAT_ROUNDING, SELL_OVERSHOOT_EPSILON, ZERO, exact
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import NO_FLAGS, TradeExecution, TradeFlag, TradePricing, TradeType
+from trading_dagster.domain.value import value as value_class
 from trading_dagster.strategy.trade_planning import (
     CLOSING,
     INCREASING,
@@ -25,6 +26,25 @@ from trading_dagster.strategy.trade_planning import (
 from trading_dagster.strategy.trigger import NO_LEVELS, opening_levels
 
 logger = logging.getLogger(__name__)
+
+
+@value_class
+class ShortLevels:
+    """Where a short is to be closed: fractions of a mid price, mirrored; None for none."""
+
+    stop_loss_pct: float | None = None
+    take_profit_pct: float | None = None
+    trailing_stop_loss_pct: float | None = None
+
+
+@value_class
+class ShortSale:
+    """What opening a short comes to at a mid price: tokens borrowed, their price, and the loan."""
+
+    mid: float
+    quantity: Decimal
+    pricing: TradePricing
+    change: LoanChange
 
 
 class ShortPlanning(TradePlanning):
@@ -52,6 +72,22 @@ class ShortPlanning(TradePlanning):
             LiquidationRisked: The fee would bring the loan to its liquidation threshold at once.
             NoLendingData: The universe has no lending market of a token of the pair.
         """
+        levels = ShortLevels(stop_loss_pct, take_profit_pct, trailing_stop_loss_pct)
+        return [self._open_short(pair, value, leverage, levels, notes=notes, flags=flags, tolerance=slippage_tolerance)]
+
+    def _open_short(
+        self,
+        pair: TradingPairIdentifier | HumanReadableTradingPairDescription,
+        value: float | Decimal,
+        leverage: float,
+        asked: ShortLevels,
+        *,
+        notes: str | None,
+        flags: Iterable[TradeFlag],
+        tolerance: float | None,
+        levels_from: float | None = None,
+    ) -> TradeExecution:
+        """Plan a short whose levels are fractions of a mid price, the market's of now by default."""
         spot = self.strategy_universe.resolve_pair(pair)
         short = self.strategy_universe.get_shorting_pair(spot)
         if not value > 0:
@@ -66,41 +102,47 @@ class ShortPlanning(TradePlanning):
         largest = max_short_leverage(short.quote)
         if not 0 < leverage < largest:
             raise InvalidTrade(f"Max short leverage for {short.quote.token_symbol} is {largest}, got {leverage}")
-        reserve = exact(value, "value")
+        sale = self._quote_short(short, exact(value, "value"), Decimal(leverage))
+        levels = opening_levels(
+            sale.pricing.mid_price if levels_from is None else levels_from,
+            is_short=True,
+            stop_loss_pct=asked.stop_loss_pct,
+            trailing_stop_loss_pct=asked.trailing_stop_loss_pct,
+            take_profit_pct=asked.take_profit_pct,
+        )
+        _refuse_late_stop("stop_loss_pct", asked.stop_loss_pct, sale.change.liquidation_price, sale.mid)
+        _refuse_late_stop(
+            "trailing_stop_loss_pct", asked.trailing_stop_loss_pct, sale.change.liquidation_price, sale.mid
+        )
+        refuse_risk(Loan.begin(short, sale.change, -sale.quantity, self.timestamp), sale.mid)
+        slippage_tolerance = self._slippage(tolerance)
+        trade = self._plan(
+            self._open_position(short, notes),
+            -sale.quantity,
+            sale.change.collateral_allocation,
+            sale.pricing,
+            OPENING | flags,
+            slippage_tolerance,
+            notes=notes,
+            loan=sale.change,
+        )
+        if levels is not NO_LEVELS:
+            self._set_levels(self._portfolio.open_positions[trade.position_id], levels, sale.pricing.mid_price)
+        return trade
+
+    def _quote_short(self, short: TradingPairIdentifier, reserve: Decimal, leverage: Decimal) -> ShortSale:
+        """Return what borrowing ``reserve`` x ``leverage`` USD of tokens and selling them comes to now."""
+        spot = short.get_pricing_pair()
         mid = self.pricing_model.get_mid_price(self.timestamp, spot)
-        quantity = reserve * Decimal(leverage) / Decimal(mid)
+        quantity = reserve * leverage / Decimal(mid)
         refuse_dust(short, quantity)
         pricing = self.pricing_model.get_sell_price(self.timestamp, spot, float(quantity))
-        levels = opening_levels(
-            pricing.mid_price,
-            is_short=True,
-            stop_loss_pct=stop_loss_pct,
-            trailing_stop_loss_pct=trailing_stop_loss_pct,
-            take_profit_pct=take_profit_pct,
-        )
-        liquidation_price = _liquidation_price(short, reserve * (Decimal(leverage) + 1), quantity)
-        _refuse_late_stop("stop_loss_pct", stop_loss_pct, liquidation_price, mid)
-        _refuse_late_stop("trailing_stop_loss_pct", trailing_stop_loss_pct, liquidation_price, mid)
         change = LoanChange(
             collateral_allocation=reserve,
             collateral_consumption=quantity * Decimal(pricing.price),
-            liquidation_price=liquidation_price,
+            liquidation_price=_liquidation_price(short, reserve * (leverage + 1), quantity),
         )
-        _refuse_risk(Loan.begin(short, change, -quantity, self.timestamp), mid)
-        tolerance = self._slippage(slippage_tolerance)
-        trade = self._plan(
-            self._open_position(short, notes),
-            -quantity,
-            reserve,
-            pricing,
-            OPENING | flags,
-            tolerance,
-            notes=notes,
-            loan=change,
-        )
-        if levels is not NO_LEVELS:
-            self._set_levels(self._portfolio.open_positions[trade.position_id], levels, pricing.mid_price)
-        return [trade]
+        return ShortSale(mid, quantity, pricing, change)
 
     def adjust_short(
         self,
@@ -147,7 +189,7 @@ class ShortPlanning(TradePlanning):
             collateral_consumption=-quantity * price,
             liquidation_price=_liquidation_price(position.pair, target * (leverage + 1), debt),
         )
-        _refuse_risk(loan.apply(change, quantity), mid)
+        refuse_risk(loan.apply(change, quantity), mid)
         pricing = TradePricing(borrowed.last_usd_price, mid, 0.0, 0.0, quantity > 0, self.timestamp)
         flags = INCREASING if change_usd > 0 else REDUCING
         return [
@@ -180,6 +222,10 @@ class ShortPlanning(TradePlanning):
         Raises:
             InvalidTrade: The position is no open short, or more is repaid than is owed.
         """
+        if position.is_pending():
+            raise InvalidTrade(
+                f"Cannot close {position}: it waits for its first trade; close_position(pending=True) gives it up"
+            )
         owed = -position.get_available_trading_quantity()
         if owed <= 0 and position.is_open() and position.is_short():
             loan = position.loan
@@ -313,7 +359,8 @@ def _liquidation_price(pair: TradingPairIdentifier, collateral: Decimal, debt: D
     return liquidation_threshold_of(pair.quote) * float(collateral) / float(debt) if debt > 0 else None
 
 
-def _refuse_risk(loan: Loan, mid: float) -> None:
+def refuse_risk(loan: Loan, mid: float) -> None:
+    """Raise LiquidationRisked for a loan that would be liquidated at once at a mid price."""
     health = loan.at_price(mid).get_health_factor()
     if health <= 1:
         raise LiquidationRisked(

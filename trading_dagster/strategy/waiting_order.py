@@ -68,7 +68,7 @@ def may_fire_between(position: TradingPosition, last: datetime, *, low: float, h
             if trigger.is_expired(last):
                 return True
             price = trigger.price
-            if position.is_pending() and not trade.is_buy():
+            if position.is_pending() and not trade.is_growing():
                 continue
             if price is None:
                 after = trigger.fires_after(position.opened_at)
@@ -84,7 +84,7 @@ def _armed(position: TradingPosition, at: datetime) -> Iterator[tuple[TradeExecu
     is_pending = position.is_pending()
     for trade_id in sorted(position.pending_trades):
         trade = position.pending_trades[trade_id]
-        if not is_pending or trade.is_buy():
+        if not is_pending or trade.is_growing():
             for trigger in trade.triggers:
                 if not trigger.is_expired(at):
                     yield trade, trigger

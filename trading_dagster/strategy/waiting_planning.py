@@ -23,8 +23,10 @@ from trading_dagster.strategy.waiting_rule import (
     LAST_TAKE_PROFIT,
     PARTIAL_TAKE_PROFIT,
     closing_trigger,
+    entry_condition,
     is_changeable,
     limit_trigger,
+    require_entry,
     require_planned,
     require_spot,
     take_profit_trigger,
@@ -97,21 +99,22 @@ class WaitingPlanning(SpotPlanning):
         trades: Sequence[TradeExecution],
         price: float,
         expires_at: datetime | None = None,
-        condition: TriggerCondition = TriggerCondition.cross_above,
+        condition: TriggerCondition | None = None,
     ) -> None:
-        """Let buys that were planned in this cycle wait for a mid price; decide_trades does not return them then.
+        """Let entries that were planned in this cycle wait for a mid price; decide_trades does not return them then.
 
-        A position whose first trade waits is pending. Its stop loss and take profit stay where they were set.
+        A position whose first trade waits is pending. Its stop loss and take profit stay where they were set. Without a
+        condition a buy waits for the price or above, a short for the price or below.
 
         Raises:
-            InvalidTrade: a trade that is no planned buy on a spot market, or a level or time that cannot be reached.
+            InvalidTrade: a trade that is no planned buy on a spot market and opens no short, or a level or time that
+                cannot be reached.
         """
-        trigger = limit_trigger(price, expires_at, condition, self.timestamp)
+        now = self.timestamp
+        triggers = [limit_trigger(price, expires_at, entry_condition(t.pair, condition), now) for t in trades]
         for trade in trades:
-            require_spot(trade.pair)
-            if not (trade.is_buy() and trade.is_planned() and not trade.is_waiting()):
-                raise InvalidTrade(f"set_market_limit_trigger() is for buys planned in this cycle, got {trade}")
-        for trade in trades:
+            require_entry(trade)
+        for trade, trigger in zip(trades, triggers, strict=True):
             self._let_wait(trade, trigger)
 
     def prepare_take_profit_trades(
@@ -176,7 +179,7 @@ class WaitingPlanning(SpotPlanning):
         """Plan a waiting trade that fires anew, with the prices of now; returns the trade to execute next.
 
         A trade that cannot be made any more expires and nothing is returned: cash is short, its pair is blacklisted or
-        has another open position, nothing is left to sell.
+        has another open position, nothing is left to sell, a short would be liquidated.
 
         Args:
             position: Its position.
@@ -185,7 +188,7 @@ class WaitingPlanning(SpotPlanning):
         """
         trade = firing.trade
         plan = trade.plan
-        reason = self._refuse_entry(position, plan, cash) if trade.is_buy() else ""
+        reason = self._refuse_entry(position, plan, cash) if trade.is_growing() else ""
         if not reason:
             plan, reason = self._plan_now(position, plan)
         if reason:
@@ -197,15 +200,17 @@ class WaitingPlanning(SpotPlanning):
         return [position.trades[trade.trade_id]]
 
     def _refuse_entry(self, position: TradingPosition, plan: TradePlan, cash: Decimal | None) -> str:
-        """Return why a waiting buy cannot be made now, "" when it can."""
+        """Return why a waiting entry cannot be made now, "" when it can."""
         cash = self._portfolio.reserve.quantity if cash is None else cash
-        if self.is_problematic_pair(plan.pair):
-            return f"{plan.pair.get_ticker()} is blacklisted"
+        market = plan.pair.get_pricing_pair()
+        if self.is_problematic_pair(market):
+            return f"{market.get_ticker()} is blacklisted"
         is_second = position.is_pending() and self._position_to_keep(plan.pair) is not None
         if is_second and TradeFlag.ignore_open not in plan.flags:
             return f"{plan.pair.get_ticker()} has another open position"
         if plan.reserve - cash > cash * FLOAT_ROUNDING:
-            return f"it buys for {plan.reserve} {plan.reserve_currency.token_symbol} but cash is {cash}"
+            does = "is secured with" if plan.pair.is_short() else "buys for"
+            return f"it {does} {plan.reserve} {plan.reserve_currency.token_symbol} but cash is {cash}"
         return ""
 
     def _plan_now(self, position: TradingPosition, plan: TradePlan) -> tuple[TradePlan, str]:

@@ -12,11 +12,18 @@ from trading_dagster.domain.identifier import TradingPairIdentifier
 from trading_dagster.domain.money import FLOAT_ROUNDING, SELL_OVERSHOOT_EPSILON
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.time import from_unix_us, require_naive_utc, to_unix_us
-from trading_dagster.domain.trade import TradeFlag
+from trading_dagster.domain.trade import TradeExecution, TradeFlag
 from trading_dagster.domain.trigger import Trigger, TriggerCondition, TriggerType
 
 PARTIAL_TAKE_PROFIT = frozenset({TradeFlag.reduce, TradeFlag.partial_take_profit})
 LAST_TAKE_PROFIT = frozenset({TradeFlag.close, TradeFlag.partial_take_profit})
+
+
+def entry_condition(pair: TradingPairIdentifier, asked: TriggerCondition | None) -> TriggerCondition:
+    """Return what an entry waits for unless asked otherwise: a breakout upwards, of a short one downwards."""
+    if asked is not None:
+        return asked
+    return TriggerCondition.cross_below if pair.is_short() else TriggerCondition.cross_above
 
 
 def limit_trigger(price: float, expires_at: datetime | None, condition: TriggerCondition, now: datetime) -> Trigger:
@@ -75,7 +82,21 @@ def closing_trigger(position: TradingPosition, trigger_price: float) -> Trigger:
 def require_spot(pair: TradingPairIdentifier) -> None:
     """Raise InvalidTrade for a pair whose trades cannot wait for a trigger."""
     if not pair.is_spot():
-        raise InvalidTrade(f"{pair} is no spot pair: only spot trades can wait for a trigger")
+        of_a_short = "; of a short only its opening can wait" if pair.is_short() else ""
+        raise InvalidTrade(f"{pair} is no spot pair: only spot trades can wait for a trigger{of_a_short}")
+
+
+def require_entry(trade: TradeExecution) -> None:
+    """Raise InvalidTrade unless a trade was planned in this cycle and can wait: a buy, or the opening of a short."""
+    pair = trade.pair
+    if not pair.is_short():
+        require_spot(pair)
+    can_wait = trade.is_growing() and trade.is_planned() and not trade.is_waiting()
+    if not can_wait or (pair.is_short() and TradeFlag.open not in trade.flags):
+        raise InvalidTrade(
+            "set_market_limit_trigger() is for buys planned in this cycle, and for shorts opened in it with "
+            f"open_short(), got {trade}"
+        )
 
 
 def is_changeable(position: TradingPosition, *, is_later: bool) -> bool:
