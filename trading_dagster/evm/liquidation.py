@@ -77,17 +77,26 @@ def find_liquidations(
 def book_liquidation(state: State, found: Liquidation, at: datetime) -> TradingPosition | None:
     """Record a liquidation as a trade of the short it hit; None when it is booked already or hit none of the ledger's.
 
-    ``at`` is aware UTC.
+    One that is older than a short was of another that is closed by now. ``at`` is aware UTC.
     """
     for position in state.portfolio.loan_positions.values():
         loan = position.loan
         if loan is None or loan.borrowed is None or not _is_of(loan, found):
+            continue
+        opened = find_opening_block(position)
+        if opened is not None and found.block_number <= opened:
             continue
         if any(trade.other_data.get(LIQUIDATION) == found.key for trade in position.trades.values()):
             return None
         _record(state, position, loan, found, at)
         return position
     return None
+
+
+def find_opening_block(position: TradingPosition) -> int | None:
+    """Return the block in which a position's first trade ended; None when no trade of it was on a chain."""
+    fills = (trade.fill for trade in position.trades.values())
+    return next((fill.block_number for fill in fills if fill is not None and fill.block_number is not None), None)
 
 
 def _is_of(loan: Loan, found: Liquidation) -> bool:

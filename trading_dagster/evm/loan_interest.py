@@ -23,7 +23,7 @@ from trading_dagster.evm.balance import read_confirmed_block
 from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.execution import list_running
-from trading_dagster.evm.liquidation import book_liquidation, find_liquidations
+from trading_dagster.evm.liquidation import book_liquidation, find_liquidations, find_opening_block
 from trading_dagster.evm.loan_fill import list_interest
 from trading_dagster.evm.multicall import Multicall
 from trading_dagster.evm.trading_account import TradingAccount
@@ -71,7 +71,7 @@ class LoanInterest:
             trader: Whose loans they are.
             audit: Takes back the ends of transactions that are not in the chain of a head any more.
             confirmations: How deep a block must be to count, the head has one.
-            lookback_blocks: How far back liquidations are looked for when no interest was booked yet.
+            lookback_blocks: How far back liquidations are looked for when no block of the ledger says from where on.
             alarm: Told of liquidations and of balances that nothing explains.
             now: The time of events, aware UTC.
         """
@@ -142,8 +142,7 @@ class LoanInterest:
         return booked
 
     def _book_liquidations(self, state: State, block: BlockHeader) -> None:
-        known = state.other_data.load_latest(BLOCK_NAME)
-        first = block.number - self._lookback_blocks if known is None else int(known)
+        first = self._first_unread_block(state, block)
         found = find_liquidations(self._client, self._pool, self._trader.address, max(1, first), block.number)
         for liquidation in found:
             position = book_liquidation(state, liquidation, self._now())
@@ -154,6 +153,14 @@ class LoanInterest:
                     f"{liquidation.taken} of {liquidation.collateral}"
                 )
                 self._alarm(Alarm(AlarmKind.liquidated, self._trader.account, text))
+
+    def _first_unread_block(self, state: State, block: BlockHeader) -> int:
+        """Return from where on liquidations may be unknown: the last reading, or when the oldest loan was made."""
+        known = state.other_data.load_latest(BLOCK_NAME)
+        if known is not None:
+            return int(known)
+        opened = [find_opening_block(position) for position in state.portfolio.loan_positions.values()]
+        return min((number for number in opened if number is not None), default=block.number - self._lookback_blocks)
 
 
 def list_holdings(state: State) -> list[Holding]:
