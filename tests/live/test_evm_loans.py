@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from evm.conftest import deployed, deployed_aave, evm_packages, market, rig  # n
 from evm.deployment import FAST, Rig
 from evm.deployment_aave import Aave
 from live.evm_loans import LoanWorld
+from live.world import Steps
 
 import trading_dagster as td
 from trading_dagster.domain.error import BadConfiguration, ContractMissing, UnexpectedAccountingCorrectionIssue
 from trading_dagster.domain.trade import TradeStatus, TradeType
-from trading_dagster.evm.aave_v3 import AaveV3Deployment
+from trading_dagster.domain.treasury import BalanceUpdateCause
+from trading_dagster.evm.aave_v3 import ALL, WITHDRAW, AaveV3Deployment
 from trading_dagster.evm.abi import Function
 from trading_dagster.evm.alarm import AlarmKind
 from trading_dagster.evm.balance import read_confirmed_block
@@ -26,8 +29,10 @@ from trading_dagster.evm.erc4626 import VaultDeployment
 from trading_dagster.evm.lending_desk import LendingPool
 from trading_dagster.evm.uniswap_v2 import SWAP
 from trading_dagster.live.closing import close_all
+from trading_dagster.live.correction import correct_accounts
 from trading_dagster.live.cycle import CycleStatus, run_cycle
 from trading_dagster.live.repair import repair, retry
+from trading_dagster.live.retry_gate import release_wallet
 from trading_dagster.live.revaluation import check_live_accounts, revalue
 from trading_dagster.live.test_trade import TrialKind, perform_test_trade
 from trading_dagster.live.trigger_check import check_triggers
@@ -169,14 +174,8 @@ def test_stop_loss_pays_a_short_back(open_world):
 def test_liquidation_by_others_is_booked_and_told(open_world):
     world = open_world(short_and_park)
     run_cycle(world.live)
-    rig, aave = world.rig, world.aave  # noqa: F811
-    market, node, owner = rig.market, rig.market.node, rig.market.owner  # noqa: F811
-    aave.set_price(market.eth, 5_800)
-    node.do(owner, market.eth, approve(market.eth, aave.deployment.pool, 10**24).data)
-    data = LIQUIDATE.encode(market.usd, market.eth, rig.wallet.address, 10**18, False)
-    node.do(owner, aave.deployment.pool, data)
-    aave.set_price(market.eth, 4_000)
-    node.mine(5)
+    liquidate(world)
+    world.rig.market.node.mine(5)
 
     revalue(world.live)
 
@@ -192,17 +191,50 @@ def test_liquidation_by_others_is_booked_and_told(open_world):
     assert check_live_accounts(world.live).is_clean
 
 
-def test_collateral_sent_away_stops_trading_with_the_table(open_world):
+def liquidate(world: LoanWorld, debt: int = 10**18) -> None:
+    """Let somebody else pay back a part of the strategy's debt for its collateral."""
+    rig, aave = world.rig, world.aave  # noqa: F811
+    market, node, owner = rig.market, rig.market.node, rig.market.owner  # noqa: F811
+    aave.set_price(market.eth, 5_800)
+    node.do(owner, market.eth, approve(market.eth, aave.deployment.pool, 10**24).data)
+    data = LIQUIDATE.encode(market.usd, market.eth, rig.wallet.address, debt, False)
+    node.do(owner, aave.deployment.pool, data)
+    aave.set_price(market.eth, 4_000)
+
+
+def test_liquidation_after_a_crash_and_long_before_the_restart_is_found(open_world):
     world = open_world(short_and_park)
+    steps = Steps(world.live)
+    steps.decide()
+    steps.execute()  # and the process ends here, before it ever read interest
+    liquidate(world)
+    lookback = 10 * FAST.audit_blocks
+    world.rig.market.node.mine(2 * lookback)
+    world.clock.moment += timedelta(days=3)
+
     run_cycle(world.live)
+
+    assert [alarm.kind for alarm in world.alarms] == [AlarmKind.liquidated]
+    position = world.state().portfolio.open_positions[1]
+    assert [t.trade_type for t in position.trades.values()][-1] is TradeType.liquidation
+    assert check_live_accounts(world.live).is_clean
+
+
+def send_collateral_away(world: LoanWorld, usd: int) -> None:
     rig = world.rig  # noqa: F811
     node, wallet = rig.market.node, rig.wallet.address
     (short,) = world.state().portfolio.open_positions.values()
     ausd = short.loan.collateral.asset.address
     node.rpc("anvil_impersonateAccount", wallet)
-    node.do(wallet, ausd, transfer(ausd, rig.market.owner, 500 * 10**6).data)
+    node.do(wallet, ausd, transfer(ausd, rig.market.owner, usd * 10**6).data)
     node.rpc("anvil_stopImpersonatingAccount", wallet)
     world.next_day()
+
+
+def test_collateral_sent_away_stops_trading_with_the_table(open_world):
+    world = open_world(short_and_park)
+    run_cycle(world.live)
+    send_collateral_away(world, 500)
 
     with pytest.raises(UnexpectedAccountingCorrectionIssue, match=r"aUSD.*#1.*MISMATCH"):
         run_cycle(world.live)
@@ -340,3 +372,43 @@ def test_test_trade_opens_and_closes_a_loan(open_world, kind: TrialKind):
     assert report.accounts.is_clean
     assert all(trade.is_test() for trade in report.trades)
     assert list(world.state().portfolio.open_positions) == []
+
+
+def test_collateral_that_was_sent_away_is_corrected_and_the_short_goes_on(open_world):
+    world = open_world(short_and_park)
+    run_cycle(world.live)
+    send_collateral_away(world, 500)
+
+    table = check_live_accounts(world.live)
+
+    row = next(row for row in table.rows if row.asset.token_symbol == "aUSD")
+    assert row.usd_value == pytest.approx(-500, abs=1)
+    report = correct_accounts(world.live, lambda _: True)
+    assert report.after.is_clean, str(report)
+    (short,) = world.state().portfolio.open_positions.values()
+    assert short.loan.borrowed.total == pytest.approx(3, rel=Decimal("0.01"))
+    release_wallet(world.live, "it was me")
+    assert close_all(world.live).is_complete
+    assert check_live_accounts(world.live).is_clean
+
+
+def test_credit_that_somebody_took_out_is_closed(open_world):
+    def decide(input: td.StrategyInput) -> list[td.TradeExecution]:
+        return (
+            input.get_position_manager().open_credit_supply_position_for_reserves(1_000.0) if input.cycle == 1 else []
+        )
+
+    world = open_world(decide)
+    run_cycle(world.live)
+    world.next_day()
+    node, wallet = world.rig.market.node, world.rig.wallet.address
+    node.rpc("anvil_impersonateAccount", wallet)
+    node.do(wallet, world.aave.deployment.pool, WITHDRAW.encode(world.rig.market.usd, ALL, wallet))
+    node.rpc("anvil_stopImpersonatingAccount", wallet)
+    node.mine(FAST.confirmations)
+
+    report = correct_accounts(world.live, lambda _: True, reserve_cause=BalanceUpdateCause.correction)
+
+    assert report.after.is_clean, str(report)
+    assert list(world.state().portfolio.closed_positions) == [1]
+    assert world.state().portfolio.get_net_asset_value() == pytest.approx(1_000_000, abs=1)

@@ -165,7 +165,7 @@ def _price_of(
     state: State, expected: ExpectedBalance, price_of: Callable[[AssetIdentifier], float | None] | None
 ) -> float:
     reserve = state.portfolio.reserve
-    if expected.asset == reserve.asset:
+    if reserve.asset in {expected.asset, expected.asset.underlying}:  # collateral is lent out reserve
         return reserve.reserve_token_price
     if expected.positions:
         return expected.positions[0].last_token_price

@@ -19,6 +19,7 @@ from trading_dagster.domain.event import (
     TradeStarted,
 )
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.loan import LoanChange
 from trading_dagster.domain.money import DUST, ZERO, from_units, to_units_down
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import TradeFlag, TradePlan, TradePricing, TradeType
@@ -181,20 +182,29 @@ def _plan(step: LiveStep, row: AccountRow) -> list[Correction]:
 
 
 def _plan_positions(row: AccountRow, positions: list[TradingPosition]) -> list[Correction]:
-    """Share a difference among the positions that hold an asset, by what they hold."""
-    held = sum((position.quantity for position in positions), ZERO)
+    """Share a difference among the positions that hold an asset, by what they hold; of a loan one side has it."""
+    holdings = [dict(position.get_token_balances())[row.asset] for position in positions]
+    held = sum(holdings, ZERO)
     wanted = max(row.actual - (row.expected - held), ZERO)
     corrections, left = [], wanted - held
-    for position in positions:
-        price = position.last_token_price
-        if wanted <= DUST.close_epsilon(position.pair.kind):
-            change, kind = -position.quantity, CorrectionKind.close
+    for position, quantity in zip(positions, holdings, strict=True):
+        price = _price_in(position, row.asset)
+        if wanted <= DUST.close_epsilon(position.pair.kind) and position.loan is None:
+            change, kind = -quantity, CorrectionKind.close
         else:
-            share = position.quantity / held if held else ZERO
+            share = quantity / held if held else ZERO
             change = left if position is positions[-1] else (wanted - held) * share
             kind, left = CorrectionKind.position, left - change
         corrections.append(Correction(kind, row.asset, change, price, position))
     return corrections
+
+
+def _price_in(position: TradingPosition, asset: AssetIdentifier) -> float:
+    """Return what a token that belongs to a position is worth, USD: collateral is lent out reserve."""
+    loan = position.loan
+    if loan is not None and asset == loan.collateral.asset:
+        return loan.collateral.last_usd_price
+    return position.last_token_price
 
 
 def _check_cause(corrections: list[Correction], cause: BalanceUpdateCause | None) -> None:
@@ -224,11 +234,13 @@ def _record_position(step: LiveStep, correction: Correction, _cause: BalanceUpda
         BalanceUpdateCause.correction,
         correction.asset,
         correction.quantity,
-        old_balance=position.quantity,
+        old_balance=dict(position.get_token_balances())[correction.asset],
         usd_value=float(correction.quantity) * correction.price,
         position=position,
         notes=NOTES,
     )
+    if position.loan is not None and position.can_be_closed():
+        _trade(step, position, ZERO, ZERO, correction.price, CLOSING)
 
 
 def _record_close(step: LiveStep, correction: Correction, cause: BalanceUpdateCause | None) -> None:
@@ -318,6 +330,7 @@ def _trade(
     """Record a trade that no venue made."""
     state, at = step.state, step.live.clock.now()
     trade_id, position_id = state.portfolio.next_trade_id, position.position_id
+    loan = None if position.loan is None else LoanChange()
     plan = TradePlan(
         trade_id,
         position_id,
@@ -330,7 +343,8 @@ def _trade(
         closing=TradeFlag.close in flags,
         flags=flags,
         notes=NOTES,
+        loan=loan,
     )
     state.record(TradePlanned(at, plan))
     state.record(TradeStarted(at, trade_id, position_id))
-    state.record(TradeExecuted(at, trade_id, position_id, quantity, reserve, price, 0.0))
+    state.record(TradeExecuted(at, trade_id, position_id, quantity, reserve, price, 0.0, loan=loan))
