@@ -37,6 +37,7 @@ from trading_dagster.domain.event import (
     PositionFrozen,
     PositionOpened,
     PositionUnfrozen,
+    SharesCounted,
     StateCreated,
     TradeCharged,
     TradeDiscarded,
@@ -249,6 +250,7 @@ def rich_ledger() -> list:
         state.other_data.save(cycle, name, value)
     take = FundFeeTake(Decimal("1.5"), Decimal("0.5"), 1.5, 0.5, 0.99, 1.02)
     state.record(FundFeesTaken(at(15.5), take))
+    state.record(SharesCounted(at(15.6), Decimal("12345.000000000000000001")))
     state.record(CycleCompleted(at(16), 4))
     ledger.sell(17, everything, 99)
     sold = state.portfolio.get_position_by_id(everything).get_last_trade()

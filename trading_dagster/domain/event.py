@@ -63,6 +63,13 @@ class FundFeesTaken(Event):
 
 
 @value
+class SharesCounted(Event):
+    """A vault said how many shares there are; beside flows its own fees are in it, as they are taken in shares."""
+
+    shares: Decimal
+
+
+@value
 class PositionOpened(Event):
     """A position was planned; its first trade follows."""
 

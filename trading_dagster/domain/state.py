@@ -30,6 +30,7 @@ from trading_dagster.domain.event import (
     PositionOpened,
     PositionUnfrozen,
     SettlementRequested,
+    SharesCounted,
     StateCreated,
     StrategyReady,
     TradeBroadcasted,
@@ -101,6 +102,7 @@ class State(StateActions):
             PairIntroduced: self._fold_pair,
             BalanceUpdated: self._fold_balance,
             FundFeesTaken: self._fold_fund_fees,
+            SharesCounted: self._fold_shares,
             InterestAccrued: self._fold_interest,
             PositionOpened: self._fold_position_opened,
             TradePlanned: self._fold_planned,
@@ -232,6 +234,9 @@ class State(StateActions):
         take, treasury = event.take, self.sync.treasury
         treasury.share_count = (treasury.share_count or ZERO) + take.management_shares + take.performance_shares
         treasury.fund_fees.append(FundFeeEntry(self._naive(event.at), take))
+
+    def _fold_shares(self, event: SharesCounted) -> None:
+        self.sync.treasury.share_count = event.shares
 
     def _fold_position_opened(self, event: PositionOpened) -> None:
         portfolio = self.portfolio

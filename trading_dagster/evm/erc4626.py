@@ -13,9 +13,9 @@ from decimal import Decimal
 from fractions import Fraction
 
 from trading_dagster.domain.error import BadConfiguration, BadInput, CallReverted, NodeAnswerInvalid
-from trading_dagster.domain.event import BalanceUpdated
+from trading_dagster.domain.event import BalanceUpdated, SharesCounted
 from trading_dagster.domain.identifier import AssetIdentifier
-from trading_dagster.domain.money import from_units
+from trading_dagster.domain.money import ZERO, from_units
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.transaction import require_address
@@ -189,8 +189,9 @@ class VaultTreasury:
         """Record deposits and redemptions that are not in the ledger yet; again it records nothing.
 
         When all are recorded the strategy's share count is the vault's. A redemption that the ledger's cash does not
-        cover, as the trade that made the cash is not booked yet, waits with all flows after it. Raises BadConfiguration
-        when the vault's asset is not the strategy's reserve, ContractMissing, NodeError.
+        cover, as the trade that made the cash is not booked yet, waits with all flows after it: what they took is
+        pending. Raises BadConfiguration when the vault's asset is not the strategy's reserve, ContractMissing,
+        NodeError.
         """
         head = self._client.read_head()
         block = self._client.read_block(max(0, head.number - self._confirmations + 1))
@@ -202,16 +203,23 @@ class VaultTreasury:
             )
         first = self._next_block(state)
         updates: list[BalanceUpdate] = []
+        waiting: list[VaultFlow] = []
         scanned = block.number
         for flow in read_flows(self._client, self._deployment, first, block.number, span=self._span):
             if self._is_known(state, flow):
                 continue
-            if from_units(-flow.assets, reserve.asset.decimals) > reserve.quantity:
-                scanned = flow.block_number - 1
-                break
-            updates.append(self._record(timestamp, state, flow, vault.share_decimals))
-        else:
-            state.sync.treasury.share_count = vault.shares  # fees may be taken in shares, without an event
+            waits = bool(waiting) or from_units(-flow.assets, reserve.asset.decimals) > reserve.quantity
+            if waits:
+                waiting.append(flow)
+            else:
+                updates.append(self._record(timestamp, state, flow, vault.share_decimals))
+        treasury = state.sync.treasury
+        if waiting:
+            scanned = waiting[0].block_number - 1
+        elif vault.shares != (treasury.share_count or ZERO):  # the vault's fees are taken in shares, without an event
+            state.record(SharesCounted(self._now(), vault.shares))
+        pending = from_units(max(0, -sum(flow.assets for flow in waiting)), reserve.asset.decimals)
+        treasury.pending_redemptions = float(pending) * reserve.reserve_token_price
         self._keep_place(state, scanned, first, is_worth_it=bool(updates))
         return updates
 
