@@ -16,10 +16,9 @@ from tape import START, WETH_USDC, run_on, universe_of
 from test_fold import run_whole, windows_at
 
 import trading_dagster as td
-from trading_dagster.backtest.before_cycle import fund_fees_of
 from trading_dagster.backtest.partition import PartitionedBacktest
 from trading_dagster.domain.error import NotEnoughCashForBuys, ParameterTypeInvalid
-from trading_dagster.domain.fund_fee import calculate_fund_fees
+from trading_dagster.domain.fund_fee import calculate_fund_fees, read_fund_fees
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import CycleDuration, TimeBucket
 from trading_dagster.storage.event_codec import EventDecoder, encode_event
@@ -203,7 +202,7 @@ def decide_trades(input):
             "backtest_end": START + timedelta(hours=3),
         },
     )
-    fees = fund_fees_of(plan)
+    fees = read_fund_fees(plan.parameters, plan.strategy.details)
     assert fees.management == 0.02
     assert fees.performance == pytest.approx(0.2)
 

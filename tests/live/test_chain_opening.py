@@ -72,6 +72,17 @@ def test_vault_is_who_has_the_money_and_the_wallet_signs(write):
     assert open_venue(write()).trader.address == venue.wallet.address
 
 
+def test_own_fees_of_a_fund_are_refused_where_a_vault_takes_its_own(write):
+    path = write(wallet=f', vault: "{VAULT}", vault_first_block: 1234')
+    fees = "parameters: {fund_fees: {management: 0.02}}\n"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + fees, encoding="utf-8")
+    with pytest.raises(BadConfiguration, match=f"fund_fees would be taken twice: vault {VAULT}"):
+        open_venue(path)
+    path.write_text(text + fees.replace("{management: 0.02}", "false"), encoding="utf-8")
+    assert open_venue(path).vault is not None
+
+
 def test_vault_of_a_local_chain_is_read_from_its_beginning(write):
     venue = open_venue(write(chain="local", exchange=f"kind: uniswap_v2, {CONTRACTS}", wallet=f', vault: "{VAULT}"'))
     assert venue.vault is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from trading_dagster.domain.error import BadConfiguration
+from trading_dagster.domain.fund_fee import FundFees
 from trading_dagster.domain.time import CycleDuration
 from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.live.clock import ManualClock
@@ -284,9 +285,21 @@ def test_periods_tuples_and_numbers_are_read():
     assert changes == {"wait": timedelta(minutes=90), "pairs": (3,), "size": 1, "on": False, "any": "x"}
 
 
+def test_fund_fees_are_read_though_the_strategy_has_none():
+    text = {"management": 0.02, "performance": 0.2, "every": "7d"}
+    expected = FundFees(management=0.02, performance=0.2, every=timedelta(days=7))
+    assert read_overrides({"fund_fees": text}, {}, "f") == {"fund_fees": expected}
+    for switch in (True, False):
+        assert read_overrides({"fund_fees": switch}, {"fund_fees": expected}, "f") == {"fund_fees": switch}
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
+        ({"fund_fees": 0.2}, r"f.fund_fees: 0.2 are no fees of a fund: write {management, performance, every}"),
+        ({"fund_fees": {"managment": 0.2}}, "f.fund_fees: .*managment"),
+        ({"fund_fees": {"management": 2}}, "f.fund_fees: FundFees.management is 2"),
+        ({"fund_fees": {"every": 7}}, "f.fund_fees.every: 7 is no period"),
         ({"sise": 1}, "f.sise: Parameters has no 'sise'; did you mean 'size'"),
         ({"size": "much"}, "f.size: 'much' is no float"),
         ({"size": True}, "f.size: True is no float"),

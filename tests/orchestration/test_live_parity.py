@@ -4,7 +4,7 @@ import os
 import runpy
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -25,6 +25,7 @@ from trading_dagster.orchestration.live_step import (
     start_cycle,
 )
 from trading_dagster.orchestration.live_unit import DECISION_TAG, LiveUnit
+from trading_dagster.storage.ledger_store import Sample
 from trading_dagster.storage.strategy_ledger import StrategyLedger
 
 pytestmark = [pytest.mark.dagster, pytest.mark.slow]
@@ -55,6 +56,8 @@ The weights of rsi_regime_rotation are functions of Wilder's averages, which nev
 weighs (13/14)^1000, less than a float64 can add."""
 
 CYCLES = 500
+FUND_FEES = "{management: 0.02, performance: 0.2, every: 7d}"
+"""What every run takes: fees are shares, so they change nothing else."""
 
 
 def trades_of(state):
@@ -93,7 +96,7 @@ def deploy(quick_path):
             f"strategy: {STRATEGIES / f'{name}.py'}\nmode: paper\n"
             f"clock: {{kind: replay, start: {start.isoformat()}Z}}\n"
             f"{data}trigger: {{kind: data_availability, poll_seconds: 5}}\n"
-            f"parameters: {{{history}{parameters}}}\n",
+            f"parameters: {{{history}fund_fees: {FUND_FEES}, {parameters}}}\n",
             encoding="utf-8",
         )
         clock = ManualClock(start.replace(tzinfo=UTC))
@@ -102,8 +105,8 @@ def deploy(quick_path):
     return make
 
 
-def run_requested(unit: LiveUnit, request: dg.RunRequest) -> float:
-    """Do what the assets of a cycle do, one step after the other; returns the equity at its end."""
+def run_requested(unit: LiveUnit, request: dg.RunRequest) -> Sample:
+    """Do what the assets of a cycle do, one step after the other; returns the equity sample of its end."""
     at = datetime.fromisoformat(request.tags[DECISION_TAG])
     start_cycle(unit, at)
     calculate_step(unit, at)
@@ -111,7 +114,7 @@ def run_requested(unit: LiveUnit, request: dg.RunRequest) -> float:
     execute_step(unit, at)
     sample = complete_step(unit, at).sample
     assert sample is not None
-    return sample.equity
+    return sample
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -122,7 +125,7 @@ def test_what_the_sensor_begins_trades_exactly_as_the_backtest(name, deploy):
     width = unit.open().cycle_duration.to_timedelta()
     feed = unit.module.parameters.get("stop_loss_time_bucket")
     step = width if feed is None else feed.to_timedelta()
-    cursor, equity = None, []
+    cursor, samples = None, []
     with dg.DagsterInstance.ephemeral() as instance:
         for number in range(CYCLES * (width // step) + 1):
             now = start + number * step
@@ -134,7 +137,7 @@ def test_what_the_sensor_begins_trades_exactly_as_the_backtest(name, deploy):
                 ticked = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
                 cursor = ticked.cursor
                 for request in ticked.run_requests or ():
-                    equity.append(run_requested(unit, request))
+                    samples.append(run_requested(unit, request))
                     check_triggers(unit.open())
     state = StrategyLedger(unit.open().store, unit.id).load()
     unit.close()
@@ -144,5 +147,13 @@ def test_what_the_sensor_begins_trades_exactly_as_the_backtest(name, deploy):
     backtest = td.run_backtest(unit.module, start=start, end=end, trigger_model=sampled, progress=False)
 
     assert trades_of(state) == trades_of(backtest.state)
-    assert equity == [value for at, value in backtest.equity_curve.items() if not (at - start) % width]
-    assert len(equity) == CYCLES
+    expected = backtest.samples[(backtest.samples["timestamp"] - start) % width == timedelta(0)]
+    assert [sample.equity for sample in samples] == [*expected.groupby("timestamp")["equity"].last()]
+    assert len(samples) == CYCLES
+    fees, charged = state.sync.treasury.fund_fees, backtest.state.sync.treasury.fund_fees
+    assert charged[-1].at == end - width, "a backtest takes what is left at its end, and live trading has none"
+    assert fees == charged[: len(fees)]
+    assert len(charged) - len(fees) in (0, 1)
+    assert len(fees) > CYCLES * width / timedelta(days=7) - 1
+    shares = expected.groupby("timestamp")["share_price"].last()
+    assert [sample.share_price for sample in samples][:-1] == [*shares][:-1]

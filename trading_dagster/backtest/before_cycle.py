@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from trading_dagster.accounting.fund_fee import take_fund_fees
 from trading_dagster.backtest.delisting import Delistings
 from trading_dagster.backtest.plan import BacktestPlan
-from trading_dagster.domain.fund_fee import FundFees
+from trading_dagster.domain.fund_fee import FIRST_PERIOD, FundFees
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import from_unix_us, to_unix_us
 from trading_dagster.execution.port import ExecutionModel
@@ -20,8 +19,7 @@ from trading_dagster.market.panel import ONE_US
 from trading_dagster.pricing.candle_pricing import CandlePricing
 from trading_dagster.strategy.position_manager import PositionManager
 
-MONDAY_US = to_unix_us(from_unix_us(0)) - timedelta(days=719_162) // ONE_US
-"""0001-01-01, from which periods are counted, microseconds since 1970."""
+FIRST_PERIOD_US = to_unix_us(FIRST_PERIOD)
 
 
 class BeforeCycle(Protocol):
@@ -64,7 +62,7 @@ class PeriodicFundFees:
         self._fees = fees
         self._state = state
         self._grid_us = plan.grid_us
-        periods = (plan.grid_us - MONDAY_US) // (fees.every // ONE_US)
+        periods = (plan.grid_us - FIRST_PERIOD_US) // (fees.every // ONE_US)
         begins = np.flatnonzero(np.diff(periods)) + 1
         self._cycles = sorted({*begins.tolist(), plan.cycle_count - 1})
 
@@ -76,13 +74,3 @@ class PeriodicFundFees:
     def run(self, index: int) -> None:
         """Take the fees."""
         take_fund_fees(self._fees, from_unix_us(int(self._grid_us[index])), self._state)
-
-
-def fund_fees_of(plan: BacktestPlan) -> FundFees | None:
-    """Return the fees of ``Parameters.fund_fees``, None without any; True stands for those the module names."""
-    given = plan.parameters.get("fund_fees")
-    if given is True:
-        given = FundFees.of_module(plan.strategy.details)
-    if not isinstance(given, FundFees) or not (given.management or given.performance):
-        return None
-    return given

@@ -13,13 +13,14 @@ from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS, EquityLog
 from trading_dagster.accounting.fund_fee import take_fund_fees
 from trading_dagster.accounting.interest import LendingInterest
 from trading_dagster.accounting.simulated_treasury import QueuedFlow, SimulatedTreasury
-from trading_dagster.backtest.before_cycle import BeforeCycle, DelistedCloses, PeriodicFundFees, fund_fees_of
+from trading_dagster.backtest.before_cycle import BeforeCycle, DelistedCloses, PeriodicFundFees
 from trading_dagster.backtest.delay import DelayedExecution, delay_execution
 from trading_dagster.backtest.delisting import Delistings
 from trading_dagster.backtest.plan import BacktestPlan
 from trading_dagster.backtest.trigger_checks import TriggerChecks, require_watched
 from trading_dagster.cycle import CycleHooks, DecisionCycle
 from trading_dagster.domain.event import Event, StateCreated
+from trading_dagster.domain.fund_fee import read_fund_fees
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.run_range import BacktestData
 from trading_dagster.domain.state import State
@@ -100,7 +101,7 @@ class BacktestRun:
         if plan.parameters.get("close_delisted", True):
             delistings = Delistings(universe.candles, pricing.data_delay_tolerance, plan.grid_us)
             self._before.append(DelistedCloses(delistings, manager, pricing, execution))
-        fund_fees = fund_fees_of(plan)
+        fund_fees = read_fund_fees(plan.parameters, plan.strategy.details)
         if fund_fees is not None:
             self._before.append(PeriodicFundFees(fund_fees, plan, state))
             self.treasury.before_flow = partial(take_fund_fees, fund_fees)

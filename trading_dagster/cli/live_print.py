@@ -60,7 +60,16 @@ def print_valuation(valuation: Valuation) -> None:
         figures.append(("Frozen, not in equity", valuation.frozen_value))
     if valuation.sample is not None:
         figures.append((f"Equity at {valuation.sample.at:%Y-%m-%d %H:%M:%S} UTC", valuation.sample.equity))
-    typer.echo("\n" + "\n".join(f"{name:<36}{usd:>16,.2f} USD" for name, usd in figures))
+    lines = [f"{name:<36}{usd:>16,.2f} USD" for name, usd in figures]
+    if valuation.share_count:
+        lines.append(f"{'Shares':<36}{valuation.share_count:>16,.6f}")
+        price = None if valuation.sample is None else valuation.sample.share_price
+        if price is not None:
+            lines.append(f"{'Share price':<36}{price:>16,.6f} USD")
+        if valuation.fee_shares:
+            worth = "" if price is None else f", {float(valuation.fee_shares) * price:,.2f} USD"
+            lines.append(f"{'Shares made as fees':<36}{valuation.fee_shares:>16,.6f}{worth}")
+    typer.echo("\n" + "\n".join(lines))
 
 
 def print_status(status: Status) -> None:

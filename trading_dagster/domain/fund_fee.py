@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from trading_dagster.domain.error import ParameterTypeInvalid
 from trading_dagster.domain.money import ZERO
-from trading_dagster.domain.time import YEAR
+from trading_dagster.domain.time import YEAR, to_naive
 from trading_dagster.domain.value import value
+
+FIRST_PERIOD = to_naive(datetime(1, 1, 1, tzinfo=UTC))
+"""When the first period of every length begins, naive UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,20 @@ class FundFees:
         names = ("trading_strategy_protocol_fee", "strategy_developer_fee")
         performance = sum(_as_fraction(name, details.get(name)) for name in names)
         return cls(management=_as_fraction("management_fee", details.get("management_fee")), performance=performance)
+
+    def period_of(self, at: datetime) -> int:
+        """Return the number of the period that a naive UTC time is in."""
+        return (at - FIRST_PERIOD) // self.every
+
+
+def read_fund_fees(parameters: Mapping[str, Any], details: Mapping[str, Any]) -> FundFees | None:
+    """Return the fees of ``Parameters.fund_fees``, None without any; True stands for those the module names."""
+    given = parameters.get("fund_fees")
+    if given is True:
+        given = FundFees.of_module(details)
+    if not isinstance(given, FundFees) or not (given.management or given.performance):
+        return None
+    return given
 
 
 @value

@@ -97,6 +97,11 @@ class Treasury:
         return self.fund_fees[-1].at if self.fund_fees else None
 
     @property
+    def fee_shares(self) -> Decimal:
+        """Return how many shares were made for the manager as fees of the fund."""
+        return sum((e.take.management_shares + e.take.performance_shares for e in self.fund_fees), ZERO)
+
+    @property
     def high_water_mark(self) -> float | None:
         """Return the share price above which a performance fee is due, None while none was taken."""
         return self.fund_fees[-1].take.high_water_mark if self.fund_fees else None

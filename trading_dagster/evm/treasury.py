@@ -41,6 +41,7 @@ class HotWalletTreasury:
         confirmations: int,
         lookback_blocks: int,
         now: Callable[[], datetime],
+        before_flow: Callable[[datetime, State], None] | None = None,
     ) -> None:
         """Watch an account at the block that has as many confirmations.
 
@@ -52,6 +53,7 @@ class HotWalletTreasury:
             confirmations: How deep a block must be to count, the head has one.
             lookback_blocks: How far back ends are compared with the ledger.
             now: The time of events, aware UTC.
+            before_flow: Called at a naive UTC time before a deposit is recorded.
         """
         self._client = client
         self._journal = journal
@@ -60,6 +62,7 @@ class HotWalletTreasury:
         self._confirmations = confirmations
         self._lookback_blocks = lookback_blocks
         self._now = now
+        self._before_flow = before_flow
 
     def sync_treasury(self, timestamp: datetime, state: State) -> Sequence[BalanceUpdate]:
         """Record what came in as one deposit, at the time of the block it was seen in; again it records nothing.
@@ -84,6 +87,8 @@ class HotWalletTreasury:
         return [self._deposit(timestamp, state, inflow, block)] if inflow > 0 else []
 
     def _deposit(self, timestamp: datetime, state: State, units: int, block: BlockHeader) -> BalanceUpdate:
+        if self._before_flow is not None:
+            self._before_flow(timestamp, state)
         portfolio = state.portfolio
         reserve = portfolio.reserve
         quantity = from_units(units, reserve.asset.decimals)

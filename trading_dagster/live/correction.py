@@ -119,11 +119,15 @@ def correct_accounts(
         _check_cause(corrections, reserve_cause)
         if not report.is_needed or not confirm(report):
             return report
-        for correction in corrections:
+        for correction in sorted(corrections, key=_is_of_reserve):  # shares have the price that is right by then
             _RECORDERS[correction.kind](step, correction, reserve_cause)
         step.state.perform_integrity_check()
         step.session.save([step.take_sample()])
         return CorrectionReport(before, tuple(corrections), step.read_accounts())
+
+
+def _is_of_reserve(correction: Correction) -> bool:
+    return correction.kind is CorrectionKind.reserve
 
 
 def _require_settled(step: LiveStep) -> None:
@@ -300,6 +304,9 @@ def _change(
 ) -> None:
     state = step.state
     is_reserve = position is None
+    is_flow = is_reserve and cause is not BalanceUpdateCause.correction
+    if is_flow:
+        step.fund_fees.before_flow(step.clock.timestamp, state)
     kind = BalanceUpdatePositionType.reserve if is_reserve else BalanceUpdatePositionType.open_position
     update = BalanceUpdate(
         balance_update_id=state.portfolio.next_balance_update_id,
@@ -315,7 +322,6 @@ def _change(
         position_id=None if position is None else position.position_id,
         notes=notes,
     )
-    is_flow = is_reserve and cause is not BalanceUpdateCause.correction
     state.record(BalanceUpdated(step.live.clock.now(), update, share_price(state) if is_flow else None))
 
 

@@ -88,6 +88,7 @@ def decide_cycle(
         if forbidden:
             _skip(step, decision_at, forbidden)
             return CycleReport(decision_at, state.cycle, CycleStatus.skipped, notes=(forbidden,))
+        told = step.end_fee_period()
         view = _make_input(step, indicators)
         hook = live.strategy.before_strategy_tick
         if hook is not None:
@@ -106,7 +107,7 @@ def decide_cycle(
         position_ids = tuple(trade.position_id for trade in trades)
         state.record(CycleDecided(live.clock.now(), state.cycle, to_aware(decision_at), trade_ids, position_ids))
         step.session.save(shown_at=decision_at)
-        return CycleReport(decision_at, state.cycle, CycleStatus.done, tuple(trades), notes=notes)
+        return CycleReport(decision_at, state.cycle, CycleStatus.done, tuple(trades), notes=(*told, *notes))
 
 
 def execute_cycle(

@@ -15,6 +15,7 @@ from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.domain.treasury import BalanceUpdate
 from trading_dagster.execution.loan_service import InterestModel
 from trading_dagster.execution.vault_settlement import VaultSettlement
+from trading_dagster.live.fund_fee import NO_FUND_FEES, LiveFundFees
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.pricing.cost import Cost
 from trading_dagster.strategy.clock import DecisionClock
@@ -101,6 +102,7 @@ class DeskRequest:
         check_lease: Raises LeaseLost when the lease is gone; called right before signing.
         costs: What trading costs where fills are simulated, ``Parameters.costs``.
         max_price_impact: What a simulated trade's own size may cost at most, a fraction.
+        fund_fees: What is taken before money comes or goes.
         is_trigger_check: Prices come from the stop-loss feed where prices are candles.
     """
 
@@ -113,6 +115,7 @@ class DeskRequest:
     is_trigger_check: bool = False
     costs: tuple[Cost, ...] = ()
     max_price_impact: float = DEFAULT_MAX_PRICE_IMPACT
+    fund_fees: LiveFundFees = NO_FUND_FEES
 
 
 class Venue(Protocol):

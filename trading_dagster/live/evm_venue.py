@@ -46,6 +46,7 @@ from trading_dagster.evm.vault_report import VaultBalances, VaultReporter
 from trading_dagster.evm.wallet import HotWallet
 from trading_dagster.live.clock import SystemClock, WorldClock
 from trading_dagster.live.desk import BalanceReader, CycleReporter, Desk, DeskRequest, LiveTreasury
+from trading_dagster.live.fund_fee import LiveFundFees
 from trading_dagster.live.lookup_desk import only_look_up
 from trading_dagster.market.lending import LendingReserve
 from trading_dagster.storage.lease import wallet_resource
@@ -223,13 +224,14 @@ class EvmVenue:
         halt = self._watch_time(head, state)
         self._watch_gas(head)
         if self.vault is not None:
+            require_no_fund_fees(self.vault, request.fund_fees)
             require_managed(client, self.vault, reserve, self.wallet.address, head)
         forbid = self.forbid_signing if halt is None else lambda _: str(halt)
         executor = self.make_executor(request.lease_token, request.check_lease, forbid)
         routes = RouteTable(self.dex, reserve, universe.pairs)
         pricing = AmmPricing(client, self.dex, routes)
         setting = TradeExecutionSetting(self.limits, self.swap_timeout_s, self.max_decision_age, self._lookback)
-        treasury, balances, reporter = self._open_books(executor, state)
+        treasury, balances, reporter = self._open_books(executor, request)
         loans = self._open_lending()
         make_loans = None
         if loans is not None:
@@ -323,7 +325,7 @@ class EvmVenue:
         return LOOKBACK_AUDITS * self.transaction.audit_blocks
 
     def _open_books(
-        self, executor: TransactionExecutor, state: State
+        self, executor: TransactionExecutor, request: DeskRequest
     ) -> tuple[LiveTreasury, BalanceReader, CycleReporter | None]:
         """Return what came in and went out, what is there, and who is told what it is worth."""
         client, journal, depth, now = self.node, self.journal, self.transaction.confirmations, self.clock.now
@@ -337,6 +339,7 @@ class EvmVenue:
                 confirmations=depth,
                 lookback_blocks=self._lookback,
                 now=now,
+                before_flow=request.fund_fees.before_flow,
             )
             return wallet, held, None
         treasury = VaultTreasury(client, self.vault, confirmations=depth, now=now)
@@ -351,7 +354,7 @@ class EvmVenue:
             deadline_s=self.limits.deadline_s,
             timeout_s=self.swap_timeout_s,
         )
-        return treasury, VaultBalances(client, held, treasury, state, depth), reporter
+        return treasury, VaultBalances(client, held, treasury, request.state, depth), reporter
 
     def _first_buy_check(self, client: EvmClient) -> FirstBuyCheck | None:
         if self.first_buy is None:
@@ -378,3 +381,13 @@ class EvmVenue:
         if balance < self.min_gas:
             text = f"{balance.normalize():f} native tokens are left for gas, there should be {self.min_gas}: send some"
             self.alarm(Alarm(AlarmKind.gas_missing, self.account, text))
+
+
+def require_no_fund_fees(vault: VaultDeployment, fund_fees: LiveFundFees) -> None:
+    """Raise BadConfiguration when fees of our own come on top of those that a vault takes."""
+    if fund_fees.fees is not None:
+        raise BadConfiguration(
+            f"Parameters.fund_fees would be taken twice: vault {vault.vault} counts its own shares and takes its own "
+            "fees, which its share count has in it. Leave them out, or write fund_fees: false under the deployment's "
+            "parameters"
+        )

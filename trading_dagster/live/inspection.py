@@ -90,7 +90,8 @@ class SampleRow:
 class Valuation:
     """Cash, positions at the last prices the ledger knows, and the newest equity sample; USD.
 
-    The sample was taken at the prices of its moment; prefer it where the two differ.
+    The sample was taken at the prices of its moment; prefer it where the two differ. Of ``share_count`` shares
+    ``fee_shares`` were made for the manager as fees of the fund; None while it is not known.
     """
 
     strategy_id: str
@@ -99,6 +100,8 @@ class Valuation:
     frozen_value: float
     equity: float
     sample: SampleRow | None
+    share_count: Decimal | None
+    fee_shares: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,8 @@ def show_valuation(live: LiveStrategy) -> Valuation:
         sum(row.value for row in rows if row.status == "frozen"),
         cash + sum(row.value for row in counted),
         find_newest_sample(live.store, live.id, state),
+        state.sync.treasury.share_count,
+        state.sync.treasury.fee_shares,
     )
 
 

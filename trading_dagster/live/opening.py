@@ -27,6 +27,7 @@ from trading_dagster.live.deployment import (
     ServiceData,
 )
 from trading_dagster.live.desk import Desk, DeskRequest, Venue
+from trading_dagster.live.fund_fee import LiveFundFees
 from trading_dagster.live.guard import with_emergency_file
 from trading_dagster.live.live_home import LiveHome
 from trading_dagster.live.notification import MessageSink, Notifier, Reporter, apprise_sinks
@@ -215,11 +216,15 @@ class _Parts:
         for variable in deployment.variables():
             read_variable(deployment, variable)
         from trading_dagster.live.chain_opening import ChainParts, open_chain_venue  # only this pays for web3
+        from trading_dagster.live.evm_venue import require_no_fund_fees
 
-        return open_chain_venue(
+        venue = open_chain_venue(
             deployment,
             ChainParts(self.home, parameters, self.clock, self.switch, self.reporter),
         )
+        if venue.vault is not None:
+            require_no_fund_fees(venue.vault, LiveFundFees.of_strategy(self.strategy))
+        return venue
 
     def _open_approval(self) -> ApprovalModel:
         deployment, approval = self.deployment, self.deployment.approval

@@ -35,6 +35,7 @@ from trading_dagster.execution.simulated import SimulatedExecution
 from trading_dagster.execution.vault_settlement import VaultSettlement
 from trading_dagster.execution.wallet import SimulatedWallet
 from trading_dagster.live.desk import Desk, DeskRequest
+from trading_dagster.live.fund_fee import NO_FUND_FEES, LiveFundFees
 from trading_dagster.market.panel import CandlePanel
 from trading_dagster.pricing.candle_market import CandleMarket
 from trading_dagster.pricing.candle_pricing import (
@@ -98,7 +99,7 @@ class PaperVenue:
                 if self.trades_nothing
                 else PaperExecution(simulate_execution(wallet, _feed_test(feed), costs, request.max_price_impact))
             ),
-            treasury=PaperTreasury(wallet, self.initial_cash),
+            treasury=PaperTreasury(wallet, self.initial_cash, request.fund_fees),
             balances=PaperBalances(wallet),
             settlement=VaultSettlement(wallet, pricing, costs),
             interest=LendingInterest(universe.lending, wallet.add),
@@ -143,12 +144,14 @@ class PaperTreasury:
 
     wallet: SimulatedWallet
     initial_cash: float
+    fund_fees: LiveFundFees = NO_FUND_FEES
 
     def sync_treasury(self, timestamp: datetime, state: State) -> Sequence[BalanceUpdate]:
         """Record the initial deposit when the ledger has none."""
         if state.portfolio.reserve.initial_deposit is not None:
             return ()
         treasury = SimulatedTreasury(self.wallet.add)
+        treasury.before_flow = self.fund_fees.before_flow
         treasury.simulate_funding(timestamp, exact(self.initial_cash, "initial_cash"))
         return treasury.sync_treasury(timestamp, state)
 

@@ -17,6 +17,7 @@ from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.execution.limit import discard_refused
 from trading_dagster.execution.loan_service import LoanService
 from trading_dagster.live.desk import Desk, DeskRequest
+from trading_dagster.live.fund_fee import LiveFundFees, describe_fund_fees
 from trading_dagster.live.message import failure_message, freeze_messages
 from trading_dagster.live.session import LiveSession, open_session
 from trading_dagster.live.strategy import LiveStrategy
@@ -39,6 +40,7 @@ class LiveStep:
     session: LiveSession
     desk: Desk
     clock: DecisionClock
+    fund_fees: LiveFundFees
 
     @property
     def state(self) -> State:
@@ -93,6 +95,22 @@ class LiveStep:
         self.read_interest()
         assets = list(expected_balances(self.state))
         return check_accounts(self.state, self.desk.balances.read_balances(assets))
+
+    def end_fee_period(self) -> tuple[str, ...]:
+        """Take the fund's fees of a period that ended, once the ledger agrees with what is held; returns what to tell.
+
+        Reserve beyond the ledger's is a deposit that the treasury books after this. Raises
+        UnexpectedAccountingCorrectionIssue: a fee on gains that are not there could not be given back.
+        """
+        state, at = self.state, self.clock.timestamp
+        if not self.fund_fees.are_due(at, state):
+            return ()
+        accounts, reserve = self.read_accounts(), state.portfolio.reserve.asset
+        if any(row.asset != reserve or row.difference < 0 for row in accounts.mismatches):
+            accounts.require_clean(f"{self.live.id} before fees of the fund at {at}")
+        before = len(state.sync.treasury.fund_fees)
+        self.fund_fees.end_period(at, state)
+        return describe_fund_fees(state.sync.treasury.fund_fees[before:])
 
     def discard(self, trades: Sequence[TradeExecution], reason: str) -> None:
         """Drop planned trades that will not be executed."""
@@ -199,6 +217,7 @@ def _open_step(
     ) as session:
         state = session.state
         clock = DecisionClock([to_unix_us(at)], first_cycle=state.cycle)
+        fund_fees = LiveFundFees.of_strategy(live.strategy)
         desk = venue.open_desk(
             DeskRequest(
                 universe=universe,
@@ -210,10 +229,11 @@ def _open_step(
                 is_trigger_check=is_trigger_check,
                 costs=live.parameters.get("costs") or (),
                 max_price_impact=max_price_impact(live.parameters),
+                fund_fees=fund_fees,
             )
         )
         state.use_marks(desk.marks)
-        yield LiveStep(live, universe, session, desk, clock)
+        yield LiveStep(live, universe, session, desk, clock, fund_fees)
 
 
 def _list_trades(state: State, *statuses: TradeStatus) -> list[TradeExecution]:
