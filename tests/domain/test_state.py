@@ -15,7 +15,14 @@ from tape import WETH_USDC as FREE
 from trading_dagster.backtest.partition import PartitionedBacktest
 from trading_dagster.backtest.plan import plan_backtest
 from trading_dagster.backtest.segment_writer import PartitionWindow
-from trading_dagster.domain.error import BadInput, IntegrityError, LedgerError, NotEnoughMoney, SerialisationRefused
+from trading_dagster.domain.error import (
+    BadInput,
+    IntegrityError,
+    LedgerError,
+    NaiveDatetimeRequired,
+    NotEnoughMoney,
+    SerialisationRefused,
+)
 from trading_dagster.domain.event import (
     BalanceUpdated,
     CycleCompleted,
@@ -26,7 +33,7 @@ from trading_dagster.domain.event import (
     TradeStarted,
 )
 from trading_dagster.domain.state import State
-from trading_dagster.domain.time import CycleDuration, to_aware
+from trading_dagster.domain.time import CycleDuration, to_aware, to_naive
 from trading_dagster.domain.treasury import BalanceUpdateCause
 from trading_dagster.storage.event_codec import encode_event
 from trading_dagster.strategy.routing import TradeRouting
@@ -44,6 +51,18 @@ def test_sound_ledger_passes():
     ledger = make_five_positions()
     ledger.state.perform_integrity_check()
     State.replay(events_of(ledger)).perform_integrity_check()
+
+
+def test_events_of_a_moment_share_one_time():
+    state = make_five_positions().state
+    now = state.clock_at()
+    state.record(CycleCompleted(now, 100))
+    assert state.aware_at(to_naive(now)) is now
+    assert state.last_updated_at == to_naive(now)
+    later = to_naive(now) + timedelta(days=1)
+    assert state.aware_at(later) == to_aware(later)
+    with pytest.raises(NaiveDatetimeRequired):
+        state.aware_at(now)
 
 
 def test_second_position_of_an_id_is_refused():

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +78,19 @@ def test_durations_and_buckets_convert_where_equal():
 @given(MOMENTS)
 def test_microseconds_round_trip(moment):
     assert from_unix_us(to_unix_us(moment)) == moment
+
+
+@given(st.datetimes())
+def test_utc_zone_is_put_on_and_taken_off_without_moving_the_time(moment):
+    aware = to_aware(moment)
+    assert (aware, aware.tzinfo) == (moment.replace(tzinfo=UTC), UTC)
+    assert to_naive(aware) == moment
+
+
+def test_timestamps_of_pandas_stay_timestamps_to_the_nanosecond():
+    moment = pd.Timestamp("2021-01-01 00:00:00.000000001")
+    assert to_aware(moment) == moment.tz_localize("UTC")
+    assert to_naive(to_aware(moment)) == moment
 
 
 def test_aware_and_naive_are_never_mixed_silently():

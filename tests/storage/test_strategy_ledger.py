@@ -279,8 +279,8 @@ def test_nothing_is_left_out_of_a_snapshot():
     """Whoever adds an attribute decides how it is restored: extend domain/checkpoint.py, then this list."""
     state = State.replay(rich_ledger())
     assert set(vars(state)) == {
-        "_clock", "_cycle", "_folds", "_last_cycle_at", "_naive_of", "_now", "backtest_data",
-        "blacklisted_assets", "created_at", "decision", "initial_share_price", "known_pairs", "last_decision_at",
+        "_at", "_aware", "_clock", "_cycle", "_folds", "_last_cycle_at", "_now", "backtest_data", "blacklisted_assets",
+        "created_at", "decision", "initial_share_price", "known_pairs", "last_decision_at",
         "is_restoring", "last_updated_at", "name", "new_events", "other_data", "portfolio", "ready_at", "stats", "sync",
         "visualisation",
     }  # fmt: skip

@@ -55,7 +55,7 @@ from trading_dagster.domain.position import Marks, TradingPosition
 from trading_dagster.domain.position_profit import TriggerPriceUpdate
 from trading_dagster.domain.run_range import BacktestData, CycleClock, OpenDecision
 from trading_dagster.domain.state_action import StateActions
-from trading_dagster.domain.time import from_unix_us, to_naive
+from trading_dagster.domain.time import from_unix_us, to_aware, to_naive
 from trading_dagster.domain.trade import NO_CHARGES, TradeExecution
 from trading_dagster.domain.trade_fold import fill_trade, give_back, keep_left_over, start_trade
 from trading_dagster.domain.treasury import (
@@ -94,8 +94,9 @@ class State(StateActions):
         self.known_pairs: dict[str, TradingPairIdentifier] = {}
         self.new_events: list[Event] = [created]
         """Events since the store took the last ones."""
-        self._now = created.at
-        self._naive_of: tuple[datetime, datetime] = (created.at, self.created_at)
+        self._now = self._aware = created.at
+        self._at = self.created_at
+        """When the event that is folded happened, as strategies see it; ``_aware`` is the same as the event has it."""
         self.is_restoring = False
         """Set while live positions are folded again without the interest of their loans: none of them closes then."""
         self._folds: dict[type[Event], Callable[[Any], None]] = {
@@ -147,8 +148,11 @@ class State(StateActions):
 
     def record(self, event: Event) -> None:
         """Fold an event and keep it for the store."""
+        at = event.at
+        if at is not self._aware:
+            self._look_at(at)
         self._folds[type(event)](event)
-        self._now = event.at
+        self._now = at
         self.new_events.append(event)
 
     def apply(self, event: Event) -> None:
@@ -156,6 +160,7 @@ class State(StateActions):
         fold = self._folds.get(type(event))
         if fold is None:
             raise LedgerError(f"{type(event).__name__} cannot be replayed inside a ledger")
+        self._look_at(event.at)
         fold(event)
         self._now = event.at
 
@@ -191,6 +196,10 @@ class State(StateActions):
         """Return the time of the newest event, aware UTC."""
         return self._now
 
+    def aware_at(self, timestamp: datetime) -> datetime:
+        """Return a naive UTC time as events have it; those of one moment share one object."""
+        return self._aware if timestamp == self._at else to_aware(timestamp)
+
     # -- folds ----------------------------------------------------------------------------------------------------
 
     def _fold_pair(self, event: PairIntroduced) -> None:
@@ -202,11 +211,12 @@ class State(StateActions):
         key = update.chain_key()
         if key in treasury.applied_chain_keys:
             raise LedgerError(f"Balance update {key} was applied before: the same log may count only once")
-        _refuse_used_id("balance update", update.balance_update_id, portfolio.next_balance_update_id)
+        if update.balance_update_id < portfolio.next_balance_update_id:
+            raise _used_id("balance update", update.balance_update_id, portfolio.next_balance_update_id)
         reserve = portfolio.reserve
         if update.position_type is BalanceUpdatePositionType.reserve:
             portfolio.add_cash(update.quantity)
-            reserve.last_sync_at = reserve.last_pricing_at = self._naive(event.at)
+            reserve.last_sync_at = reserve.last_pricing_at = self._at
             reserve.balance_updates[update.balance_update_id] = update
             if reserve.initial_deposit is None and update.cause is BalanceUpdateCause.deposit:
                 reserve.initial_deposit = update.quantity
@@ -215,7 +225,7 @@ class State(StateActions):
             position = self._position(update.position_id or 0)
             position.apply_balance(update)
         portfolio.next_balance_update_id = update.balance_update_id + 1
-        treasury.last_updated_at = self._naive(event.at)
+        treasury.last_updated_at = self._at
         treasury.last_cycle_at = update.strategy_cycle_included_at
         if event.share_price and update.position_type is BalanceUpdatePositionType.reserve:
             minted = update.quantity * Decimal(reserve.reserve_token_price) / Decimal(event.share_price)
@@ -225,26 +235,28 @@ class State(StateActions):
     def _fold_interest(self, event: InterestAccrued) -> None:
         update = event.update
         portfolio = self.portfolio
-        _refuse_used_id("balance update", update.balance_update_id, portfolio.next_balance_update_id)
+        if update.balance_update_id < portfolio.next_balance_update_id:
+            raise _used_id("balance update", update.balance_update_id, portfolio.next_balance_update_id)
         self._position(update.position_id or 0).apply_balance(update)
         portfolio.next_balance_update_id = update.balance_update_id + 1
-        self.sync.interest_last_sync_at = self._naive(event.at)
+        self.sync.interest_last_sync_at = self._at
 
     def _fold_fund_fees(self, event: FundFeesTaken) -> None:
         take, treasury = event.take, self.sync.treasury
         treasury.share_count = (treasury.share_count or ZERO) + take.management_shares + take.performance_shares
-        treasury.fund_fees.append(FundFeeEntry(self._naive(event.at), take))
+        treasury.fund_fees.append(FundFeeEntry(self._at, take))
 
     def _fold_shares(self, event: SharesCounted) -> None:
         self.sync.treasury.share_count = event.shares
 
     def _fold_position_opened(self, event: PositionOpened) -> None:
         portfolio = self.portfolio
-        _refuse_used_id("position", event.position_id, portfolio.next_position_id)
+        if event.position_id < portfolio.next_position_id:
+            raise _used_id("position", event.position_id, portfolio.next_position_id)
         position = TradingPosition(
             event.position_id,
             event.pair,
-            opened_at=self._naive(event.at),
+            opened_at=self._at,
             reserve_currency=portfolio.reserve.asset,
             portfolio_value_at_open=event.portfolio_value_at_open,
             marks=portfolio.marks,
@@ -254,40 +266,40 @@ class State(StateActions):
         portfolio.next_position_id = event.position_id + 1
 
     def _fold_planned(self, event: TradePlanned) -> None:
-        plan = event.plan
-        _refuse_used_id("trade", plan.trade_id, self.portfolio.next_trade_id)
-        position = self._position(plan.position_id)
-        position.add_trade(TradeExecution(plan, self._naive(event.at)))
-        self.portfolio.next_trade_id = plan.trade_id + 1
+        plan, portfolio = event.plan, self.portfolio
+        if plan.trade_id < portfolio.next_trade_id:
+            raise _used_id("trade", plan.trade_id, portfolio.next_trade_id)
+        self._position(plan.position_id).add_trade(TradeExecution(plan, self._at))
+        portfolio.next_trade_id = plan.trade_id + 1
 
     def _fold_waits(self, event: TradeWaits) -> None:
         position, portfolio = self._position(event.position_id), self.portfolio
         waiting.wait(position, event.trade_id, event.triggers)
         if not position.trades and position.position_id in portfolio.open_positions:
-            position.pending_since_at = self._naive(event.at)
+            position.pending_since_at = self._at
             portfolio.remove_open(position)
             portfolio.loan_positions.pop(position.position_id, None)
             portfolio.pending_positions[position.position_id] = position
 
     def _fold_triggered(self, event: TradeTriggered) -> None:
-        position, portfolio, at = self._position(event.position_id), self.portfolio, self._naive(event.at)
+        position, portfolio, at = self._position(event.position_id), self.portfolio, self._at
         waiting.fire(position, event, at)
         if portfolio.pending_positions.pop(position.position_id, None) is not None:
             position.opened_at = at
             portfolio.add_open(position)
 
     def _fold_expired(self, event: TradeExpired) -> None:
-        position, at = self._position(event.position_id), self._naive(event.at)
+        position, at = self._position(event.position_id), self._at
         waiting.expire(position, event.trade_id, at, event.reason)
         if position.position_id in self.portfolio.pending_positions and not waiting.is_entry_awaited(position):
             self._expire(position, at)
 
     def _fold_started(self, event: TradeStarted) -> None:
         position = self._position(event.position_id)
-        start_trade(self.portfolio, position, position.trades[event.trade_id], self._naive(event.at))
+        start_trade(self.portfolio, position, position.trades[event.trade_id], self._at)
 
     def _fold_broadcasted(self, event: TradeBroadcasted) -> None:
-        self._position(event.position_id).trades[event.trade_id].broadcasted_at = self._naive(event.at)
+        self._position(event.position_id).trades[event.trade_id].broadcasted_at = self._at
 
     def _fold_settlement_requested(self, event: SettlementRequested) -> None:
         trade = self._position(event.position_id).trades[event.trade_id]
@@ -300,7 +312,7 @@ class State(StateActions):
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
         self.portfolio.settlements.pop(event.trade_id, None)
-        executed_at = self._naive(event.at)
+        executed_at = self._at
         fill_trade(self.portfolio, position, trade, event, executed_at)
         may_close = trade.is_shrinking() or trade.plan.closing  # an empty trade closes what a correction took away
         if may_close and self._is_nothing_left(position) and position.closed_at is None:
@@ -322,7 +334,7 @@ class State(StateActions):
         trade = position.trades[event.trade_id]
         self.portfolio.settlements.pop(event.trade_id, None)
         give_back(self.portfolio, position, trade)
-        trade.failed_at = self._naive(event.at)
+        trade.failed_at = self._at
         trade.failure = event.reason
         position.finish_trade()
 
@@ -330,14 +342,14 @@ class State(StateActions):
         trade = self._position(event.position_id).trades[event.trade_id]
         if trade.failed_at is None or trade.repaired_at is not None:
             raise LedgerError(f"{trade} cannot be repaired: only a failed trade can, and only once")
-        trade.repaired_at = self._naive(event.at)
+        trade.repaired_at = self._at
 
     def _fold_discarded(self, event: TradeDiscarded) -> None:
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
         self.portfolio.settlements.pop(event.trade_id, None)
         give_back(self.portfolio, position, trade)
-        trade.discarded_at = self._naive(event.at)
+        trade.discarded_at = self._at
         trade.failure = event.reason
         position.finish_trade()
         if all(t.discarded_at is not None or t.repaired_at is not None for t in position.trades.values()):
@@ -374,7 +386,7 @@ class State(StateActions):
         position = self._position(event.position_id)
         position.trigger_updates.append(
             TriggerPriceUpdate(
-                timestamp=self._naive(event.at),
+                timestamp=self._at,
                 mid_price=event.mid_price,
                 stop_loss_before=position.stop_loss,
                 stop_loss_after=event.stop_loss,
@@ -390,7 +402,7 @@ class State(StateActions):
         position = self._position(event.position_id)
         self.portfolio.remove_open(position)
         self.portfolio.frozen_positions[position.position_id] = position
-        position.frozen_at, position.unfrozen_at = self._naive(event.at), None
+        position.frozen_at, position.unfrozen_at = self._at, None
         position.notes = event.reason if position.notes is None else f"{position.notes}\n{event.reason}"
 
     def _fold_unfrozen(self, event: PositionUnfrozen) -> None:
@@ -398,7 +410,7 @@ class State(StateActions):
         position = portfolio.frozen_positions.pop(event.position_id, None)
         if position is None:
             raise LedgerError(f"Position #{event.position_id} is not frozen, so it cannot be released")
-        position.unfrozen_at = self._naive(event.at)
+        position.unfrozen_at = self._at
         position.notes = event.reason if position.notes is None else f"{position.notes}\n{event.reason}"
         if position.unfinished_trade_count or not self._is_nothing_left(position):
             portfolio.add_open(position)
@@ -413,8 +425,8 @@ class State(StateActions):
     def _fold_allowed(self, event: AssetAllowed) -> None:
         self.blacklisted_assets.pop(event.asset, None)
 
-    def _fold_ready(self, event: StrategyReady) -> None:
-        self.ready_at = self._naive(event.at)
+    def _fold_ready(self, event: StrategyReady) -> None:  # noqa: ARG002 - every fold is given its event
+        self.ready_at = self._at
         if self.backtest_data is not None:
             self.backtest_data.ready_at = self.ready_at
 
@@ -437,26 +449,20 @@ class State(StateActions):
 
     def _fold_cycle(self, event: CycleCompleted) -> None:
         self._cycle = event.cycle + 1
-        self.last_updated_at = self._naive(event.at)
+        self.last_updated_at = self._at
         self._last_cycle_at = self.last_updated_at if self.decision is None else self.decision.decision_at
         self.decision = None
 
-    def _naive(self, at: datetime) -> datetime:
-        """Return an event's time as strategies see it; events of one moment share one object."""
-        known, naive = self._naive_of
-        if known is not at:
-            naive = to_naive(at)
-            self._naive_of = (at, naive)
-        return naive
+    def _look_at(self, at: datetime) -> None:
+        self._aware, self._at = at, to_naive(at)
 
     def _position(self, position_id: int) -> TradingPosition:
         position = self.portfolio.open_positions.get(position_id)
         return self.portfolio.get_position_by_id(position_id) if position is None else position
 
 
-def _refuse_used_id(what: str, new_id: int, next_id: int) -> None:
-    if new_id < next_id:
-        raise IntegrityError(
-            f"The ledger has a second {what} #{new_id}, the next free id is {next_id}: "
-            "do two processes write it, or was a part stored twice?"
-        )
+def _used_id(what: str, new_id: int, next_id: int) -> IntegrityError:
+    return IntegrityError(
+        f"The ledger has a second {what} #{new_id}, the next free id is {next_id}: "
+        "do two processes write it, or was a part stored twice?"
+    )

@@ -47,8 +47,9 @@ class SimulatedExecution:
             AutoClosingOrderUnsupported: a position has triggers that nothing can check.
             AccountingMismatch: ledger and wallet disagree after the batch.
         """
-        at = to_aware(timestamp)
-        touched: set[AssetIdentifier] = set()
+        at = state.aware_at(timestamp)
+        reserve = state.portfolio.reserve.asset
+        touched = {reserve}
         for trade in trades:
             self._check_triggers(state, trade)
             try:
@@ -61,13 +62,14 @@ class SimulatedExecution:
                 ) from error
             plan = trade.plan
             touched.add(plan.pair.base)
-            touched.add(plan.reserve_currency)
+            if plan.reserve_currency is not reserve:
+                touched.add(plan.reserve_currency)
             if plan.loan is not None:
                 touched.add(plan.pair.quote)
         check_wallet(state, self.wallet, touched)
 
     def _check_triggers(self, state: State, trade: TradeExecution) -> None:
-        position = state.portfolio.open_positions.get(trade.position_id)
+        position = state.portfolio.open_positions.get(trade.plan.position_id)
         if position is not None and position.has_trigger() and not self._has_trigger_feed(trade.pair):
             raise AutoClosingOrderUnsupported(
                 f"{position} has a stop loss or take profit, but {trade.pair.get_ticker()} has no stop-loss candles: "

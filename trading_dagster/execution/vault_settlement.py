@@ -10,7 +10,6 @@ from trading_dagster.domain.error import CandleSampleUnavailable
 from trading_dagster.domain.event import TradeCharged, TradeExecuted
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.state import State
-from trading_dagster.domain.time import to_aware
 from trading_dagster.domain.trade import TradeCharges, TradeExecution
 from trading_dagster.execution.costed import without_gas
 from trading_dagster.execution.wallet import SimulatedWallet, check_wallet
@@ -71,7 +70,7 @@ class VaultSettlement:
             self._wallet.add(plan.reserve_currency, reserve)
             fees = -float(quantity) * price * fee
         paid = float(abs(reserve / quantity))
-        at = to_aware(timestamp)
+        at = state.aware_at(timestamp)
         state.record(TradeExecuted(at, plan.trade_id, plan.position_id, quantity, reserve, paid, fees))
         if self._costs.changes_fills:
             self._charge(at, state, trade)

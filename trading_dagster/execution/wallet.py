@@ -8,6 +8,7 @@ from decimal import Decimal
 from trading_dagster.domain.error import AccountingMismatch, OutOfSimulatedBalance
 from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.money import DUST, QUANTITY_ZERO_EPSILON, RELATIVE_ACCOUNTING_EPSILON, ZERO
+from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.state import State
 
 
@@ -45,23 +46,7 @@ def check_wallet(state: State, wallet: SimulatedWallet, assets: set[AssetIdentif
 
     They agree to 1e-9 relative, or within the dust epsilon.
     """
-    portfolio = state.portfolio
-    reserve = portfolio.reserve
-    expected: dict[AssetIdentifier, Decimal] = {} if assets is None else dict.fromkeys(assets, ZERO)
-    if assets is None or reserve.asset in expected:
-        expected[reserve.asset] = reserve.quantity
-    for position in portfolio.get_open_and_frozen_positions():
-        if position.loan is None:
-            base = position.pair.base
-            if assets is None or base in expected:
-                expected[base] = expected.get(base, ZERO) + position.quantity
-            continue
-        for asset, quantity in position.get_token_balances():
-            if assets is None or asset in expected:
-                expected[asset] = expected.get(asset, ZERO) + quantity
-    for asset, quantity in portfolio.dust.items():
-        if assets is None or asset in expected:
-            expected[asset] = expected.get(asset, ZERO) + quantity
+    expected = _count_ledger(state.portfolio, assets)
     if assets is None:
         expected = {**dict.fromkeys(wallet.balances, ZERO), **expected}
     for asset, quantity in expected.items():
@@ -72,3 +57,26 @@ def check_wallet(state: State, wallet: SimulatedWallet, assets: set[AssetIdentif
                 f"The ledger has {quantity} {asset.token_symbol} but the wallet has {actual}, "
                 f"a difference of {quantity - actual}: this is an error of the engine, please report it"
             )
+
+
+def _count_ledger(portfolio: Portfolio, assets: set[AssetIdentifier] | None) -> dict[AssetIdentifier, Decimal]:
+    """Return how many tokens cash, positions and dust have together, of the given assets or of all that are held."""
+    dust, reserve = portfolio.dust, portfolio.reserve
+    counted = dict(dust) if assets is None else {asset: dust.get(asset, ZERO) for asset in assets}
+
+    def count(asset: AssetIdentifier, quantity: Decimal) -> None:
+        known = counted.get(asset)
+        if known is not None:
+            counted[asset] = known + quantity
+        elif assets is None:
+            counted[asset] = quantity
+
+    count(reserve.asset, reserve.quantity)
+    for positions in (portfolio.open_positions, portfolio.frozen_positions):
+        for position in positions.values():
+            if not position.pair.has_loan:
+                count(position.pair.base, position.quantity)
+                continue
+            for asset, quantity in position.get_token_balances():
+                count(asset, quantity)
+    return counted
