@@ -22,7 +22,7 @@ from trading_dagster.domain.identifier import TradingPairIdentifier
 from trading_dagster.domain.time import CycleDuration, TimeBucket, to_unix_us
 from trading_dagster.market.dataset import Dataset
 from trading_dagster.market.universe import TradingStrategyUniverse
-from trading_dagster.pricing.candle_pricing import CandleMarks, CandlePricing, FeeSchedule
+from trading_dagster.pricing.candle_pricing import CandleMarks, CandlePricing, FeeSchedule, PriceColumns
 from trading_dagster.strategy.clock import DecisionClock
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -326,3 +326,15 @@ def test_quantity_of_a_buy_is_exact_in_decimals():
     desk, value = Desk({AAVE_USDC: [50.1]}), 999.9
     (trade,) = desk.execute(desk.manager.open_spot(AAVE_USDC, value))
     assert trade.executed_quantity == Decimal(value) / Decimal(50.1 * 1.003)
+
+
+@pytest.mark.parametrize("opens", [[100.0, 101, None, None, 104, 105], [100.0, 101, 102, 103]])
+def test_sample_is_the_value_and_when_its_bar_opened_on_and_off_the_grid(opens):
+    columns = PriceColumns(universe_of({WETH_USDC: opens}).candles, "open", HOUR)
+    for _ in range(2):
+        for minutes in range(-60, 600, 30):
+            at_us = to_unix_us(START + timedelta(minutes=minutes))
+            value, opened_us = columns.at(1, at_us), columns.opened_at(1, at_us)
+            assert columns.sample(1, at_us) == (None if value is None else (value, opened_us)), minutes
+    assert columns.sample(1, to_unix_us(START + HOUR)) == (101.0, to_unix_us(START + HOUR))
+    assert columns.sample(2, to_unix_us(START)) is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from trading_dagster.domain.error import (
     CandleSampleUnavailable,
@@ -51,6 +51,13 @@ class ImpactQuote(Protocol):
         ...
 
 
+FeeTerms: TypeAlias = tuple[float, tuple[TradingPairIdentifier, ...], float | None]
+"""The fee of a trade as a fraction of its value, the pairs traded through from the reserve on, the tax in the fee.
+
+The tax is None without one, and where the fee was given whole.
+"""
+
+
 class FeeSchedule:
     """Which fee a trade pays, as a fraction of its value."""
 
@@ -73,40 +80,37 @@ class FeeSchedule:
         self._allow_missing = allow_missing_fees
         self._three_leg = three_leg_resolution
         self._costs = costs
-        self._known: dict[tuple[TradingPairIdentifier, bool], tuple[float, tuple[TradingPairIdentifier, ...]]] = {}
-        self._taxes: dict[tuple[TradingPairIdentifier, bool], float | None] = {}
+        self._buys: dict[TradingPairIdentifier, FeeTerms] = {}
+        self._sells: dict[TradingPairIdentifier, FeeTerms] = {}
 
     def fee_of(self, pair: TradingPairIdentifier, is_buy: bool) -> float:
         """Return the fee of a trade on a pair; raises FeeMissing."""
-        return self.route_of(pair, is_buy)[0]
+        return self.terms_of(pair, is_buy)[0]
 
-    def route_of(self, pair: TradingPairIdentifier, is_buy: bool) -> tuple[float, tuple[TradingPairIdentifier, ...]]:
-        """Return the fee and the pairs traded through, in order from the reserve."""
-        key = (pair, is_buy)
-        if key not in self._known:
-            fee, path = self._resolve(pair, is_buy)
-            if not fee < 1:
-                raise InvalidTrade(f"Fee and tax of {pair.get_ticker()} take {fee:.1%} of a trade: do not trade it")
-            self._known[key] = fee, path
-        return self._known[key]
+    def terms_of(self, pair: TradingPairIdentifier, is_buy: bool) -> FeeTerms:
+        """Return what a trade on a pair pays; raises FeeMissing, or InvalidTrade when that is all of it."""
+        known = self._buys if is_buy else self._sells
+        terms = known.get(pair)
+        if terms is None:
+            terms = known[pair] = self._find_terms(pair, is_buy)
+        return terms
 
-    def _resolve(self, pair: TradingPairIdentifier, is_buy: bool) -> tuple[float, tuple[TradingPairIdentifier, ...]]:
+    def _find_terms(self, pair: TradingPairIdentifier, is_buy: bool) -> FeeTerms:
+        tax = self._find_tax(pair, is_buy)
+        fee, path = self._resolve(pair, tax or 0.0)
+        if not fee < 1:
+            raise InvalidTrade(f"Fee and tax of {pair.get_ticker()} take {fee:.1%} of a trade: do not trade it")
+        return fee, path, tax
+
+    def _resolve(self, pair: TradingPairIdentifier, tax: float) -> tuple[float, tuple[TradingPairIdentifier, ...]]:
         middle = self._middle_pair(pair)
         path = (pair,) if middle is None else (middle, pair)
-        tax = self.tax_of(pair, is_buy) or 0.0
         if self._override is not None:
             return self._override + tax, path
         if not self._has_fee(pair):
             return self._fee_of_leg(pair) + tax, path
         fee = sum(map(self._fee_of_leg, reversed(path)))
         return fee + tax, path
-
-    def tax_of(self, pair: TradingPairIdentifier, is_buy: bool) -> float | None:
-        """Return the tax in the fee of a trade, as a fraction; None without one, and where the fee was given whole."""
-        key = (pair, is_buy)
-        if key not in self._taxes:
-            self._taxes[key] = self._find_tax(pair, is_buy)
-        return self._taxes[key]
 
     def _find_tax(self, pair: TradingPairIdentifier, is_buy: bool) -> float | None:
         given = self._costs.tax_of(pair, is_buy)
@@ -157,6 +161,7 @@ class PriceColumns:
         "_limit",
         "_tolerance",
         "_views",
+        "_whole",
         "panel",
         "start_us",
         "tolerance_us",
@@ -175,6 +180,8 @@ class PriceColumns:
         self._views: dict[int, memoryview] = {}
         self._latest: dict[int, memoryview | None] = {}
         self._known: dict[int, bool] = {}
+        self._whole: dict[int, memoryview] = {}
+        """The columns of pairs without a missing bar."""
 
     def view(self, pair_id: int) -> memoryview:
         """Return the filled column of a pair as floats by bar number; NaN where there is no value."""
@@ -198,13 +205,27 @@ class PriceColumns:
         """Return the value at an instant, None when there is none within the tolerance."""
         bar, offset = divmod(timestamp_us - self.start_us, self.width_us)
         if not offset and 0 <= bar < self._limit:
-            value: float = self.view(pair_id)[bar]
+            view = self._views.get(pair_id)
+            value: float = self.view(pair_id)[bar] if view is None else view[bar]
             return value if value == value else None  # noqa: PLR0124 - NaN is not equal to itself
         opened_us = self.opened_at(pair_id, timestamp_us)
         if opened_us is None or timestamp_us - opened_us > self.tolerance_us:
             return None
         earlier: float = self.view(pair_id)[(opened_us - self.start_us) // self.width_us]
         return earlier
+
+    def sample(self, pair_id: int, timestamp_us: int) -> tuple[float, int] | None:
+        """Return the value at an instant and when its bar opened, None when there is none within the tolerance."""
+        whole = self._whole.get(pair_id)
+        if whole is not None:
+            bar, offset = divmod(timestamp_us - self.start_us, self.width_us)
+            if not offset and 0 <= bar < self._limit:
+                value: float = whole[bar]
+                return (value, timestamp_us) if value == value else None  # noqa: PLR0124 - NaN is not equal to itself
+        if not self.has_pair(pair_id):
+            return None
+        found, opened_us = self.at(pair_id, timestamp_us), self.opened_at(pair_id, timestamp_us)
+        return None if found is None or opened_us is None else (found, opened_us)
 
     def opened_at(self, pair_id: int, timestamp_us: int) -> int | None:
         """Return when the latest bar at or before an instant opened, microseconds since 1970; None without one."""
@@ -216,6 +237,8 @@ class PriceColumns:
             panel = self.panel
             is_whole = panel.exists[panel.row_of(pair_id)].all()
             latest = self._latest[pair_id] = None if is_whole else memoryview(panel.latest_bar(pair_id).data)
+            if is_whole:
+                self._whole[pair_id] = self.view(pair_id)
         if latest is not None:
             bar = latest[bar]
         return None if bar < 0 else self.start_us + bar * self.width_us
@@ -274,17 +297,14 @@ class CandlePricing(VaultRules):
             return self._mid, 0.0
         timestamp_us = self._visible_us(timestamp)
         pair_id = pair.get_pricing_pair().internal_id
-        opens = self.opens
-        price = opened_us = None
-        if pair_id is not None and opens.has_pair(pair_id):
-            price = opens.at(pair_id, timestamp_us)
-            opened_us = opens.opened_at(pair_id, timestamp_us)
-        if price is None or opened_us is None:
+        sample = None if pair_id is None else self.opens.sample(pair_id, timestamp_us)
+        if sample is None:
             raise CandleSampleUnavailable(
                 f"No candle of {pair} at {timestamp} or up to {self.data_delay_tolerance} before it: "
                 "the pair may not have started, or stopped trading; check strategy_universe.can_open_spot() first, "
                 "or allow older candles with data_delay_tolerance"
             )
+        price, opened_us = sample
         return price, (timestamp_us - opened_us) / 1e6
 
     def get_buy_price(self, timestamp: datetime, pair: TradingPairIdentifier, reserve: float) -> TradePricing:
@@ -292,8 +312,7 @@ class CandlePricing(VaultRules):
         if not reserve > 0:
             raise InvalidTrade(f"A buy of {pair.get_ticker()} needs a reserve above 0, got {reserve}")
         mid, delay = self._quote(timestamp, pair)
-        fee, path = self.fees.route_of(pair, True)
-        tax = self.fees.tax_of(pair, True)
+        fee, path, tax = self.fees.terms_of(pair, True)
         paid = None if tax is None else float(reserve) * tax
         price = mid * (1 + fee)
         if self._impact is not None:
@@ -316,8 +335,7 @@ class CandlePricing(VaultRules):
         if not quantity > 0:
             raise InvalidTrade(f"A sell of {pair.get_ticker()} needs a quantity above 0, got {quantity}")
         mid, delay = self._quote(timestamp, pair)
-        fee, path = self.fees.route_of(pair, False)
-        tax = self.fees.tax_of(pair, False)
+        fee, path, tax = self.fees.terms_of(pair, False)
         paid = None if tax is None else float(quantity) * mid * tax
         price = mid * (1 - fee)
         if self._impact is not None:
