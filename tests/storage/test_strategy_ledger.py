@@ -285,9 +285,9 @@ def test_nothing_is_left_out_of_a_snapshot():
         "visualisation",
     }  # fmt: skip
     assert set(Portfolio.__slots__) == {
-        "_first_position_by_pair", "_open_count_by_pair", "closed_positions", "dust", "expired_positions",
-        "frozen_positions", "loan_positions", "marks", "next_balance_update_id", "next_position_id", "next_trade_id",
-        "open_positions", "pending_positions", "reserve", "settlements", "trade_count",
+        "_open_by_pair", "closed_positions", "dust", "expired_positions", "frozen_positions", "loan_positions", "marks",
+        "next_balance_update_id", "next_position_id", "next_trade_id", "open_positions", "pending_positions", "reserve",
+        "settlements", "trade_count",
     }  # fmt: skip
     assert {f.name for f in fields(Treasury)} == {
         "last_updated_at", "last_cycle_at", "last_block_scanned", "balance_update_refs", "pending_redemptions",

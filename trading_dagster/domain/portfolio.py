@@ -34,9 +34,9 @@ class Portfolio:
     """What the strategy owns; changed only by State."""
 
     __slots__ = (
-        "_first_position_by_pair", "_open_count_by_pair", "closed_positions", "dust", "expired_positions",
-        "frozen_positions", "loan_positions", "marks", "next_balance_update_id", "next_position_id", "next_trade_id",
-        "open_positions", "pending_positions", "reserve", "settlements", "trade_count",
+        "_open_by_pair", "closed_positions", "dust", "expired_positions", "frozen_positions", "loan_positions", "marks",
+        "next_balance_update_id", "next_position_id", "next_trade_id", "open_positions", "pending_positions", "reserve",
+        "settlements", "trade_count",
     )  # fmt: skip
 
     def __init__(self, reserve_asset: AssetIdentifier, marks: Marks | None = None) -> None:
@@ -57,8 +57,8 @@ class Portfolio:
         self.expired_positions: dict[int, TradingPosition] | ArchivedPositions = {}
         self.loan_positions: dict[int, TradingPosition] = {}
         """Open and frozen positions that earn or owe interest."""
-        self._first_position_by_pair: dict[TradingPairIdentifier, TradingPosition] = {}
-        self._open_count_by_pair: dict[TradingPairIdentifier, int] = {}
+        self._open_by_pair: dict[TradingPairIdentifier, list[TradingPosition]] = {}
+        """Open positions in the order they became open; no pair without one."""
 
     # -- cash and equity ------------------------------------------------------------------------------------------
 
@@ -126,11 +126,12 @@ class Portfolio:
 
     def get_open_position_for_pair(self, pair: TradingPairIdentifier) -> TradingPosition | None:
         """Return the open position on a pair, the oldest of several, or None."""
-        return self._first_position_by_pair.get(pair)
+        positions = self._open_by_pair.get(pair)
+        return None if positions is None else positions[0]
 
     def count_open_positions(self, pair: TradingPairIdentifier) -> int:
         """Return how many positions are open on a pair."""
-        return self._open_count_by_pair.get(pair, 0)
+        return len(self._open_by_pair.get(pair, ()))
 
     def get_open_and_frozen_positions(self) -> Iterator[TradingPosition]:
         """Yield open, then frozen positions."""
@@ -226,18 +227,12 @@ class Portfolio:
         self.open_positions[position.position_id] = position
         if position.pair.has_loan:
             self.loan_positions[position.position_id] = position
-        self._first_position_by_pair.setdefault(position.pair, position)
-        self._open_count_by_pair[position.pair] = self._open_count_by_pair.get(position.pair, 0) + 1
+        self._open_by_pair.setdefault(position.pair, []).append(position)
 
     def remove_open(self, position: TradingPosition) -> None:
         """Take a position from the open ones; only State calls this."""
         del self.open_positions[position.position_id]
-        self._open_count_by_pair[position.pair] -= 1
-        if self._first_position_by_pair.get(position.pair) is position:
-            del self._first_position_by_pair[position.pair]
-            if not self._open_count_by_pair[position.pair]:
-                return
-            for other in self.open_positions.values():
-                if other.pair == position.pair:
-                    self._first_position_by_pair[position.pair] = other
-                    break
+        positions = self._open_by_pair[position.pair]
+        positions.remove(position)
+        if not positions:
+            del self._open_by_pair[position.pair]
