@@ -51,6 +51,8 @@ class TradingPairKind(Enum):
     cctp_bridge = "cctp_bridge"
     freqtrade = "freqtrade"
 
+    __hash__ = object.__hash__  # a kind is one object; Enum hashes its name, which takes a call for each look-up
+
     def is_spot(self) -> bool:
         """Tell whether the position holds the base token bought on a market."""
         return self in (TradingPairKind.spot_market_hold, TradingPairKind.spot_market_rebase_token)

@@ -57,7 +57,7 @@ DUST = DustTable()
 
 def exact(value: float | int | Decimal, what: str = "amount") -> Decimal:
     """Turn a number into a Decimal by its exact binary value; raises BadInput for NaN, infinity and text."""
-    if isinstance(value, Integral):
+    if value.__class__ is not float and isinstance(value, Integral):
         return Decimal(int(value))
     if not isinstance(value, float | Decimal):
         if isinstance(value, str) or not hasattr(value, "__float__"):

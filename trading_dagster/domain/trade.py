@@ -63,6 +63,8 @@ class TradeFlag(Enum):
     partial_take_profit = "partial_take_profit"
     ignore_open = "ignore_open"
 
+    __hash__ = object.__hash__  # a flag is one object; Enum hashes its name, which takes a call for each look-up
+
 
 NO_FLAGS: frozenset[TradeFlag] = frozenset()
 
