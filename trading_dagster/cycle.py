@@ -124,9 +124,7 @@ class DecisionCycle:
 
     def complete(self, index: int) -> None:
         """Record the end of a cycle; quiet cycles need this only when a run is cut after them."""
-        state = self._state
-        state.record(CycleCompleted(self._clock.aware, index + 1))
-        self._handled_events = len(state.new_events)
+        self._state.record(CycleCompleted(self._clock.aware, index + 1))
         self.note_holdings(index)
 
     def note_holdings(self, index: int) -> None:
@@ -171,8 +169,9 @@ def decide(view: StrategyInput, decide_trades: Callable[[StrategyInput], Any]) -
 
 def review_returned(view: StrategyInput, returned: Any, first_planned_id: int) -> list[TradeExecution]:
     """Check what decide_trades returned against what it planned; returns the trades in the order to run them in."""
-    trades = check_returned(returned, view.cycle)
-    review_decision(view.state, trades, first_planned_id, view.cycle)
+    cycle = view.cycle
+    trades = check_returned(returned, cycle)
+    review_decision(view.state, trades, first_planned_id, cycle)
     return in_execution_order(trades)
 
 

@@ -16,14 +16,15 @@ CREDIT_OPEN = 200_000_000
 
 def execution_sort_key(trade: TradeExecution) -> int:
     """Return the sort key of a trade, lower first; inside closes and reduces later trades go first."""
-    pair, trade_id = trade.pair, trade.trade_id
-    if trade.closing:
+    plan = trade.plan
+    pair, trade_id = plan.pair, plan.trade_id
+    if plan.closing:
         return (CREDIT_CLOSE if pair.is_credit_supply() else CLOSE) - trade_id
-    if trade.is_reduce():
+    if trade.is_shrinking():
         return (VAULT_REDUCE if pair.is_vault() else REDUCE) - trade_id
     if pair.is_vault():
         return VAULT_DEPOSIT + trade_id
-    if pair.is_credit_supply() and TradeFlag.open in trade.flags:
+    if pair.is_credit_supply() and TradeFlag.open in plan.flags:
         return CREDIT_OPEN + trade_id
     return trade_id
 

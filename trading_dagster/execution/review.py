@@ -39,29 +39,29 @@ def review_decision(state: State, trades: Sequence[TradeExecution], first_planne
         TradesNotReturned: something was planned and the list is empty.
         DoubleOpenPosition: two open positions on one pair.
     """
-    returned = {t.trade_id for t in trades}
+    returned = {trade.plan.trade_id for trade in trades}
     if len(returned) != len(trades):
         twice = [t for i, t in enumerate(trades) if t.trade_id in {o.trade_id for o in trades[:i]}]
         raise DuplicateTrade(f"decide_trades returned a trade twice at cycle {cycle}: {twice}")
-    waiting = [trade for trade in trades if trade.is_waiting()]
+    waiting = [trade for trade in trades if trade.triggers]
     if waiting:
         raise StrategyFailed(
             f"decide_trades returned {waiting} at cycle {cycle}: they wait for a trigger and are not executed now; "
             "return only the trades to be made at once"
         )
     planned = set(range(first_planned_id, state.portfolio.next_trade_id))
-    unknown = returned - planned
-    if unknown:
-        raise StrategyFailed(f"decide_trades returned trades {sorted(unknown)} that were not planned at cycle {cycle}")
-    dropped = planned - returned
-    if dropped:
-        dropped &= _planned_for_now(state, first_planned_id)
-    if dropped and not trades:
-        raise TradesNotReturned(
-            f"decide_trades planned {len(dropped)} trades at cycle {cycle} but returned none: "
-            "return the trades that the position manager gave you"
-        )
-    if dropped:
+    if returned != planned:
+        unknown = returned - planned
+        if unknown:
+            raise StrategyFailed(
+                f"decide_trades returned trades {sorted(unknown)} that were not planned at cycle {cycle}"
+            )
+        dropped = (planned - returned) & _planned_for_now(state, first_planned_id)
+        if dropped and not trades:
+            raise TradesNotReturned(
+                f"decide_trades planned {len(dropped)} trades at cycle {cycle} but returned none: "
+                "return the trades that the position manager gave you"
+            )
         _discard(state, dropped)
     _check_single_positions(state, trades)
 
@@ -87,9 +87,10 @@ def _discard(state: State, trade_ids: set[int]) -> None:
 def _check_single_positions(state: State, trades: Sequence[TradeExecution]) -> None:
     portfolio = state.portfolio
     for trade in trades:
-        if TradeFlag.open not in trade.flags or TradeFlag.ignore_open in trade.flags:
+        plan = trade.plan
+        if TradeFlag.open not in plan.flags or TradeFlag.ignore_open in plan.flags:
             continue
-        if portfolio.count_open_positions(trade.pair) == 1:
+        if portfolio.count_open_positions(plan.pair) == 1:
             continue
         others = [
             p
