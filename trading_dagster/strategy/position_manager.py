@@ -51,15 +51,15 @@ class PositionManager(WaitingShortPlanning, CreditPlanning):
             raise InvalidTrade(
                 f"Cannot close {position}: it waits for its first trade; close_position(pending=True) gives it up"
             )
+        if position.is_spot() or position.is_vault():
+            return self.close_spot_position(position, trade_type, notes, slippage_tolerance, flags)
         if position.is_short():
             return self.close_short(
                 position, notes=notes, trade_type=trade_type, slippage_tolerance=slippage_tolerance, flags=flags
             )
         if position.is_credit_supply():
             return self.close_credit_supply_position(position, notes=notes, trade_type=trade_type, flags=flags)
-        if not position.is_spot() and not position.is_vault():
-            raise InvalidTrade(f"Cannot close {position}: positions of kind {position.pair.kind.value} come later")
-        return self.close_spot_position(position, trade_type, notes, slippage_tolerance, flags)
+        raise InvalidTrade(f"Cannot close {position}: positions of kind {position.pair.kind.value} come later")
 
     def close_fired(self, position: TradingPosition, fired: TradeType, mid: float) -> list[TradeExecution]:
         """Close a position whose stop loss or take profit fired at a mid price.
@@ -87,8 +87,9 @@ class PositionManager(WaitingShortPlanning, CreditPlanning):
         if not self._portfolio.open_positions:
             raise InvalidTrade("close_all(): no position is open; check is_any_open() first")
         chosen = [p for p in self._portfolio.open_positions.values() if credit_supply or not p.is_credit_supply()]
-        for position in chosen:
-            self._require_closable(position)
+        if len(chosen) > 1:  # before the first is planned, all must be closable
+            for position in chosen:
+                self._require_closable(position)
         return [trade for position in chosen for trade in self.close_position(position)]
 
     def _require_closable(self, position: TradingPosition) -> None:

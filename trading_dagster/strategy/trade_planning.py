@@ -55,6 +55,7 @@ class TradePlanning(PositionQueries):
         self.routing_model = routing_model
         self.routing_state = routing_state
         self._vaults = VaultBook()
+        self._introduced: dict[int | None, TradingPairIdentifier] = {}
         self._equity_of: tuple[tuple[int, int, int], float] | None = None
 
     def _refuse_blacklisted(self, pair: TradingPairIdentifier) -> None:
@@ -79,8 +80,11 @@ class TradePlanning(PositionQueries):
 
     def _introduce(self, pair: TradingPairIdentifier) -> None:
         """Name a pair in the ledger before anything refers to it."""
+        if self._introduced.get(pair.internal_id) is pair:
+            return
         if pair.get_identifier() not in self.state.known_pairs:
             self.state.record(PairIntroduced(self._clock.aware, pair))
+        self._introduced[pair.internal_id] = pair
 
     def _equity_now(self) -> float:
         """Return total equity; planning moves nothing, so it is calculated once for all positions planned together."""
