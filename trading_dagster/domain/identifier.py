@@ -55,7 +55,7 @@ class TradingPairKind(Enum):
 
     def is_spot(self) -> bool:
         """Tell whether the position holds the base token bought on a market."""
-        return self in (TradingPairKind.spot_market_hold, TradingPairKind.spot_market_rebase_token)
+        return self is TradingPairKind.spot_market_hold or self is TradingPairKind.spot_market_rebase_token
 
     def is_vault(self) -> bool:
         """Tell whether the base token is a vault share."""

@@ -216,6 +216,8 @@ class Portfolio:
 
     def keep_dust(self, asset: AssetIdentifier, quantity: Decimal) -> None:
         """Remember what is left behind, too little to be a position; below 0 it is used up; only State calls this."""
+        if not quantity:
+            return
         total = self.dust.get(asset, ZERO) + quantity
         if total:
             self.dust[asset] = total

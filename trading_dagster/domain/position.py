@@ -271,7 +271,12 @@ class TradingPosition(PositionProfit):
 
     def is_open(self) -> bool:
         """Tell whether the position is neither closed nor frozen, and does not wait for its first trade."""
-        return self.closed_at is None and not self.is_frozen() and self.expired_at is None and not self.is_pending()
+        return (
+            self.closed_at is None
+            and self.expired_at is None
+            and (self.frozen_at is None or not self.is_frozen())
+            and (self.pending_since_at is None or not self.is_pending())
+        )
 
     def is_pending(self) -> bool:
         """Tell whether the position waits for the trigger of its first trade."""

@@ -312,11 +312,10 @@ class State(StateActions):
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
         self.portfolio.settlements.pop(event.trade_id, None)
-        executed_at = self._at
-        fill_trade(self.portfolio, position, trade, event, executed_at)
+        fill_trade(self.portfolio, position, trade, event, self._at)
         may_close = trade.is_shrinking() or trade.plan.closing  # an empty trade closes what a correction took away
         if may_close and self._is_nothing_left(position) and position.closed_at is None:
-            self._close(position, executed_at)
+            self._close(position, self._at)
 
     def _fold_charged(self, event: TradeCharged) -> None:
         trade = self._position(event.position_id).trades[event.trade_id]

@@ -41,7 +41,8 @@ class StateActions:
 
     def is_good_pair(self, pair: TradingPairIdentifier) -> bool:
         """Tell whether neither token of the pair is blacklisted."""
-        return pair.base not in self.blacklisted_assets and pair.quote not in self.blacklisted_assets
+        blacklisted = self.blacklisted_assets
+        return not blacklisted or (pair.base not in blacklisted and pair.quote not in blacklisted)
 
     def has_trading_capital(self, threshold_usd: float = 0.15) -> bool:
         """Tell whether equity is worth trading with."""

@@ -19,13 +19,14 @@ def start_trade(portfolio: Portfolio, position: TradingPosition, trade: TradeExe
         raise LedgerError(f"{trade} is started a second time: the ledger counts it twice")
     needed = plan.allocation
     if needed:
-        cash = portfolio.reserve.quantity
-        allocated = min(needed, cash)
-        if needed - allocated > cash * FLOAT_ROUNDING:
-            raise NotEnoughMoney(
-                f"Trade #{plan.trade_id} {'opens' if plan.loan else 'buys'} {plan.pair.get_ticker()} for {needed} "
-                f"{plan.reserve_currency.token_symbol} but cash is {cash}: buy for less or sell first"
-            )
+        allocated, cash = needed, portfolio.reserve.quantity
+        if needed > cash:
+            allocated = cash
+            if needed - cash > cash * FLOAT_ROUNDING:
+                raise NotEnoughMoney(
+                    f"Trade #{plan.trade_id} {'opens' if plan.loan else 'buys'} {plan.pair.get_ticker()} for {needed} "
+                    f"{plan.reserve_currency.token_symbol} but cash is {cash}: buy for less or sell first"
+                )
         portfolio.add_cash(-allocated)
         trade.allocated = allocated
         position.allocated += allocated
