@@ -99,6 +99,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "research.optimiser": ("perform_optimisation",),
     "research.optimiser_result": ("OptimiserResult", "analyse_optimiser_result"),
     "research.search_space": ("prepare_optimiser_parameters",),
+    "research.walk_forward": ("perform_walk_forward",),
+    "research.walk_forward_result": ("WalkForwardResult",),
     "strategy.alpha_model": ("AlphaModel",),
     "strategy.alpha_signal": ("TradingPairSignal", "TradingPairSignalFlags"),
     "strategy.chart": ("ChartInput", "ChartKind", "ChartRegistry"),

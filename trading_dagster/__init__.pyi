@@ -232,6 +232,8 @@ from trading_dagster.research.optimiser import perform_optimisation as perform_o
 from trading_dagster.research.optimiser_result import OptimiserResult as OptimiserResult
 from trading_dagster.research.optimiser_result import analyse_optimiser_result as analyse_optimiser_result
 from trading_dagster.research.search_space import prepare_optimiser_parameters as prepare_optimiser_parameters
+from trading_dagster.research.walk_forward import perform_walk_forward as perform_walk_forward
+from trading_dagster.research.walk_forward_result import WalkForwardResult as WalkForwardResult
 from trading_dagster.strategy.alpha_model import AlphaModel as AlphaModel
 from trading_dagster.strategy.alpha_signal import TradingPairSignal as TradingPairSignal
 from trading_dagster.strategy.alpha_signal import TradingPairSignalFlags as TradingPairSignalFlags

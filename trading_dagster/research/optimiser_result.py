@@ -12,6 +12,7 @@ import pandas as pd
 from trading_dagster.research.grid_result import GridSearchResult
 from trading_dagster.research.grid_table import analyse_grid_search_result
 from trading_dagster.research.objective import OptimiserSearchResult
+from trading_dagster.statistics.measure_ratio import deflated_sharpe_ratio, sharpe_ratio_per_period
 from trading_dagster.strategy.parameters import StrategyParameters
 
 
@@ -66,6 +67,18 @@ class OptimiserResult:
             for each in self.results
             if each.result is not None
         ]
+
+    def get_deflated_sharpe(self) -> float:
+        """Return the probability that the best point's Sharpe ratio is more than the luck of so many tries.
+
+        It counts every point as a try of its own, although proposed points resemble each other: it is on the safe side.
+        """
+        best = None if self.best is None else self.best.result
+        if best is None or best.returns is None:
+            return math.nan
+        returns = [each.result.returns for each in self.tried if each.result is not None]
+        sharpes = [sharpe_ratio_per_period(each.dropna()) for each in returns if each is not None]
+        return deflated_sharpe_ratio(best.returns.dropna(), sharpes)
 
     def get_combination_count(self) -> int:
         """Return how many points were tried."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -16,7 +17,7 @@ from trading_dagster.statistics.measure_sample import (
     observe,
     ratio,
 )
-from trading_dagster.statistics.returns import Returns, ReturnsLike
+from trading_dagster.statistics.returns import FloatArray, Returns, ReturnsLike
 
 SORTINO_SHOWN_MAX = 99.0
 """What users are shown at most: a handful of small losses makes the ratio arbitrarily large."""
@@ -55,12 +56,38 @@ def probabilistic_sharpe_ratio(returns: ReturnsLike) -> float:
     Phi(S x sqrt(n - 1) / sqrt(1 - skew x S + (kurtosis - 1) / 4 x S^2)) with S per period and plain kurtosis.
     Source: Bailey and Lopez de Prado, "The Sharpe Ratio Efficient Frontier" (2012).
     """
-    values = observe(returns)
+    return _probability_above(observe(returns), 0.0)
+
+
+@never_infinite
+def deflated_sharpe_ratio(returns: ReturnsLike, tried: Sequence[float]) -> float:
+    """Return the probability that the true Sharpe ratio is above what the best of so many tries has by luck alone.
+
+    The probabilistic Sharpe ratio against sqrt(V) x ((1 - g) x Z(1 - 1 / N) + g x Z(1 - 1 / (N x e))): V is the
+    variance of the tries' Sharpe ratios, N their number, g Euler's constant and Z the normal quantile.
+    Source: Bailey and Lopez de Prado, "The Deflated Sharpe Ratio" (2014).
+
+    Args:
+        returns: of the try that was chosen
+        tried: Sharpe ratios per period of all tries, the chosen one included; NaN is left out
+    """
+    known = np.asarray(tried, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    expected = 0.0
+    if len(known) > 1:
+        quantile = NormalDist().inv_cdf
+        count = len(known)
+        luck = (1 - np.euler_gamma) * quantile(1 - 1 / count) + np.euler_gamma * quantile(1 - 1 / (count * math.e))
+        expected = float(known.std(ddof=1)) * luck
+    return _probability_above(observe(returns), expected)
+
+
+def _probability_above(values: FloatArray, threshold: float) -> float:
     s = sharpe_ratio_per_period(values)
     variance = 1.0 - skewness(values) * s + (kurtosis(values) - 1.0) / 4.0 * s**2
     if not variance > 0:
         return math.nan
-    return NormalDist().cdf(s * math.sqrt(len(values) - 1) / math.sqrt(variance))
+    return NormalDist().cdf((s - threshold) * math.sqrt(len(values) - 1) / math.sqrt(variance))
 
 
 @never_infinite
