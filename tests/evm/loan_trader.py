@@ -88,7 +88,6 @@ class LoanTrader(Trader):
             self.client,
             executor,
             self.rig.journal,
-            self.dex,
             self.routes,
             save=save,
             alarm=self.rig.alarms.append,

@@ -32,7 +32,7 @@ def pairs(market: Market) -> Pairs:
 def pricing_of(market: Market, pairs: Pairs, client: EvmClient | None = None) -> AmmPricing:
     client = client or market.client()
     dex = UniswapV2Dex(market.uniswap)
-    return AmmPricing(client, dex, RouteTable(dex, pairs.usd, pairs.all), client.connect())
+    return AmmPricing(client, RouteTable(dex, pairs.usd, pairs.all), client.connect())
 
 
 def said_by_router(market: Market, amount: int, *path: str) -> int:

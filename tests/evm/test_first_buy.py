@@ -50,15 +50,14 @@ def check(trader: Trader, trade: TradeExecution, node: Counting | None = None, *
     if node is not None:
         client = EvmClient([node], CHAIN_ID, PATIENT)
     setting = FirstBuySetting(**more)
-    guard = FirstBuyCheck(client, trader.dex, trader.rig.wallet.address, aggregator=market.aggregator, setting=setting)
-    return guard.check(trader.state, trade, trader.routes.route_of(trade.pair, trade.is_buy()), head)
+    guard = FirstBuyCheck(client, trader.rig.wallet.address, aggregator=market.aggregator, setting=setting)
+    return guard.check(trader.state, trade, trader.dex, trader.routes.route_of(trade.pair, trade.is_buy()), head)
 
 
 def test_execution_drops_the_buy_of_an_unsafe_token_and_goes_on_with_the_others(trader: Trader):
     market = trader.rig.market
     guard = FirstBuyCheck(
         trader.client,
-        trader.dex,
         trader.rig.wallet.address,
         aggregator=market.aggregator,
         setting=FirstBuySetting(max_tax=Fraction(0)),

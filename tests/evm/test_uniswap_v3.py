@@ -263,7 +263,7 @@ def test_input_larger_than_the_liquidity_is_quoted_at_what_a_part_brings(v3: Mar
 def test_position_larger_than_the_liquidity_has_a_value(v3: MarketV3, rig: Rig):
     trader = Trader(rig)
     routes = RouteTable(v3.dex, trader.pairs.usd, trader.pairs.all)
-    pricing = AmmPricing(v3.market.client(), v3.dex, routes)
+    pricing = AmmPricing(v3.market.client(), routes)
     sold = pricing.get_sell_price(to_naive(trader.now), trader.pairs.eth_usd, 1_000.0)
     assert 0 < sold.price < 0.2 * sold.mid_price
     with pytest.raises(TooSmallTrade):

@@ -25,6 +25,7 @@ from trading_dagster.evm.erc20 import approve, read_allowance, transfer
 from trading_dagster.evm.erc4626 import VaultTreasury
 from trading_dagster.evm.first_buy import FirstBuyCheck
 from trading_dagster.evm.multicall import Multicall
+from trading_dagster.evm.trade_route import RouteTable
 from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.uniswap_v2 import UniswapV2Deployment, UniswapV2Dex
 from trading_dagster.evm.vault_report import VaultBalances, VaultReporter, report_intent_id
@@ -129,7 +130,8 @@ def test_allowances_are_the_vaults_and_tokens_never_pass_through_the_wallet(trad
 
 def test_exchange_that_the_guard_does_not_allow_fails_the_trade_unsigned(trader: VaultTrader):
     buy = trader.buy(trader.pairs.eth_usd, 1_000)
-    trader.dex = UniswapV2Dex(UniswapV2Deployment(trader.rig.market.uniswap.factory, trader.rig.market.aggregator))
+    other = UniswapV2Dex(UniswapV2Deployment(trader.rig.market.uniswap.factory, trader.rig.market.aggregator))
+    trader.routes = RouteTable(other, trader.pairs.usd, trader.pairs.all)
     trader.execute(buy)
     assert buy.get_status() is TradeStatus.failed
     assert "spender is not allowed" in buy.failure
@@ -141,7 +143,7 @@ def test_exchange_that_the_guard_does_not_allow_fails_the_trade_unsigned(trader:
 def test_first_buy_is_probed_with_the_vaults_money(trader: VaultTrader):
     market = trader.rig.market
     with_wallet, with_vault = (
-        FirstBuyCheck(trader.client, trader.dex, address, aggregator=market.aggregator)
+        FirstBuyCheck(trader.client, address, aggregator=market.aggregator)
         for address in (trader.rig.wallet.address, trader.account.address)
     )
     first, second = trader.buy(trader.pairs.eth_usd, 1_000), trader.buy(trader.pairs.eth_usd, 1_000)

@@ -113,7 +113,7 @@ class Trader:
         assert len(self.treasury().sync_treasury(to_naive(self.now), self.state)) == 1
 
     def pricing(self) -> AmmPricing:
-        return AmmPricing(self.client, self.dex, self.routes)
+        return AmmPricing(self.client, self.routes)
 
     def execution(
         self,
@@ -128,7 +128,6 @@ class Trader:
             self.client,
             executor,
             self.rig.journal,
-            self.dex,
             self.routes,
             save=save or self.save,
             alarm=self.rig.alarms.append,

@@ -1,4 +1,4 @@
-"""Gives the exchange leave to take what trades give: once for all trades of a token that are sent together."""
+"""Gives exchanges leave to take what trades give: once for all trades of a token there that are sent together."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from trading_dagster.evm.transaction_journal import TransactionJournal
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What a trade's swap, named by its intent's id, gives: units of a token."""
+    """What a trade's swap, named by its intent's id, gives: units of a token, which the spender takes."""
 
     name: str
     token: str
+    spender: str
     amount: int
 
 
 @dataclass(frozen=True, slots=True)
 class AllowanceKeeper:
-    """Approves a spender.
+    """Approves spenders.
 
     Attributes:
         client: Where allowances are read.
         journal: Where approvals that were planned before are found.
-        trader: Whose tokens the spender may take.
-        spender: Who may take.
+        trader: Whose tokens may be taken.
         multiple: How many times what is needed now is approved.
         wait: Plans intents and returns them as they stand when they are finished, or time is up.
     """
@@ -39,7 +39,6 @@ class AllowanceKeeper:
     client: EvmClient
     journal: TransactionJournal
     trader: TradingAccount
-    spender: str
     multiple: int
     wait: Callable[[Sequence[Intent]], Sequence[IntentRecord]]
 
@@ -48,43 +47,46 @@ class AllowanceKeeper:
 
         Raises NodeError.
         """
-        groups: dict[str, list[Spending]] = {}
+        groups: dict[tuple[str, str], list[Spending]] = {}
         for spending in spendings:
-            groups.setdefault(spending.token, []).append(spending)
-        verdicts: dict[str, str] = {}
-        asked: dict[str, list[Intent]] = {}
-        for token, group in groups.items():
+            groups.setdefault((spending.token, spending.spender), []).append(spending)
+        verdicts: dict[tuple[str, str], str] = {}
+        asked: dict[tuple[str, str], list[Intent]] = {}
+        for key, group in groups.items():
             try:
-                asked[token] = self._list_intents(token, group)
+                asked[key] = self._list_intents(group)
             except (CallReverted, ContractMissing) as error:
-                verdicts[token] = str(error)
+                verdicts[key] = str(error)
         # What is left of an old allowance is taken back before the new one is asked for: a node may simulate the
         # approval on a state in which the old one still stands, where some tokens refuse it.
         for stage in (slice(-1), slice(-1, None)):
-            waited = {token: intents[stage] for token, intents in asked.items() if token not in verdicts}
+            waited = {key: intents[stage] for key, intents in asked.items() if key not in verdicts}
             ends = {r.intent.intent_id: r for r in self.wait([i for intents in waited.values() for i in intents])}
-            for token, intents in waited.items():
+            for key, intents in waited.items():
                 records = [ends[intent.intent_id] for intent in intents]
                 outcomes = [record.outcome for record in records if isinstance(record, Finished)]
                 refused = next((o for o in outcomes if o.status is not OutcomeStatus.confirmed), None)
                 if refused is not None:
-                    verdicts[token] = f"its approval was {describe_outcome(refused)}"
+                    verdicts[key] = f"its approval was {describe_outcome(refused)}"
                 elif len(outcomes) < len(records):
-                    del asked[token]
+                    del asked[key]
         verdicts = {**dict.fromkeys(asked, ""), **verdicts}
-        return {s.name: verdicts[token] for token, group in groups.items() if token in verdicts for s in group}
+        return {s.name: verdicts[key] for key, group in groups.items() if key in verdicts for s in group}
 
-    def _list_intents(self, token: str, group: Sequence[Spending]) -> list[Intent]:
-        """Return the intents that allow a group: the approval last, none when enough is allowed."""
+    def _list_intents(self, group: Sequence[Spending]) -> list[Intent]:
+        """Return the intents that allow a group of one token and spender: the approval last, none when it may."""
+        token, spender = group[0].token, group[0].spender
+        if spender == token:
+            return []  # a vault burns the shares of who asks for it: EIP-4626 wants no allowance there
         needed = sum(spending.amount for spending in group)
-        old = read_allowance(self.client, token, self.trader.address, self.spender, self.client.read_head())
+        old = read_allowance(self.client, token, self.trader.address, spender, self.client.read_head())
         if old >= needed:
             return []
         for spending in group:
             known = self.journal.find(f"{spending.name}/approve")
             if known is None:
                 amount = needed * self.multiple
-                planned = plan_approvals(token, self.spender, spending.name, self.trader, amount, old)
+                planned = plan_approvals(token, spender, spending.name, self.trader, amount, old)
                 before = self.journal.find(f"{spending.name}/revoke")
                 return planned if before is None else [before.intent, planned[-1]]
             if not isinstance(known, Finished):

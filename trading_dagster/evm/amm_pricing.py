@@ -13,7 +13,7 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradePricing
 from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.client import EvmClient
-from trading_dagster.evm.dex import Dex, RouteQuote
+from trading_dagster.evm.dex import RouteQuote
 from trading_dagster.evm.trade_route import RouteTable
 from trading_dagster.pricing.candle_pricing import token_tax_of
 
@@ -28,11 +28,10 @@ class AmmPricing:
     PoolEmpty when it has nothing to trade against, InvalidTrade for what cannot be swapped, TooSmallTrade, NodeError.
     """
 
-    def __init__(self, client: EvmClient, dex: Dex, routes: RouteTable, block: BlockHeader | None = None) -> None:
-        """Read pools of an exchange at a block; None is the head at the time of the first question."""
+    def __init__(self, client: EvmClient, routes: RouteTable, block: BlockHeader | None = None) -> None:
+        """Read at a block what routes go through; None is the head at the time of the first question."""
         self._block = block
         self._client = client
-        self._dex = dex
         self._routes = routes
         self._mids: dict[TradingPairIdentifier, Fraction] = {}
         self._quotes: dict[tuple[TradingPairIdentifier, bool, int], RouteQuote] = {}
@@ -94,7 +93,7 @@ class AmmPricing:
     def _mid_price(self, pair: TradingPairIdentifier) -> Fraction:
         if pair not in self._mids:
             route = self._routes.route_of(pair, True)
-            units = self._dex.read_mid_price(self._client, route, self.block)
+            units = self._routes.exchange_of(pair).read_mid_price(self._client, route, self.block)
             scale = Fraction(10) ** (pair.base.decimals - self._routes.reserve_asset.decimals)
             self._mids[pair] = scale / units
         return self._mids[pair]
@@ -105,9 +104,10 @@ class AmmPricing:
             route = self._routes.route_of(pair, is_buy)
             if not amount_in:
                 raise TooSmallTrade(f"{what} is less than the smallest unit of the token: trade more")
-            quote = self._dex.quote(self._client, route, amount_in, self.block)
+            dex = self._routes.exchange_of(pair)
+            quote = dex.quote(self._client, route, amount_in, self.block)
             if not quote.amount_out:
-                raise TooSmallTrade(f"{what} brings nothing on {self._dex.name} along {route.tokens}: trade more")
+                raise TooSmallTrade(f"{what} brings nothing on {dex.name} along {route.tokens}: trade more")
             self._quotes[key] = quote
         return self._quotes[key]
 

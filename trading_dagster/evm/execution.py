@@ -36,7 +36,6 @@ from trading_dagster.domain.transaction import Finished, InFlight, Intent, Inten
 from trading_dagster.evm.alarm import AlarmKind, AlarmSink
 from trading_dagster.evm.allowance import AllowanceKeeper, Spending
 from trading_dagster.evm.client import EvmClient
-from trading_dagster.evm.dex import Dex
 from trading_dagster.evm.first_buy import FirstBuyCheck
 from trading_dagster.evm.loan_execution import LoanExecution
 from trading_dagster.evm.loan_intent import is_loan
@@ -98,7 +97,6 @@ class EvmExecution:
         client: EvmClient,
         executor: TransactionExecutor,
         journal: TransactionJournal,
-        dex: Dex,
         routes: RouteTable,
         *,
         save: Callable[[], object],
@@ -117,7 +115,6 @@ class EvmExecution:
         self._client = client
         self._executor = executor
         self._journal = journal
-        self._dex = dex
         self._routes = routes
         self._save = save
         self._now = now
@@ -214,11 +211,11 @@ class EvmExecution:
         if is_loan(trade):
             self._require_loans(trade).check(state, trade, triggered=triggered)
             return
-        route = self._routes.route_of(trade.pair, trade.is_buy())
+        dex, route = self._routes.exchange_of(trade.pair), self._routes.route_of(trade.pair, trade.is_buy())
         if not triggered:
             require_small_impact(trade, self._setting.limits.max_price_impact)
         if self._first_buy is not None:
-            self._first_buy.check(state, trade, route, self._client.read_head())
+            self._first_buy.check(state, trade, dex, route, self._client.read_head())
 
     def _require_loans(self, trade: TradeExecution) -> LoanExecution:
         if self._loans is None:
@@ -280,20 +277,14 @@ class EvmExecution:
             else:
                 self._book.lose(state, trade, f"the journal of transactions does not have {name}")
         fresh = [trade for trade in new if self._is_fresh(state, trade)]
-        if fresh and not self._client.has_code(self._dex.spender, "latest"):  # a call to nothing succeeds, for gas
-            for trade in fresh:
-                self._book.fail(
-                    state, trade, f"never sent: the exchange {self._dex.name} has no code at {self._dex.spender}"
-                )
-            return
-        ready = self._approve(state, fresh, timeout_s)
+        ready = self._approve(state, self._list_reachable(state, fresh), timeout_s)
         if not ready:
             return
         head = self._client.read_head()
         for trade in ready:
             try:
-                route = self._routes.route_of(trade.pair, trade.is_buy())
-                intent = plan_swap(self._dex, route, trade, state, self._trader, head, self._setting.limits)
+                dex, route = self._routes.exchange_of(trade.pair), self._routes.route_of(trade.pair, trade.is_buy())
+                intent = plan_swap(dex, route, trade, state, self._trader, head, self._setting.limits)
             except (BadInput, InvalidTrade) as error:
                 self._book.fail(state, trade, f"never sent: {error}")
             else:
@@ -316,6 +307,20 @@ class EvmExecution:
             return True
         return self._book.discard(state, trade, f"never sent: the decision is {age} old, at most {max_age} are allowed")
 
+    def _list_reachable(self, state: State, trades: Sequence[TradeExecution]) -> list[TradeExecution]:
+        """Return the trades whose exchange is there, and fail the others: a call to nothing succeeds, for gas."""
+        has_code: dict[str, bool] = {}
+        reachable = []
+        for trade in trades:
+            dex = self._routes.exchange_of(trade.pair)
+            if dex.spender not in has_code:
+                has_code[dex.spender] = self._client.has_code(dex.spender, "latest")
+            if has_code[dex.spender]:
+                reachable.append(trade)
+            else:
+                self._book.fail(state, trade, f"never sent: the exchange {dex.name} has no code at {dex.spender}")
+        return reachable
+
     def _approve(self, state: State, trades: Sequence[TradeExecution], timeout_s: float) -> list[TradeExecution]:
         """Approve what trades give; return those that are approved, and fail those that never will be."""
         names = {trade_intent_id(state.name, trade.trade_id): trade for trade in trades}
@@ -323,11 +328,13 @@ class EvmExecution:
             self._client,
             self._journal,
             self._trader,
-            self._dex.spender,
             self._setting.limits.allowance_multiple,
             lambda intents: self._wait(intents, timeout_s),
         )
-        verdicts = keeper.provide([Spending(n, token_given(t).address, amount_given(t)) for n, t in names.items()])
+        spenders = {name: self._routes.exchange_of(trade.pair).spender for name, trade in names.items()}
+        verdicts = keeper.provide(
+            [Spending(n, token_given(t).address, spenders[n], amount_given(t)) for n, t in names.items()]
+        )
         for name, reason in verdicts.items():
             if reason:
                 self._book.fail(state, names[name], f"never sent: {reason}")

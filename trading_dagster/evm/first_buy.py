@@ -39,7 +39,6 @@ class FirstBuyCheck:
     def __init__(
         self,
         client: EvmClient,
-        dex: Dex,
         trader: str,
         *,
         aggregator: str = MULTICALL3,
@@ -47,12 +46,13 @@ class FirstBuyCheck:
     ) -> None:
         """Simulate with the address that holds the money; ``aggregator`` is Multicall3, for nodes that need it."""
         self._client = client
-        self._dex = dex
         self._trader = trader
         self._aggregator = aggregator
         self._setting = setting
 
-    def check(self, state: State, trade: TradeExecution, route: Route, block: BlockHeader) -> TokenProbe | None:
+    def check(
+        self, state: State, trade: TradeExecution, dex: Dex, route: Route, block: BlockHeader
+    ) -> TokenProbe | None:
         """Probe what a trade buys, unless it sells or the token was probed before; records what was found.
 
         Ask before the trade is begun: that is while the wallet has the money. Raises TokenUnsafe when it may not be
@@ -63,9 +63,7 @@ class FirstBuyCheck:
         planned = to_units_down(trade.planned_reserve, trade.reserve_currency.decimals)
         amount = max(1, planned // self._setting.part)
         try:
-            probe = probe_token(
-                self._client, self._dex, route, amount, self._trader, block, aggregator=self._aggregator
-            )
+            probe = probe_token(self._client, dex, route, amount, self._trader, block, aggregator=self._aggregator)
         except (NodeRefused, ContractMissing, PoolEmpty, CallReverted, BadInput) as error:
             if isinstance(error, NodeRefused) and not self._setting.is_required:
                 return None

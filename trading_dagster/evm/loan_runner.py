@@ -115,11 +115,10 @@ class LoanRunner:
                 self.client,
                 self.journal,
                 self.trader,
-                step.spender,
                 self.allowance_multiple,
                 lambda intents: self.execute(intents, max(0.0, until - self.clock())),
             )
-            if name not in keeper.provide([Spending(name, step.token, step.allowance)]):
+            if name not in keeper.provide([Spending(name, step.token, step.spender, step.allowance)]):
                 return False
         call = self.trader.wrap(step.marked_call(**job.marks))
         self.execute([call.to_intent(step_id(job.name, number), self.trader.account)], 0.0)

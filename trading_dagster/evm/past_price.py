@@ -34,7 +34,7 @@ class PastPrices:
         try:
             block = self.client.read_block(block_number - 1)
             routes = RouteTable(self.dex, trade.reserve_currency, trade.price_structure.path)
-            return AmmPricing(self.client, self.dex, routes, block).get_mid_price(trade.opened_at, trade.pair)
+            return AmmPricing(self.client, routes, block).get_mid_price(trade.opened_at, trade.pair)
         except (NodeError, CallReverted, ContractMissing, PoolEmpty, InvalidTrade) as error:
             logger.warning("The mid price before %s in block %s is not known: %s", trade, block_number, error)
             return None

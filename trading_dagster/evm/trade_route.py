@@ -24,6 +24,10 @@ class RouteTable:
         """Return the token that buys begin and sells end with."""
         return self._reserve
 
+    def exchange_of(self, pair: TradingPairIdentifier) -> Dex:  # noqa: ARG002 - one exchange trades all pairs
+        """Return what trades a pair."""
+        return self._dex
+
     def path_of(self, pair: TradingPairIdentifier) -> tuple[TradingPairIdentifier, ...]:
         """Return the pairs traded through, in order from the reserve; raises InvalidTrade when there is no way."""
         if not pair.is_spot():

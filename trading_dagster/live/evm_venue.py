@@ -229,7 +229,7 @@ class EvmVenue:
         forbid = self.forbid_signing if halt is None else lambda _: str(halt)
         executor = self.make_executor(request.lease_token, request.check_lease, forbid)
         routes = RouteTable(self.dex, reserve, universe.pairs)
-        pricing = AmmPricing(client, self.dex, routes)
+        pricing = AmmPricing(client, routes)
         setting = TradeExecutionSetting(self.limits, self.swap_timeout_s, self.max_decision_age, self._lookback)
         treasury, balances, reporter = self._open_books(executor, request)
         loans = self._open_lending()
@@ -250,7 +250,6 @@ class EvmVenue:
                 client,
                 executor,
                 journal,
-                self.dex,
                 routes,
                 save=request.save,
                 alarm=self.alarm,
@@ -359,7 +358,7 @@ class EvmVenue:
     def _first_buy_check(self, client: EvmClient) -> FirstBuyCheck | None:
         if self.first_buy is None:
             return None
-        return FirstBuyCheck(client, self.dex, self.trader.address, aggregator=self.multicall, setting=self.first_buy)
+        return FirstBuyCheck(client, self.trader.address, aggregator=self.multicall, setting=self.first_buy)
 
     def _require_present(self, head: BlockHeader) -> None:
         limits = TimeLimits(self.max_head_age, self.max_clock_skew)
