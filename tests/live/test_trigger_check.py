@@ -1,10 +1,14 @@
 """Triggers between cycles: stops trail, positions close once, and whatever is busy is left alone."""
 
+from dataclasses import replace
+
 import pytest
 from live.world import DAY, START, Crash, CrashingStore, Steps, events, fills, hold, load, make_live, never, set_time
 
-from trading_dagster.domain.trade import TradeFlag, TradeType
-from trading_dagster.live.cycle import CycleStatus, run_cycle
+from trading_dagster.domain.trade import TradeFlag, TradeStatus, TradeType
+from trading_dagster.execution.approval import Answer, ManualApproval
+from trading_dagster.execution.memory_approval import MemoryApprovalStore
+from trading_dagster.live.cycle import CycleStatus, execute_cycle, run_cycle
 from trading_dagster.live.trigger_check import check_triggers
 from trading_dagster.storage.lease import strategy_resource
 
@@ -78,25 +82,66 @@ def test_trailing_stop_follows_the_price_up_and_never_down():
     assert not all(moved)
 
 
-def test_position_that_a_cycle_is_about_to_sell_is_left_alone():
-    live = make_live(hold(BITCOIN))
-    run_cycle(live)
+def decide_with_a_stop_that_fires(change):
+    """A decision that changes the only position in some way and sets its stop loss above the price."""
 
-    def close(input):
+    def decide(input):
         manager = input.get_position_manager()
         (position,) = manager.get_current_portfolio().open_positions.values()
         price = input.pricing_model.get_mid_price(input.timestamp, position.pair)
         manager.update_stop_loss(position, price * 2)
-        return manager.close_position(position)
+        return change(manager, position)
 
-    closing = make_live(close, store=live.store, at=START + DAY)
-    steps = Steps(closing)
+    return decide
+
+
+def sell(manager, position):
+    return manager.close_position(position)
+
+
+def buy_more(manager, position):
+    return manager.adjust_position(position.pair, 500.0, None, 1.0)
+
+
+@pytest.mark.parametrize("change", [sell, buy_more])
+def test_stop_loss_does_not_wait_until_somebody_approves_a_trade_of_its_position(change):
+    live = make_live(hold(BITCOIN))
+    run_cycle(live)
+    approvals = MemoryApprovalStore()
+    next_day = make_live(decide_with_a_stop_that_fires(change), store=live.store, at=START + DAY)
+    next_day = replace(next_day, approval=ManualApproval(approvals, live.id, next_day.clock.now, DAY))
+    steps = Steps(next_day)
     steps.decide()
-    report = check_triggers(closing)
+
+    def end_waiting(_: float) -> None:
+        raise Crash  # the process that waits for the operator ends
+
+    with pytest.raises(Crash):
+        execute_cycle(next_day, steps.universe, steps.at, end_waiting)
+
+    report = check_triggers(next_day)
+
+    (trade,) = report.trades
+    assert (report.watched, trade.trade_type) == (1, TradeType.stop_loss)
+    position = load(live).portfolio.closed_positions[1]
+    (dropped,) = [t for t in position.trades.values() if t.get_status() is TradeStatus.discarded]
+    assert dropped.failure == "stop_loss fired before it began"
+    (waiting,) = approvals.list_waiting(live.id)
+    approvals.answer(live.id, Answer(waiting.request.digest, "ann", next_day.clock.now()))
+    steps.execute()
+    assert steps.complete().status is CycleStatus.done
+    assert [fill[0] for fill in fills(live)] == [1, trade.trade_id]
+
+
+def test_position_that_is_about_to_be_opened_is_left_alone():
+    live = make_live(hold(BITCOIN, stop_loss_pct=0.99))
+    steps = Steps(live)
+    steps.decide()
+    report = check_triggers(live)
     assert (report.watched, report.trades) == (0, ())
     steps.execute()
     assert steps.complete().status is CycleStatus.done
-    assert len(fills(live)) == 2
+    assert len(fills(live)) == 1
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

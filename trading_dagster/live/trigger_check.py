@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware
 from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.live.message import freeze_messages, trigger_message, unpriced_message
+from trading_dagster.live.operation import list_waiting
 from trading_dagster.live.step import LiveStep, open_step
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.universe import load_universe
@@ -69,8 +70,8 @@ def check_triggers(live: LiveStrategy, at: datetime | None = None) -> TriggerRep
         step.desk.treasury.sync_treasury(instant, step.state)
         liquidated = _liquidate_breached(step, instant)
         busy = {trade.position_id for trade in unfinished}
-        check = _Check(step, instant, step.make_position_manager(universe))
-        watched = list(_list_watched(step.state, busy))
+        check = _Check(step, instant, step.make_position_manager(universe), _group_waiting(step))
+        watched = list(_list_watched(step.state, busy, check.decided))
         for position in watched:
             check.look_at(position)
         trades, notes = step.review(check.trades)
@@ -95,11 +96,16 @@ def check_triggers(live: LiveStrategy, at: datetime | None = None) -> TriggerRep
 
 @dataclass(slots=True)
 class _Check:
-    """A check in progress: what it found of the positions it looked at."""
+    """A check in progress: what it found of the positions it looked at.
+
+    ``decided`` are the trades of a cycle in progress that did not begin, by position: they wait for an approval, or for
+    the next step of a cycle that was interrupted. A stop loss does not wait with them.
+    """
 
     step: LiveStep
     instant: datetime
     manager: PositionManager
+    decided: dict[int, list[TradeExecution]]
     moved: list[int] = field(default_factory=list)
     unpriced: list[int] = field(default_factory=list)
     trades: list[TradeExecution] = field(default_factory=list)
@@ -116,12 +122,15 @@ class _Check:
             self.moved.append(position.position_id)
         if has_fired(position, self.instant):
             return
-        if position.is_open():
-            closing = _close_if_fired(self.manager, position, mid)
+        waiting = self.decided.get(position.position_id, [])
+        fired = fired_trigger(position, mid) if position.is_open() else None
+        if fired is not None:
+            self.step.discard(waiting, f"{fired.value} fired before it began")
+            closing = self.manager.close_fired(position, fired, mid)
             self.trades += closing
-            if closing:
+            if closing or waiting:
                 return
-        if position.pending_trades:
+        if position.pending_trades and not waiting:
             waited = list(position.pending_trades.values())
             self._look_at_waiting(position, mid)
             self.expired += [trade for trade in waited if trade.expired_at is not None]
@@ -137,11 +146,24 @@ class _Check:
             self.trades += self.manager.fire_waiting_trade(position, firing, cash)
 
 
-def _list_watched(state: State, busy: set[int]) -> Iterable[TradingPosition]:
-    """Yield what is to be looked at, open positions first."""
+def _group_waiting(step: LiveStep) -> dict[int, list[TradeExecution]]:
+    """Return the trades of the cycle in progress that did not begin, by the position they would change."""
+    waiting: dict[int, list[TradeExecution]] = {}
+    for trade in list_waiting(step):
+        waiting.setdefault(trade.position_id, []).append(trade)
+    return waiting
+
+
+def _list_watched(
+    state: State, busy: set[int], decided: Mapping[int, Sequence[TradeExecution]]
+) -> Iterable[TradingPosition]:
+    """Yield what is to be looked at, open positions first; none of which a trade is under way or about to open it."""
     portfolio = state.portfolio
     for position in (*portfolio.open_positions.values(), *portfolio.pending_positions.values()):
-        if position.has_trigger() and position.position_id not in busy and not position.unfinished_trade_count:
+        waiting = decided.get(position.position_id, ())
+        is_idle = position.unfinished_trade_count == len(waiting)
+        is_held = not waiting or bool(position.get_quantity())
+        if position.has_trigger() and position.position_id not in busy and is_idle and is_held:
             yield position
 
 
@@ -187,8 +209,3 @@ def _trail(step: LiveStep, position: TradingPosition, mid: float) -> bool:
         )
     )
     return True
-
-
-def _close_if_fired(manager: PositionManager, position: TradingPosition, mid: float) -> list[TradeExecution]:
-    fired = fired_trigger(position, mid)
-    return [] if fired is None else manager.close_fired(position, fired, mid)
