@@ -125,7 +125,7 @@ def test_every_part_can_be_set(write):
     assert deployment.max_decision_delay(timedelta(hours=1)) == timedelta(minutes=90)
     assert deployment.pairs[0].base.decimals == 8
     assert deployment.limits.max_trade_usd == 500
-    assert deployment.run_timeout == timedelta(minutes=25)
+    assert deployment.run_timeout(timedelta(hours=1)) == timedelta(minutes=25)
     assert deployment.variables() == ("LEDGER_URL", "ALARMS", "LOCAL_RPC", "WALLET_PASSWORD")
 
 

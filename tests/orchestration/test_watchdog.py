@@ -151,6 +151,19 @@ def test_a_run_in_time_is_left_alone(live: tuple[LiveUnit, ManualClock], instanc
     assert watch(unit, instance, WatchCursor(), datetime.now(UTC) + timedelta(minutes=29)) == (WatchCursor(), [])
 
 
+def test_a_run_that_waits_for_an_approval_until_the_next_decision_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance
+) -> None:
+    unit, _ = make_unit(tmp_path, extra="approval: {mode: manual}")
+    monkeypatch.setattr(live_watchdog, "is_turned_on", lambda *_: True)
+    add_run(instance, "r1", process=str(ProcessMark.current()))
+    began, timeout = datetime.now(UTC), timedelta(minutes=30)
+
+    assert watch(unit, instance, WatchCursor(), began + HOUR + timeout - timedelta(minutes=1)) == (WatchCursor(), [])
+    assert "was told to end" in watch(unit, instance, WatchCursor(), began + HOUR + timeout + HOUR)[1][0]
+    unit.close()
+
+
 def test_a_run_whose_process_is_gone_is_closed(
     live: tuple[LiveUnit, ManualClock], instance: dg.DagsterInstance, sleeper: subprocess.Popen[bytes]
 ) -> None:

@@ -432,11 +432,16 @@ class Deployment:
         """Return how many times as fast as the wall clock its world runs."""
         return self.clock.speed if isinstance(self.clock, ReplayClock) else 1.0
 
-    @property
-    def run_timeout(self) -> timedelta:
-        """Return how long a run may take, by the wall clock."""
-        waiting = (self.approval.deadline_minutes or 0.0) if self.approval.mode == "manual" else 0.0
-        return timedelta(minutes=self.run_timeout_minutes + waiting)
+    def run_timeout(self, cycle: timedelta) -> timedelta:
+        """Return how long a run may take, by the wall clock; ``cycle`` is the time between decisions."""
+        return timedelta(minutes=self.run_timeout_minutes) + self.max_approval_wait(cycle)
+
+    def max_approval_wait(self, cycle: timedelta) -> timedelta:
+        """Return how long a person is waited for, zero when nobody is asked."""
+        if self.approval.mode == "automatic":
+            return timedelta(0)
+        minutes = self.approval.deadline_minutes
+        return cycle if minutes is None else timedelta(minutes=minutes)
 
     def max_decision_delay(self, cycle: timedelta) -> timedelta:
         """Return how old a decision time may be when its cycle begins."""

@@ -227,12 +227,11 @@ class _Parts:
         return venue
 
     def _open_approval(self) -> ApprovalModel:
-        deployment, approval = self.deployment, self.deployment.approval
-        if approval.mode == "automatic":
+        deployment = self.deployment
+        if deployment.approval.mode == "automatic":
             return UncheckedApproval()
-        minutes = approval.deadline_minutes
         cycle: CycleDuration = self.strategy.parameters.cycle_duration
-        patience = cycle.to_timedelta() if minutes is None else timedelta(minutes=minutes)
+        patience = deployment.max_approval_wait(cycle.to_timedelta())
         return ManualApproval(SqlApprovalStore(self.store.database), deployment.id, self.clock.now, patience)
 
 

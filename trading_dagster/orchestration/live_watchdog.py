@@ -146,13 +146,14 @@ def _end_run(
     if process is not None and process.is_alive() is False and age > PATIENCE:
         instance.report_run_failed(run, f"The process {process} that ran it is gone.")
         return f"{label} was closed: its process {process} is gone"
-    if age <= unit.deployment.run_timeout:
+    timeout = unit.deployment.run_timeout(unit.module.parameters.cycle_duration.to_timedelta())
+    if age <= timeout:
         return None
     told_at = ending.get(run.run_id)
     if told_at is None:
         ending[run.run_id] = now.timestamp()
         _terminate(instance, run)
-        return f"{label} takes {age}, longer than {unit.deployment.run_timeout}: it was told to end"
+        return f"{label} takes {age}, longer than {timeout}: it was told to end"
     if now.timestamp() - told_at < PATIENCE.total_seconds():
         return None
     killed = process is not None and process.kill()
