@@ -6,9 +6,10 @@ import pytest
 from live.world import DAY, START, Steps, WalletVenue, events, hold, load, make_live, run_days, set_time
 
 from trading_dagster.accounting.account_check import expected_balances
-from trading_dagster.domain.error import ExecutorBusy, UncleanState
+from trading_dagster.domain.error import BadConfiguration, ExecutorBusy, UncleanState
 from trading_dagster.domain.event import TradeBroadcasted, TradeExecuted, TradeStarted
 from trading_dagster.domain.trade import TradeStatus
+from trading_dagster.live.closing import close_all
 from trading_dagster.live.cycle import CycleStatus, run_cycle
 from trading_dagster.live.desk import Desk
 from trading_dagster.live.paper import PaperVenue
@@ -195,3 +196,27 @@ def test_wallet_is_leased_with_the_strategy_and_its_token_is_handed_on():
     set_time(live, START + DAY)
     with pytest.raises(ExecutorBusy, match="wallet:0x1 is held by other"):
         run_cycle(live)
+
+
+def with_reserve(live, **change):
+    """The strategy with its file edited: its universe has another reserve."""
+    module = live.strategy
+
+    def create_trading_universe(input):
+        universe = module.create_trading_universe(input)
+        return replace(universe, reserve_assets=(replace(universe.get_reserve_asset(), **change),))
+
+    return replace(live, strategy=replace(module, create_trading_universe=create_trading_universe))
+
+
+@pytest.mark.parametrize("change", [{"address": "0x" + "12" * 20, "token_symbol": "EUR"}, {"decimals": 2}])
+def test_ledger_does_not_go_on_in_another_reserve(change):
+    live = make_live(hold())
+    run_cycle(live)
+    before = events(live)
+    edited = with_reserve(make_live(hold(), store=live.store, at=START + DAY), **change)
+    for act in (run_cycle, close_all):
+        with pytest.raises(BadConfiguration, match="go back to that reserve"):
+            act(edited)
+    assert events(live) == before
+    assert run_cycle(make_live(hold(), store=live.store, at=START + DAY)).status is CycleStatus.done

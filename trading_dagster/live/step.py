@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from trading_dagster.accounting.account_check import AccountTable, check_accounts, expected_balances
-from trading_dagster.domain.error import NoLendingData, UncleanState
+from trading_dagster.domain.error import BadConfiguration, NoLendingData, UncleanState
 from trading_dagster.domain.event import TradeDiscarded, TradeWaits
 from trading_dagster.domain.run_range import OpenDecision
 from trading_dagster.domain.state import State
@@ -216,6 +216,7 @@ def _open_step(
         wait_s=live.wait_s,
     ) as session:
         state = session.state
+        _require_same_reserve(state, universe)
         clock = DecisionClock([to_unix_us(at)], first_cycle=state.cycle)
         fund_fees = LiveFundFees.of_strategy(live.strategy)
         desk = venue.open_desk(
@@ -234,6 +235,17 @@ def _open_step(
         )
         state.use_marks(desk.marks)
         yield LiveStep(live, universe, session, desk, clock, fund_fees)
+
+
+def _require_same_reserve(state: State, universe: TradingStrategyUniverse) -> None:
+    """Raise BadConfiguration when a ledger counts in another token than the universe trades with."""
+    kept, asked = state.portfolio.reserve.asset, universe.get_reserve_asset()
+    if kept != asked or kept.decimals != asked.decimals:
+        raise BadConfiguration(
+            f"The ledger of {state.name} counts in {kept} with {kept.decimals} decimals, the universe's reserve is "
+            f"{asked} with {asked.decimals}: go back to that reserve; for another one close all positions and begin a "
+            "ledger under a new id"
+        )
 
 
 def _list_trades(state: State, *statuses: TradeStatus) -> list[TradeExecution]:
