@@ -424,3 +424,37 @@ def test_dummy_deployment_decides_and_trades_nothing(tmp_path):
     assert [trade.get_status() for trade in ended.trades] == [TradeStatus.discarded] * 3
     assert ended.sample is not None
     assert (ended.sample.equity, ended.sample.open_positions) == (1000.0, 0)
+
+
+VAULT = '"0x1111111111111111111111111111111111111111"'
+
+
+@pytest.mark.parametrize(
+    ("second", "is_refused"),
+    [
+        ({}, True),
+        ({"name: base": "name: arbitrum"}, False),
+        ({"key_env: BASE_KEY": "key_env: OTHER_KEY"}, False),
+        ({"key_env: BASE_KEY": f"key_env: BASE_KEY, vault: {VAULT}, vault_first_block: 1"}, False),
+    ],
+    ids=["the same", "another chain", "another key", "its vault"],
+)
+def test_two_deployments_never_trade_with_the_same_money(write, second, is_refused):
+    text = LIVE + PAIRS
+    for old, new in second.items():
+        text = text.replace(old, new)
+
+    first, other = read_deployments([write(LIVE + PAIRS, "a.yaml"), write(text, "b.yaml")])
+
+    assert isinstance(first, Deployment)
+    assert isinstance(other, BadConfiguration) is is_refused
+    if is_refused:
+        assert "each would take the other's for its own deposit" in str(other)
+
+
+def test_one_vault_with_two_keys_is_the_same_money(write):
+    texts = [
+        LIVE.replace("key_env: BASE_KEY", f"key_env: {key}, vault: {VAULT}, vault_first_block: 1") for key in ("A", "B")
+    ]
+    _, other = read_deployments([write(text, f"{name}.yaml") for text, name in zip(texts, "ab", strict=True)])
+    assert "trades with the same money" in str(other)

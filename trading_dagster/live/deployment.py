@@ -428,6 +428,16 @@ class Deployment:
         return isinstance(self.clock, ReplayClock)
 
     @property
+    def money(self) -> tuple[object, ...]:
+        """Return what tells whose tokens it trades: wallet or vault, and chain; empty when it trades none."""
+        chain, wallet = self.chain, self.wallet
+        if chain is None or wallet is None:
+            return ()
+        if wallet.vault is not None:
+            return chain.name, wallet.vault.lower()
+        return chain.name, wallet.key_env, wallet.keystore
+
+    @property
     def speed(self) -> float:
         """Return how many times as fast as the wall clock its world runs."""
         return self.clock.speed if isinstance(self.clock, ReplayClock) else 1.0

@@ -75,8 +75,9 @@ def find_deployment_files(environ: Mapping[str, str] = os.environ) -> list[Path]
 
 
 def read_deployments(files: Iterable[Path]) -> Iterator[Deployment | BadConfiguration]:
-    """Yield the deployment of each file, or why it cannot be used; an id that comes twice is refused."""
+    """Yield the deployment of each file, or why it cannot be used; an id or money that comes twice is refused."""
     seen: dict[str, Path] = {}
+    owners: dict[tuple[object, ...], Deployment] = {}
     for file in files:
         try:
             deployment = read_deployment(file)
@@ -86,6 +87,13 @@ def read_deployments(files: Iterable[Path]) -> Iterator[Deployment | BadConfigur
         first = seen.setdefault(deployment.id, file)
         if first is not file:
             yield BadConfiguration(f"{file}: id: {deployment.id} is the id of {first} too: give it another one")
+            continue
+        owner = owners.setdefault(deployment.money, deployment) if deployment.money else deployment
+        if owner is not deployment:
+            yield BadConfiguration(
+                f"{file}: wallet: {owner.id} ({owner.file}) trades with the same money, and each would take the "
+                "other's for its own deposit: give it another wallet, or remove one of the two files"
+            )
             continue
         yield deployment
 
