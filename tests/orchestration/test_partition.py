@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trading_dagster.domain.error import BadInput, ParameterTypeInvalid
 from trading_dagster.domain.time import CycleDuration
-from trading_dagster.orchestration.partition import Grain, choose_grain, cut_windows
+from trading_dagster.orchestration.partition import Grain, choose_grain, cut_windows, define_partitions
 from trading_dagster.strategy.parameters import StrategyParameters
 from trading_dagster.strategy.routing import TradeRouting
 
@@ -52,6 +52,15 @@ def test_windows_cover_the_range_without_gaps(start: datetime, length: timedelta
     assert (windows[0].start, windows[-1].end) == (start, end)
     assert all(before.end == after.start for before, after in zip(windows, windows[1:], strict=False))
     assert all(window.start < window.end for window in windows)
+
+
+@given(MOMENTS, st.timedeltas(timedelta(hours=1), timedelta(days=200)), st.sampled_from(Grain))
+def test_windows_are_named_as_dagster_names_the_partitions(start: datetime, length: timedelta, grain: Grain) -> None:
+    given = parameters(start, start + length)
+
+    names = [window.key for window in cut_windows(given, grain)]
+
+    assert names == define_partitions(given, grain).get_partition_keys()
 
 
 @given(MOMENTS, st.sampled_from(Grain))

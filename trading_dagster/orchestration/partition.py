@@ -88,10 +88,14 @@ def define_partitions(parameters: StrategyParameters, grain: Grain) -> dg.TimeWi
 def cut_windows(parameters: StrategyParameters, grain: Grain) -> list[PartitionWindow]:
     """Return the partitions as windows, the first and the last clipped to the strategy's range."""
     first, last = parameters.backtest_start, parameters.backtest_end
-    keys = define_partitions(parameters, grain).get_partition_keys()
-    starts = [datetime.strptime(key, grain.key_format) for key in keys]  # noqa: DTZ007 - naive UTC
-    ends = [*starts[1:], min(grain.ceil(starts[-1] + timedelta(microseconds=1)), last)]
-    return [PartitionWindow(*window) for window in zip(keys, [max(first, starts[0]), *starts[1:]], ends, strict=True)]
+    decision_grid(first, last, parameters.cycle_duration)
+    windows = []
+    start = grain.floor(first)
+    while start < last:
+        end = grain.ceil(start + timedelta(microseconds=1))
+        windows.append(PartitionWindow(start.strftime(grain.key_format), max(first, start), min(end, last)))
+        start = end
+    return windows
 
 
 def range_tags(keys: Sequence[str]) -> dict[str, str]:
