@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 
 from trading_dagster.backtest.inline import run_backtest
-from trading_dagster.backtest.plan import BacktestPlan, plan_backtest
+from trading_dagster.backtest.partition import PartitionedBacktest
 from trading_dagster.backtest.segment_table import segment_tables
 from trading_dagster.domain.error import LedgerError, PartitionPredecessorMissing, SnapshotOutdated, StrategyFailed
 from trading_dagster.orchestration.backtest_asset import PARTITIONED, asset_key
 from trading_dagster.orchestration.driver import BacktestDriver
 from trading_dagster.orchestration.failure import explain_failures
 from trading_dagster.orchestration.progress import SilentProgress
+from trading_dagster.orchestration.step import open_backtest
 from trading_dagster.statistics.table import Table
 from trading_dagster.storage.segment import write_segment
 from trading_dagster.strategy.module import StrategyModule, load_strategy_file
@@ -198,14 +199,16 @@ def test_nothing_runs_before_its_universe(driver: BacktestDriver) -> None:
         driver.materialize(PARTITIONED, MONTHS)
 
 
-def plan_with_deposit(*arguments: Any, **named: Any) -> BacktestPlan:
-    """Plan the same backtest with a deposit: another result from equal inputs, as from a strategy that is random."""
+def open_with_deposit(*arguments: Any) -> PartitionedBacktest:
+    """Open the same backtest with a deposit: another result from equal inputs, as from a strategy that is random."""
 
     def deposit(cycle: int, timestamp: datetime, state: Any, sync: Any) -> None:
         if cycle == 5:
             sync.simulate_funding(timestamp, 100)
 
-    return replace(plan_backtest(*arguments, **named), execution_test_hook=deposit)
+    opened = open_backtest(*arguments)
+    plan = replace(opened.plan, execution_test_hook=deposit)
+    return PartitionedBacktest(plan, opened.folder, opened.windows)
 
 
 def test_later_partitions_refuse_a_predecessor_with_another_result(
@@ -214,7 +217,7 @@ def test_later_partitions_refuse_a_predecessor_with_another_result(
     prepare(driver)
     driver.materialize(PARTITIONED, MONTHS[:3])
     with monkeypatch.context() as patch:
-        patch.setattr("trading_dagster.orchestration.step.plan_backtest", plan_with_deposit)
+        patch.setattr("trading_dagster.orchestration.backtest_asset.open_backtest", open_with_deposit)
         driver.materialize(PARTITIONED, ["2018-01"])
 
     with pytest.raises(SnapshotOutdated, match=r"2018-02 continues from a result of its predecessor"):

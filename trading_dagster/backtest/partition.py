@@ -66,12 +66,14 @@ class PartitionStatus:
 class PartitionedBacktest:
     """The segments of one backtest in a folder, one a partition, in order of time."""
 
-    def __init__(self, plan: BacktestPlan, folder: Path, windows: Sequence[PartitionWindow]) -> None:
-        """Cut ``plan`` at ``windows``, which must cover its range without gaps."""
+    def __init__(
+        self, plan: BacktestPlan, folder: Path, windows: Sequence[PartitionWindow], plan_hash: str = ""
+    ) -> None:
+        """Cut ``plan`` at ``windows``, which must cover its range without gaps; ``plan_hash`` is its hash if known."""
         self.plan = plan
         self.folder = folder
         self.windows = list(windows)
-        self.plan_hash = hash_plan(plan)
+        self.plan_hash = plan_hash or hash_plan(plan)
         self.has_charges = CostModel(plan.parameters.get("costs") or ()).changes_fills
         """Whether the tables of trades have columns for what each cost beside its fee."""
         self._tables: Mapping[str, Mapping[str, str]] = {

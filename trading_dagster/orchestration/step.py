@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from trading_dagster.backtest.partition import PartitionedBacktest
 from trading_dagster.backtest.plan import BacktestPlan, check_range, plan_backtest, universe_input
+from trading_dagster.backtest.plan_hash import hash_plan
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.market.universe_store import read_universe, write_universe
 from trading_dagster.orchestration.folder import BacktestFolder
@@ -16,6 +20,9 @@ from trading_dagster.strategy.indicator_bias import LookaheadFinding, find_looka
 from trading_dagster.strategy.indicator_cache import DiskIndicatorCache
 from trading_dagster.strategy.module import StrategyModule
 from trading_dagster.strategy.parameters import require_for_backtest
+
+_opened: WeakValueDictionary[Path, PartitionedBacktest] = WeakValueDictionary()
+"""Backtests that this process has open, by their folder."""
 
 
 def build_universe(strategy: StrategyModule, folder: BacktestFolder, data: CandleData) -> TradingStrategyUniverse:
@@ -31,8 +38,7 @@ def build_universe(strategy: StrategyModule, folder: BacktestFolder, data: Candl
 
 def plan_stored(strategy: StrategyModule, folder: BacktestFolder) -> BacktestPlan:
     """Plan a backtest on the stored universe; raises SnapshotOutdated when it is of another strategy file."""
-    folder.require_origin("universe", _universe_origin(strategy), strategy)
-    universe = read_universe(folder.universe)
+    universe = _read_universe(strategy, folder)
     return plan_backtest(strategy, universe=universe, indicator_store=DiskIndicatorCache(folder.indicators))
 
 
@@ -50,9 +56,33 @@ def accept_indicators(plan: BacktestPlan, folder: BacktestFolder) -> None:
 
 def open_backtest(strategy: StrategyModule, folder: BacktestFolder, grain: Grain) -> PartitionedBacktest:
     """Return the partitions of a strategy's backtest; raises SnapshotOutdated when an earlier step is not current."""
-    plan = plan_stored(strategy, folder)
+    plan, plan_hash = _plan_again(strategy, folder) or _plan_anew(strategy, folder)
     folder.require_origin("indicators", _indicator_origin(plan), strategy)
-    return PartitionedBacktest(plan, folder.partitions(grain), cut_windows(strategy.parameters, grain))
+    windows = cut_windows(strategy.parameters, grain)
+    opened = _opened[folder.root] = PartitionedBacktest(plan, folder.partitions(grain), windows, plan_hash)
+    return opened
+
+
+def _plan_anew(strategy: StrategyModule, folder: BacktestFolder) -> tuple[BacktestPlan, str]:
+    plan = plan_stored(strategy, folder)
+    return plan, hash_plan(plan)
+
+
+def _plan_again(strategy: StrategyModule, folder: BacktestFolder) -> tuple[BacktestPlan, str] | None:
+    """Return the plan of a backtest that is open already, on the universe as it is on disk now.
+
+    It has the same indicators if its hash, made of the code as it is now, the parameters and all candles, is the same.
+    """
+    opened = _opened.get(folder.root)
+    if opened is None or opened.plan.strategy is not strategy:
+        return None
+    plan = replace(opened.plan, universe=_read_universe(strategy, folder))
+    return (plan, opened.plan_hash) if hash_plan(plan) == opened.plan_hash else None
+
+
+def _read_universe(strategy: StrategyModule, folder: BacktestFolder) -> TradingStrategyUniverse:
+    folder.require_origin("universe", _universe_origin(strategy), strategy)
+    return read_universe(folder.universe)
 
 
 def _context(strategy: StrategyModule) -> ExecutionContext:
