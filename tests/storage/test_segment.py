@@ -3,15 +3,19 @@
 import json
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trading_dagster.domain.error import LedgerError, StorageFailed
 from trading_dagster.statistics.table import Table
+from trading_dagster.storage.file import parquet_to_table
 from trading_dagster.storage.segment import (
     GENESIS,
-    SegmentContent,
+    encode_segments,
     read_ledger,
     read_snapshot,
     read_table,
@@ -33,7 +37,8 @@ FIELDS = {
 def write(folder: Path, count: int = 3):
     rows = [(n, f"row {n}", n / 3) for n in range(count)]
     lines = [json.dumps({"n": n}) for n in range(count)]
-    return write_segment(folder, SegmentContent.encode(lines, {"rows": Table.from_rows(rows, TYPES)}), FIELDS)
+    (content,) = encode_segments([(lines, {"rows": Table.from_rows(rows, TYPES)})])
+    return write_segment(folder, content, FIELDS)
 
 
 def test_segment_reads_back_as_it_was_written(tmp_path):
@@ -66,6 +71,41 @@ def test_table_reads_back_as_it_was_written(tmp_path):
     table = read_table(tmp_path / "a", written, "rows", TYPES)
     assert list(zip(*table.columns.values(), strict=True)) == [(n, f"row {n}", n / 3) for n in range(3)]
     assert len(read_table(tmp_path / "a", written, "absent", TYPES)) == 0
+
+
+ALL_TYPES = {
+    "n": "int64",
+    "x": "float64",
+    "flag": "bool",
+    "text": "str",
+    "at": "datetime64[us]",
+    "took": "timedelta64[us]",
+}
+ROWS = st.lists(
+    st.tuples(
+        st.integers(-(2**63), 2**63 - 1),
+        st.floats(),
+        st.booleans(),
+        st.none() | st.text(max_size=5),
+        st.none() | st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),
+        st.none() | st.timedeltas(timedelta(-1000), timedelta(1000)),
+    ),
+    max_size=5,
+)
+
+
+@given(st.lists(ROWS, min_size=1, max_size=4), st.booleans())
+def test_segments_encoded_together_have_the_bytes_of_segments_encoded_alone(pieces, has_durations):
+    types = ALL_TYPES if has_durations else {name: ALL_TYPES[name] for name in list(ALL_TYPES)[:-1]}
+    tables = [Table.from_rows([row[: len(types)] for row in rows], types) for rows in pieces]
+    segments = [([f"event {n}"], {"rows": table} if n % 3 else {}) for n, table in enumerate(tables)]
+
+    together = encode_segments(segments)
+
+    assert together == [content for segment in segments for content in encode_segments([segment])]
+    for (_, stored), content in zip(segments, together, strict=True):
+        for name, table in stored.items():
+            assert parquet_to_table(content.tables[f"{name}.parquet"], types).has_same_values(table)
 
 
 def test_table_that_was_changed_or_deleted_is_refused(tmp_path):

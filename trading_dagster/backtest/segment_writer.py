@@ -18,7 +18,7 @@ from trading_dagster.backtest.segment_table import segment_tables
 from trading_dagster.domain.event import Event
 from trading_dagster.statistics.table import Table
 from trading_dagster.storage.event_codec import encode_event
-from trading_dagster.storage.segment import SegmentContent, Snapshot, wallet_to_text, write_segment
+from trading_dagster.storage.segment import Snapshot, encode_segments, wallet_to_text, write_segment
 
 LONGEST_UNWRITTEN_S = 0.5
 
@@ -102,14 +102,10 @@ class SegmentWriter:
     def write(self) -> Iterator[PartitionOutcome]:
         """Write what was taken, in order; each is on disk when it is yielded."""
         pieces, self._waiting = self._waiting, []
-        contents = _encode_all(pieces)
+        contents = encode_segments([(map(encode_event, piece.events), piece.tables) for piece in pieces])
         for piece, content in zip(pieces, contents, strict=True):
             fields = {"began_from": self._began_from, "plan_hash": self._plan_hash, **piece.end}
             snapshot = write_segment(self._folder / piece.window.key, content, fields)
             self._began_from = snapshot.hash()
             yield PartitionOutcome(piece.window, piece.cycles, piece.open_positions, snapshot, piece.tables)
         self._written_at = time.monotonic()
-
-
-def _encode_all(pieces: Sequence[_Piece]) -> list[SegmentContent]:
-    return [SegmentContent.encode(map(encode_event, piece.events), piece.tables) for piece in pieces]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -44,25 +44,33 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 }
 
 
-def table_to_parquet(table: Table) -> bytes:
-    """Return a table as a Parquet file; equal tables give equal bytes."""
-    columns = {name: pa.array(table.columns[name], type=ARROW_TYPES[dtype]) for name, dtype in table.types.items()}
-    sink = pa.BufferOutputStream()
-    # Dictionaries, statistics and a copy of the schema cost more than they save in the small tables of a partition;
-    # only durations have no Parquet type of their own.
-    pq.write_table(
-        pa.table(columns),
-        sink,
-        compression="snappy",
-        use_dictionary=False,
-        write_statistics=False,
-        store_schema="timedelta64[us]" in table.types.values(),
-    )
-    return bytes(sink.getvalue())
+def tables_to_parquet(tables: Sequence[Table]) -> list[bytes]:
+    """Return tables of the same types as Parquet files: together sooner, but each the same as it would be alone."""
+    types = tables[0].types
+    joined = Table.join(tables, types).columns
+    rows = pa.table({name: pa.array(joined[name], type=ARROW_TYPES[dtype]) for name, dtype in types.items()})
+    has_durations = "timedelta64[us]" in types.values()
+    files, begin = [], 0
+    for table in tables:
+        sink = pa.BufferOutputStream()
+        # Dictionaries, statistics and a copy of the schema cost more than they save in the small tables of a partition;
+        # only durations have no Parquet type of their own.
+        with pq.ParquetWriter(
+            sink,
+            rows.schema,
+            compression="snappy",
+            use_dictionary=False,
+            write_statistics=False,
+            store_schema=has_durations,
+        ) as writer:
+            writer.write_table(rows.slice(begin, len(table)))
+        files.append(bytes(sink.getvalue()))
+        begin += len(table)
+    return files
 
 
 def parquet_to_table(content: bytes, types: Mapping[str, str]) -> Table:
-    """Return the table of a Parquet file that `table_to_parquet` made of columns of these types."""
+    """Return the table of a Parquet file that `tables_to_parquet` made of columns of these types."""
     stored = pq.read_table(pa.BufferReader(content))
     columns = {
         name: stored[name].to_pylist() if dtype == "str" else stored[name].to_numpy() for name, dtype in types.items()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from functools import cached_property
@@ -21,7 +21,7 @@ from trading_dagster.domain.error import LedgerError, StorageFailed
 from trading_dagster.market.atomic_file import temporary_beside
 from trading_dagster.statistics.table import Table
 from trading_dagster.storage.event_codec import SCHEMA_VERSION
-from trading_dagster.storage.file import parquet_to_table, table_to_parquet
+from trading_dagster.storage.file import parquet_to_table, tables_to_parquet
 
 LEDGER_FILE = "ledger.jsonl"
 GENESIS = "genesis"
@@ -87,11 +87,22 @@ class SegmentContent:
     events: bytes
     tables: Mapping[str, bytes]
 
-    @classmethod
-    def encode(cls, lines: Iterable[str], tables: Mapping[str, Table]) -> SegmentContent:
-        """Encode events, a line each, and tables, which become ``<name>.parquet``."""
-        files = {f"{name}.parquet": table_to_parquet(tables[name]) for name in sorted(tables)}
-        return cls("".join([f"{line}\n" for line in lines]).encode(), files)
+
+def encode_segments(segments: Sequence[tuple[Iterable[str], Mapping[str, Table]]]) -> list[SegmentContent]:
+    """Encode segments, each its events, a line each, and its tables, which become ``<name>.parquet``.
+
+    Tables of the same name have the same types.
+    """
+    files: list[dict[str, bytes]] = [{} for _ in segments]
+    for name in sorted({name for _, tables in segments for name in tables}):
+        having = [place for place, (_, tables) in enumerate(segments) if name in tables]
+        encoded = tables_to_parquet([segments[place][1][name] for place in having])
+        for place, content in zip(having, encoded, strict=True):
+            files[place][f"{name}.parquet"] = content
+    return [
+        SegmentContent("".join([f"{line}\n" for line in lines]).encode(), files[place])
+        for place, (lines, _) in enumerate(segments)
+    ]
 
 
 def write_segment(folder: Path, content: SegmentContent, snapshot: Mapping[str, object]) -> Snapshot:
