@@ -156,17 +156,20 @@ class PartitionedBacktest:
             expected = snapshot.hash()
         return found
 
-    def read_table(self, name: str, keys: Sequence[str]) -> Table:
+    def read_table(self, name: str, keys: Sequence[str], columns: Sequence[str] | None = None) -> Table:
         """Return a table of some partitions, their rows in this order; what this object wrote is still in memory.
 
         Args:
             name: trades, equity, or a name of ``VISUALISATION_TABLES``.
             keys: Partitions that have been run.
+            columns: Those that are wanted; None for all.
 
         Raises:
             LedgerError: A file is not what was written.
         """
-        return Table.join([self._read_table(name, key) for key in keys], self._tables[name])
+        types = self._tables[name]
+        wanted = types if columns is None else {column: types[column] for column in columns}
+        return Table.join([self._read_table(name, key) for key in keys], wanted)
 
     def _read_table(self, name: str, key: str) -> Table:
         outcome = self._outcomes.get(key)

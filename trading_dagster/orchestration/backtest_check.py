@@ -121,7 +121,8 @@ def _check_amounts(partitions: PartitionedBacktest, replay: Replay | None, key: 
     if replay is not None:
         balances = (text for snapshot in replay.snapshots for text in (snapshot.cash, *snapshot.wallet.values()))
         lowest_balance = min(map(Decimal, balances))
-        lowest_cash = float(np.min(partitions.read_table("equity", replay.keys).columns["cash"], initial=np.inf))
+        cash = partitions.read_table("equity", replay.keys, ["cash"]).columns["cash"]
+        lowest_cash = float(np.min(cash, initial=np.inf))
         positions = replay.state.portfolio.get_all_positions()
         lowest_quantity = min((position.quantity for position in positions), default=Decimal(0))
     return dg.AssetCheckResult(

@@ -148,7 +148,7 @@ def _sum_known(amounts: Iterable[float]) -> float:
 
 def picture_equity(partitions: PartitionedBacktest, last_key: str, name: str) -> Metadata:
     """Return the equity over all partitions up to one as a picture."""
-    samples = partitions.read_table("equity", partitions.keys_until(last_key)).columns
+    samples = partitions.read_table("equity", partitions.keys_until(last_key), ["timestamp", "equity"]).columns
     curve = pd.Series(samples["equity"], index=pd.DatetimeIndex(np.asarray(samples["timestamp"])))
     return {"equity_curve": picture(sketch_equity(curve, title=f"Equity of {name}"), f"Equity of {name}")}
 
