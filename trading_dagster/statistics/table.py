@@ -61,6 +61,9 @@ def _join_columns(columns: Sequence[Column]) -> Column:
 
 
 def _are_same(values: Column, others: Column, dtype: str) -> bool:
+    are_plain = not isinstance(values, np.ndarray) and not isinstance(others, np.ndarray)
+    if are_plain and list(values) == list(others):  # NaN that are different objects are found equal as arrays
+        return True
     if dtype == "str":
         return list(values) == list(others)
     one, two = as_array(values, dtype), as_array(others, dtype)
