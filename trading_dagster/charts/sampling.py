@@ -36,11 +36,14 @@ def clean_curve(curve: Curve) -> Curve:
         msg = f"a curve needs a naive UTC DatetimeIndex, got {curve.index.dtype}: drop the zone after converting to UTC"
         raise BadInput(msg)
     values = curve.astype("float64")
-    is_finite = bool(np.isfinite(values.to_numpy()).all())
-    if is_finite and values.index.is_monotonic_increasing and values.index.is_unique:
-        return values
-    values = values[np.isfinite(values.to_numpy())].sort_index(kind="stable")
-    return values[~values.index.duplicated(keep="last")]
+    is_finite = np.isfinite(values.to_numpy())
+    if not is_finite.all():
+        values = values[is_finite]
+    if not values.index.is_monotonic_increasing:
+        values = values.sort_index(kind="stable")
+    times = values.index.to_numpy()
+    is_last = np.append(times[1:] != times[:-1], True)[: len(times)]
+    return values if is_last.all() else values[is_last]
 
 
 def name_benchmarks(benchmarks: Benchmarks) -> dict[str, Curve]:
