@@ -61,6 +61,15 @@ class Snapshot:
     schema_version: int = SCHEMA_VERSION
     layout: int = LAYOUT
 
+    @classmethod
+    def parse(cls, text: str) -> Snapshot:
+        """Return the snapshot of a line; raises ValueError, TypeError or KeyError when it is none."""
+        body = json.loads(text)
+        body["queue"] = tuple((at, amount) for at, amount in body["queue"])
+        snapshot = cls(**body)
+        snapshot.__dict__["text"] = text  # its hash is that of the line as it was written
+        return snapshot
+
     @cached_property
     def text(self) -> str:
         """The snapshot as one line of JSON; equal snapshots give equal text."""
@@ -189,9 +198,7 @@ def read_ledger(folder: Path) -> tuple[Snapshot, list[str]] | None:
 def _parse_snapshot(head: bytes, folder: Path) -> Snapshot:
     remedy = f"delete {folder} and run this part again"
     try:
-        body = json.loads(head)
-        body["queue"] = tuple((at, amount) for at, amount in body["queue"])
-        snapshot = Snapshot(**body)
+        snapshot = Snapshot.parse(head.decode().rstrip("\n"))
     except (ValueError, TypeError, KeyError) as error:
         if (folder / LAYOUT_1_FILE).exists():
             raise LedgerError(f"Segment {folder} has layout 1, this version reads {LAYOUT}: {remedy}") from error
