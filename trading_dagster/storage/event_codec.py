@@ -82,13 +82,13 @@ class EventDecoder:
         self._known = {pair.get_identifier(): pair for pair in known_pairs}
         self._pairs: dict[str, TradingPairIdentifier] = {}
         self._decoders: dict[Any, Callable[[Any], Any]] = {**_DECODERS, "$pair": self._pairs.__getitem__}
-        self._read = json.JSONDecoder(object_hook=self._decode_object).raw_decode
+        self._read = json.JSONDecoder(object_pairs_hook=self._decode_object).raw_decode
 
     def decode(self, line: str) -> Event:
         """Return the event of one line; raises LedgerError when it cannot be read."""
         try:
             body, end = self._read(line)
-            if line[end:].strip():
+            if end != len(line) and line[end:].strip():
                 raise ValueError("more than one value")  # noqa: TRY301 - said below
             event = _EVENTS[body.pop("event")](**body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -116,28 +116,24 @@ class EventDecoder:
         """Return the events of several lines."""
         return [self.decode(line) for line in lines]
 
-    def _decode_object(self, body: dict[str, Any]) -> Any:
+    def _decode_object(self, items: list[tuple[str, Any]]) -> Any:
         """Return the value of a JSON object, whose inner objects are values already."""
-        if "$type" in body:
-            return _VALUES[body.pop("$type")](**body)
-        if len(body) == 1:
-            for tag, inner in body.items():
-                decode = self._decoders.get(tag)
-                if decode is not None:
-                    return decode(inner)
-        return body
-
-
-def _decode_enum(text: str) -> Enum:
-    cls, _, name = text.partition(".")
-    return _ENUMS[cls][name]
+        if len(items) == 1:
+            tag, inner = items[0]
+            decode = self._decoders.get(tag)
+            if decode is not None:
+                return decode(inner)
+        body = dict(items)
+        return _VALUES[body.pop("$type")](**body) if "$type" in body else body
 
 
 _DECODERS: dict[str, Callable[[Any], Any]] = {
     "$decimal": Decimal,
     "$time": datetime.fromisoformat,
     "$duration": lambda microseconds: timedelta(microseconds=microseconds),
-    "$enum": _decode_enum,
+    "$enum": {
+        f"{cls}.{name}": member for cls in _ENUMS for name, member in _ENUMS[cls].__members__.items()
+    }.__getitem__,
     "$tuple": tuple,
     "$flags": lambda items: frozenset(map(TradeFlag, items)),
     "$dict": dict,
@@ -195,16 +191,15 @@ _Encoders: TypeAlias = dict[type, Callable[[Any], str]]
 
 def _field_encoder(cls: type, tag: str, encoders: _Encoders) -> Callable[[Any], str]:
     """Return what encodes the fields of a class after a tag with its name."""
-    heads = [f'{{"{tag}":"{cls.__name__}"', *(f',"{name}":' for name in _FIELDS[cls])]
+    fields = "".join([f',"{name}":%s' for name in _FIELDS[cls]])
+    text = f'{{"{tag}":"{cls.__name__}"{fields}}}'
     values_of = attrgetter(*_FIELDS[cls]) if len(_FIELDS[cls]) > 1 else lambda value: (getattr(value, *_FIELDS[cls]),)
 
     def encode(value: Any) -> str:
-        parts = [heads[0]]
-        for head, item in zip(heads[1:], values_of(value), strict=True):
-            encoder = encoders.get(item.__class__)
-            parts += (head, encoder(item) if encoder is not None else _encode_other(item))
-        parts.append("}")
-        return "".join(parts)
+        parts = [
+            "null" if item is None else encoders.get(item.__class__, _encode_other)(item) for item in values_of(value)
+        ]
+        return text % tuple(parts)
 
     return encode
 
