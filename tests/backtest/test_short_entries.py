@@ -25,12 +25,15 @@ ABOVE = TriggerCondition.cross_above
 SL, TP, ML, LIQ, RB = "stop_loss", "take_profit", "market_limit", "liquidation", "rebalance"
 
 
-def play(candles, decide, *, model=SAMPLED, pair=WETH_USDC, cash=10_000, **options):
+APRS = {"supply": 2, "variable": 5}
+
+
+def play(candles, decide, *, model=SAMPLED, pair=WETH_USDC, cash=10_000, aprs=APRS, **options):
     """Run a strategy over hourly candles in a market with loans; it decides every four hours."""
     universe = universe_of_candles({pair: candles}, 4)
     reserves = [generate_lending_reserve(asset, n) for n, asset in enumerate((USDC, pair.base), 1)]
     end = START + len(candles) * HOUR
-    rates = generate_lending_universe(TimeBucket.h1, START, end, reserves, {"supply": 2, "variable": 5})
+    rates = generate_lending_universe(TimeBucket.h1, START, end, reserves, aprs)
     return run_on(
         replace(universe, lending=rates),
         decide,

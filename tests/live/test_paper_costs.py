@@ -46,8 +46,9 @@ def test_a_trade_with_too_much_impact_fails_alone_on_paper():
 
 
 @pytest.mark.parametrize("world", [test_vault_cycle, test_loan_cycle])
-def test_vaults_and_loans_pay_the_same_gas_on_paper(world):
-    costs, end = (td.GasPerTrade(usd=3),), START + timedelta(days=world.DAYS)
+def test_vaults_and_loans_pay_the_same_costs_on_paper(world):
+    costs = (td.GasPerTrade(usd=3), td.Slippage(bps=7), td.SquareRootImpact(window=timedelta(days=5)))
+    end = START + timedelta(days=world.DAYS)
     live = world.make_live()
     live = replace(live, strategy=live.strategy.with_parameters({"costs": costs}))
     run_days(live, world.DAYS)

@@ -19,6 +19,7 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.time import from_unix_us
 from trading_dagster.domain.trade import TradeExecution, TradePricing
 from trading_dagster.execution.costed import CostedExecution
+from trading_dagster.execution.costed_loan import is_loan_swap, requote_short
 from trading_dagster.execution.simulated import SimulatedExecution
 from trading_dagster.market.panel import ONE_US, CandlePanel
 from trading_dagster.pricing.candle_market import CandleMarket
@@ -115,7 +116,8 @@ class DelayedExecution:
 
     def _refuse(self, trade: TradeExecution, cash: Decimal) -> str:
         """Return why a trade cannot be filled now, "" when it can; sales may have brought less than planned."""
-        if trade.pair.is_spot() and self._pricing_of(trade.pair) is None:
+        is_swap = trade.pair.is_spot() or is_loan_swap(trade)
+        if is_swap and self._pricing_of(trade.pair.get_pricing_pair()) is None:
             return f"no candle at {self._clock.timestamp} to fill it at"
         needed = trade.plan.allocation
         if needed - cash > cash * FLOAT_ROUNDING:
@@ -123,8 +125,10 @@ class DelayedExecution:
         return ""
 
     def _requote(self, trade: TradeExecution, amount: Decimal) -> TradePricing:
-        pricing = self._pricing_of(trade.pair)
+        pricing = self._pricing_of(trade.pair.get_pricing_pair())
         assert pricing is not None, "trades without a price were dropped"
+        if trade.pair.is_short():
+            return requote_short(trade, pricing, self._clock.timestamp, amount)
         ask = pricing.get_buy_price if trade.is_buy() else pricing.get_sell_price
         return ask(self._clock.timestamp, trade.pair, float(amount))
 

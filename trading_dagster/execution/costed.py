@@ -7,6 +7,7 @@ planned, gas included. Trades that bring money pay gas of cash; those that nobod
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -15,13 +16,15 @@ from trading_dagster.domain.event import TradeCharged, TradeExecuted, TradeStart
 from trading_dagster.domain.identifier import TradingPairIdentifier
 from trading_dagster.domain.money import ZERO
 from trading_dagster.domain.state import State
-from trading_dagster.domain.trade import TradeCharges, TradeExecution, TradeFlag, TradePricing, TradeType
+from trading_dagster.domain.trade import TradeCharges, TradeExecution, TradePricing, TradeType
+from trading_dagster.execution.costed_loan import is_loan_swap, lost_to_impact, swap_loan
 from trading_dagster.execution.simulated import SimulatedExecution
 from trading_dagster.execution.wallet import SimulatedWallet
 from trading_dagster.pricing.cost_model import CostModel
+from trading_dagster.pricing.market_impact import price_without_impact
 
 Requote = Callable[[TradeExecution, Decimal], TradePricing]
-"""Returns the price of a trade now, for an amount: reserve of a buy, tokens of a sell."""
+"""Returns the price of a trade now, for an amount: reserve of a buy, tokens of a sell and of a short's trades."""
 
 
 class CostedExecution(SimulatedExecution):
@@ -51,16 +54,16 @@ class CostedExecution(SimulatedExecution):
             BacktestExecutionFailed: as of SimulatedExecution; gas takes all of a trade, or it tolerates less slippage.
         """
         for trade in trades:
-            if _is_swap(trade):
+            is_swap = trade.pair.is_spot() or is_loan_swap(trade)
+            if is_swap:
                 self._check_impact(trade)
             self._check_size(trade)
-            if trade.pair.is_spot():
+            if is_swap:
                 self._check_slippage(trade)
         super().execute_trades(timestamp, state, trades, triggered)
 
     def _check_impact(self, trade: TradeExecution) -> None:
-        impact = impact_of(trade.price_structure)
-        lost = impact / (1 + impact)
+        lost = lost_to_impact(trade)
         if lost > self._max_price_impact:
             raise PriceImpactToleranceExceeded(
                 f"{trade} loses {lost:.2%} to its own price impact, allowed are {self._max_price_impact:.2%}: trade "
@@ -80,7 +83,8 @@ class CostedExecution(SimulatedExecution):
         plan = trade.plan
         if plan.allocation or plan.pair.is_async_vault() or plan.trade_type is not TradeType.rebalance or self.requote:
             return
-        brought = plan.reserve * (1 - Decimal(self._costs.slippage))
+        slipping = plan.reserve if plan.loan is None else abs(plan.loan.collateral_consumption)
+        brought = plan.reserve - slipping * Decimal(self._costs.slippage)
         cash = state.portfolio.reserve.quantity
         if cash + brought < self._costs.gas:
             raise BacktestExecutionFailed(
@@ -98,11 +102,13 @@ class CostedExecution(SimulatedExecution):
 
     def _execute(self, at: datetime, state: State, trade: TradeExecution) -> None:
         self._check_gas(state, trade)
-        if not trade.pair.is_spot():  # a loan is filled as planned, a vault has one price for everybody
+        if is_loan_swap(trade):
+            self._swap_loan(at, state, trade)
+            return
+        if not trade.pair.is_spot():  # lent out or at a vault there is one price for everybody
             super()._execute(at, state, trade)
             if trade.fill is not None:
-                gas = self._gas_of(state, trade)
-                self._charge(at, state, trade, TradeCharges(gas, impact=_impact_of_loan(trade)))
+                self._charge(at, state, trade, TradeCharges(self._gas_of(state, trade)))
             return
         plan, wallet = trade.plan, self.wallet
         state.record(TradeStarted(at, plan.trade_id, plan.position_id))
@@ -125,6 +131,16 @@ class CostedExecution(SimulatedExecution):
         state.record(TradeExecuted(at, plan.trade_id, plan.position_id, quantity, reserve, executed, fee))
         gas = self._gas_of(state, trade)
         self._charge(at, state, trade, _charges(plan.pricing, pricing, slipped, float(abs(quantity)), gas))
+
+    def _swap_loan(self, at: datetime, state: State, trade: TradeExecution) -> None:
+        """Fill a trade of a short: its tokens are those planned, its price is worse."""
+        plan = trade.plan
+        state.record(TradeStarted(at, plan.trade_id, plan.position_id))
+        loan = state.portfolio.get_position_by_id(plan.position_id).loan
+        quoted = plan.pricing if self.requote is None else self.requote(trade, abs(plan.quantity))
+        swap = swap_loan(trade, quoted, self._costs.slippage, ZERO if loan is None else loan.collateral.total)
+        state.record(self._change_loan(at, trade, swap.change, swap.pricing))
+        self._charge(at, state, trade, replace(swap.charges, gas=self._gas_of(state, trade)))
 
     def _to_spend(self, trade: TradeExecution) -> Decimal:
         """Leave of the money taken out of cash what gas will take."""
@@ -157,30 +173,6 @@ def simulate_execution(
     return SimulatedExecution(wallet, has_trigger_feed)
 
 
-def impact_of(pricing: TradePricing) -> float:
-    """Return the price impact in a candle's price: i of x (1 + i) for a buy, ÷ (1 + i) for a sell."""
-    plain = _price_without_impact(pricing)
-    if pricing.price == plain:
-        return 0.0
-    return pricing.price / plain - 1 if pricing.side else plain / pricing.price - 1
-
-
-def _is_swap(trade: TradeExecution) -> bool:
-    """Tell whether a trade buys or sells on a market; changes of an open loan are not priced there."""
-    return trade.pair.is_spot() or (trade.pair.is_short() and (trade.closing or TradeFlag.open in trade.flags))
-
-
-def _impact_of_loan(trade: TradeExecution) -> float:
-    pricing = trade.price_structure
-    if not _is_swap(trade) or not impact_of(pricing):
-        return 0.0
-    return abs(pricing.price - _price_without_impact(pricing)) * abs(float(trade.planned_quantity))
-
-
-def _price_without_impact(pricing: TradePricing) -> float:
-    return pricing.mid_price * (1 + pricing.pair_fee if pricing.side else 1 - pricing.pair_fee)
-
-
 def _charges(
     planned: TradePricing, quoted: TradePricing, slipped: float, quantity: float, gas: Decimal
 ) -> TradeCharges:
@@ -188,7 +180,7 @@ def _charges(
     side = 1 if quoted.side else -1
     return TradeCharges(
         gas=gas,
-        impact=side * (quoted.price - _price_without_impact(quoted)) * quantity,
+        impact=side * (quoted.price - price_without_impact(quoted)) * quantity,
         slippage=side * (slipped - quoted.price) * quantity,
         delay=side * (quoted.mid_price - planned.mid_price) * quantity,
     )

@@ -19,7 +19,7 @@ from trading_dagster.domain.loan import LoanChange
 from trading_dagster.domain.money import SELL_OVERSHOOT_EPSILON
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware, to_naive
-from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.trade import TradeExecution, TradePricing
 from trading_dagster.domain.vault import VaultBook
 from trading_dagster.execution.wallet import SimulatedWallet, check_wallet
 
@@ -83,7 +83,7 @@ class SimulatedExecution:
             self._request(at, state, trade)
             return
         if plan.loan is not None:
-            state.record(self._change_loan(at, trade, plan.loan))
+            state.record(self._change_loan(at, trade, plan.loan, plan.pricing))
             return
         if plan.quantity > 0:
             reserve = self._to_spend(trade)
@@ -108,8 +108,10 @@ class SimulatedExecution:
             self.wallet.add(plan.reserve_currency, -trade.allocated)
         state.record(SettlementRequested(at, plan.trade_id, plan.position_id, to_aware(settles_at)))
 
-    def _change_loan(self, at: datetime, trade: TradeExecution, change: LoanChange) -> TradeExecuted:
-        """Move the tokens of a loan as planned: cash, interest-bearing collateral and debt tokens, which count up."""
+    def _change_loan(
+        self, at: datetime, trade: TradeExecution, change: LoanChange, pricing: TradePricing
+    ) -> TradeExecuted:
+        """Move the tokens of a loan: cash, interest-bearing collateral and debt tokens, which count up."""
         plan, wallet = trade.plan, self.wallet
         quantity, reserve = plan.quantity, plan.reserve
         spent = self._to_spend(trade)
@@ -124,7 +126,8 @@ class SimulatedExecution:
         else:
             self._move(plan.pair.quote, change.collateral_change)
             self._move(plan.pair.base, -quantity)
-        pricing = plan.pricing
+        if change.collateral_allocation < 0:
+            reserve = -change.collateral_allocation
         return TradeExecuted(
             at, plan.trade_id, plan.position_id, quantity, reserve, pricing.price, pricing.lp_fee, loan=change
         )

@@ -353,6 +353,11 @@ class CandlePricing(VaultRules):
             tax,
         )
 
+    def get_price_impact(self, timestamp: datetime, pair: TradingPairIdentifier, value: float) -> float:
+        """Return how far a trade worth ``value`` USD moves the price against itself, a fraction; see ImpactQuote."""
+        timestamp_us = self._visible_us(timestamp)
+        return 0.0 if self._impact is None else self._impact.fraction_of(pair, timestamp_us, value)
+
     def get_pair_fee(self, timestamp: datetime, pair: TradingPairIdentifier, direction: str = "buy") -> float | None:
         """Return the fee of a trade as a fraction, ``direction`` "buy" or "sell"."""
         self._visible_us(timestamp)

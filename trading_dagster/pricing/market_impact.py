@@ -9,12 +9,26 @@ import numpy as np
 
 from trading_dagster.domain.error import ParameterTypeInvalid
 from trading_dagster.domain.identifier import TradingPairIdentifier
+from trading_dagster.domain.trade import TradePricing
 from trading_dagster.market.panel import ONE_US, CandlePanel
 from trading_dagster.pricing.candle_pricing import PriceColumns
 from trading_dagster.pricing.cost import PriceImpact
 
 DAY = timedelta(days=1)
 CLOSES_FOR_VOLATILITY = 3
+
+
+def impact_of(pricing: TradePricing) -> float:
+    """Return the price impact in a candle's price: i of x (1 + i) for a buy, ÷ (1 + i) for a sell."""
+    plain = price_without_impact(pricing)
+    if pricing.price == plain:
+        return 0.0
+    return pricing.price / plain - 1 if pricing.side else plain / pricing.price - 1
+
+
+def price_without_impact(pricing: TradePricing) -> float:
+    """Return what a candle's price would be for a trade without size: mid with the fee."""
+    return pricing.mid_price * (1 + pricing.pair_fee if pricing.side else 1 - pricing.pair_fee)
 
 
 class MarketImpact:

@@ -20,7 +20,7 @@ from fractions import Fraction
 
 from trading_dagster.domain.error import InvalidTrade
 from trading_dagster.domain.trade import TradeExecution, TradePricing
-from trading_dagster.execution.costed import impact_of
+from trading_dagster.pricing.market_impact import impact_of
 
 NOTHING = Fraction(0)
 STEPS = ("data", "fee", "impact", "tax", "move", "slippage")

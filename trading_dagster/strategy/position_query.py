@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from numbers import Integral
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from trading_dagster.domain.error import FeeMissing, InvalidTrade, NoSingleOpenPositionException
 from trading_dagster.domain.identifier import HumanReadableTradingPairDescription, TradingPairIdentifier
@@ -35,6 +35,15 @@ class PricingModel(Protocol):
 
     def get_pair_fee(self, timestamp: datetime, pair: TradingPairIdentifier, direction: str = "buy") -> float | None:
         """Return the fee as a fraction."""
+        ...
+
+
+@runtime_checkable
+class ImpactModel(Protocol):
+    """A pricing model that tells what the size of a trade alone does to its price."""
+
+    def get_price_impact(self, timestamp: datetime, pair: TradingPairIdentifier, value: float) -> float:
+        """Return a fraction i for a trade worth ``value`` USD: a buy pays x (1 + i), a sell gets ÷ (1 + i)."""
         ...
 
 

@@ -15,6 +15,7 @@ from trading_dagster.domain.money import DUST, FLOAT_ROUNDING, SELL_OVERSHOOT_EP
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import NO_FLAGS, TradeExecution, TradeFlag, TradePricing, TradeType
 from trading_dagster.domain.value import value as value_class
+from trading_dagster.strategy.position_query import ImpactModel
 from trading_dagster.strategy.trade_planning import (
     CLOSING,
     INCREASING,
@@ -26,6 +27,9 @@ from trading_dagster.strategy.trade_planning import (
 from trading_dagster.strategy.trigger import NO_LEVELS, opening_levels
 
 logger = logging.getLogger(__name__)
+
+IMPACT_USD = "price_impact_usd"
+"""What a trade at no market's price has in its ``other_data``: what its size alone costs."""
 
 
 @value_class
@@ -156,7 +160,7 @@ class ShortPlanning(TradePlanning):
 
         Bigger: the difference moves from cash into collateral and more is borrowed. Smaller: debt is paid back from
         collateral until new value x leverage at mid is owed, and the difference returns to cash. Both at the price the
-        debt was last valued at, without a fee.
+        debt was last valued at, without a fee; where the strategy's costs have a price impact, worsened by it.
 
         Raises:
             InvalidTrade: new_value not above 0, or the position is not an open short.
@@ -184,13 +188,16 @@ class ShortPlanning(TradePlanning):
         else:
             quantity = max(borrowed.quantity - target * leverage / Decimal(mid), ZERO)
         debt = borrowed.quantity - quantity
+        impact = self._impact_on(position, quantity, mid)
+        moved = borrowed.last_usd_price * (1 + impact) if quantity > 0 else borrowed.last_usd_price / (1 + impact)
         change = LoanChange(
             collateral_allocation=change_usd,
-            collateral_consumption=-quantity * price,
+            collateral_consumption=-quantity * (Decimal(moved) if impact else price),
             liquidation_price=_liquidation_price(position.pair, target * (leverage + 1), debt),
         )
         refuse_risk(loan.apply(change, quantity), mid)
-        pricing = TradePricing(borrowed.last_usd_price, mid, 0.0, 0.0, quantity > 0, self.timestamp)
+        pricing = TradePricing(moved, mid, 0.0, 0.0, quantity > 0, self.timestamp)
+        cost = abs(moved - borrowed.last_usd_price) * abs(float(quantity))
         flags = INCREASING if change_usd > 0 else REDUCING
         return [
             self._plan(
@@ -202,9 +209,17 @@ class ShortPlanning(TradePlanning):
                 self._slippage(None),
                 notes=notes,
                 trade_type=trade_type,
+                other_data={IMPACT_USD: cost} if impact else None,
                 loan=change,
             )
         ]
+
+    def _impact_on(self, position: TradingPosition, quantity: Decimal, mid: float) -> float:
+        """Return the price impact of selling or buying back tokens of a short, a fraction; 0 where costs have none."""
+        model = self.pricing_model
+        if not quantity or not isinstance(model, ImpactModel):
+            return 0.0
+        return model.get_price_impact(self.timestamp, position.pair.get_pricing_pair(), abs(float(quantity)) * mid)
 
     def close_short(
         self,
@@ -235,11 +250,10 @@ class ShortPlanning(TradePlanning):
             return []
         loan = self._loan_to_change(position)
         repaid = owed if quantity is None else _repayable(position, exact(quantity, "quantity"), owed)
-        pricing = self.pricing_model.get_buy_price(
+        quote = self.pricing_model.get_buy_price(
             self.timestamp, position.pair.get_pricing_pair(), float(repaid) * self._mid_of(position)
         )
-        fee = pricing.pair_fee
-        cost = repaid * Decimal(pricing.price / ((1 + fee) * (1 - fee)))
+        cost, pricing = price_repayment(repaid, quote)
         is_closing = repaid == owed
         change = _close_change(loan, repaid, cost) if is_closing else _repay_change(loan, repaid, cost)
         if not is_closing:
@@ -249,7 +263,7 @@ class ShortPlanning(TradePlanning):
                 position,
                 repaid,
                 -change.collateral_allocation,
-                replace(pricing, lp_fee=float(cost) * fee),
+                pricing,
                 (CLOSING if is_closing else REDUCING) | frozenset(flags),
                 self._slippage(slippage_tolerance),
                 notes=notes,
@@ -327,6 +341,14 @@ class ShortPlanning(TradePlanning):
                 f"{position} has a trade planned in this cycle: its loan can be changed again when that was executed"
             )
         return loan
+
+
+def price_repayment(repaid: Decimal, quote: TradePricing) -> tuple[Decimal, TradePricing]:
+    """Return what buying tokens back takes from collateral, and its price: the pool keeps its fee of what goes in."""
+    fee = quote.pair_fee
+    cost = repaid * Decimal(quote.price / ((1 + fee) * (1 - fee)))
+    tax = quote.token_tax_percent
+    return cost, replace(quote, lp_fee=float(cost) * fee, token_tax=None if tax is None else float(cost) * tax)
 
 
 def _close_change(loan: Loan, repaid: Decimal, cost: Decimal) -> LoanChange:
