@@ -12,8 +12,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from fractions import Fraction
 from itertools import groupby
 
+from trading_dagster.accounting.account_check import DEFAULT_RELATIVE_EPSILON
 from trading_dagster.domain.error import (
     BadInput,
     CallReverted,
@@ -35,7 +37,9 @@ from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.transaction import Finished, InFlight, Intent, IntentRecord, OutcomeStatus
 from trading_dagster.evm.alarm import AlarmKind, AlarmSink
 from trading_dagster.evm.allowance import AllowanceKeeper, Spending
+from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.client import EvmClient
+from trading_dagster.evm.erc20 import read_balance
 from trading_dagster.evm.first_buy import FirstBuyCheck
 from trading_dagster.evm.loan_execution import LoanExecution
 from trading_dagster.evm.loan_intent import is_loan
@@ -281,14 +285,33 @@ class EvmExecution:
         if not ready:
             return
         head = self._client.read_head()
-        for trade in ready:
+        amounts = self._cut_to_balance(ready, head)
+        for trade, amount in zip(ready, amounts, strict=True):
             try:
                 dex, route = self._routes.exchange_of(trade.pair), self._routes.route_of(trade.pair, trade.is_buy())
-                intent = plan_swap(dex, route, trade, state, self._trader, head, self._setting.limits)
+                intent = plan_swap(dex, route, trade, state, self._trader, head, self._setting.limits, amount)
             except (BadInput, InvalidTrade) as error:
                 self._book.fail(state, trade, f"never sent: {error}")
             else:
                 self._executor.plan(intent)
+
+    def _cut_to_balance(self, trades: Sequence[TradeExecution], head: BlockHeader) -> list[int]:
+        """Return what each trade gives, in units: a sale no more than there is, where accounts count that as equal.
+
+        Tokens that rebase or round lose some units that the ledger has; all of them could never be sold.
+        """
+        left: dict[str, int] = {}
+        amounts = []
+        for trade in trades:
+            amount, token = amount_given(trade), token_given(trade).address
+            if trade.is_sell():
+                if token not in left:
+                    left[token] = read_balance(self._client, token, self._trader.address, head)
+                if amount * (1 - Fraction(DEFAULT_RELATIVE_EPSILON)) <= left[token] < amount:
+                    amount = left[token]
+                left[token] -= amount
+            amounts.append(amount)
+        return amounts
 
     def _find_swap(self, state: State, name: str) -> IntentRecord | None:
         """Return a swap as the journal has it; raises IntentConflict when it is of another ledger."""

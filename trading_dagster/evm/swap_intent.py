@@ -118,9 +118,13 @@ def plan_swap(
     trader: TradingAccount,
     head: BlockHeader,
     limits: SwapLimits,
+    amount_in: int | None = None,
 ) -> Intent:
-    """Return the intent of a started trade's swap; its deadline counts from the head."""
-    amount_in = amount_given(trade)
+    """Return the intent of a started trade's swap; its deadline counts from the head.
+
+    ``amount_in`` is what it gives, in the smallest unit; None is what the trade says.
+    """
+    amount_in = amount_given(trade) if amount_in is None else amount_in
     least = least_amount_out(trade, amount_in, limits.max_slippage)
     call = dex.build_swap(route, amount_in, least, trader.address, head.timestamp + limits.deadline_s)
     marks: dict[str, Plain] = {POSITION: trade.position_id, LEDGER: state.created_at.isoformat()}
