@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -217,6 +218,16 @@ def test_trade_with_a_large_impact_is_dropped_before_anything_is_sent(trader: Tr
     forced = trader.buy(trader.pairs.eth_usd, 400_000)
     trader.execution().execute_trades(trader.now.replace(tzinfo=None), trader.state, [forced], triggered=True)
     assert forced.get_status() is TradeStatus.success, "a stop loss gets out whatever it costs"
+
+
+def test_trade_of_a_token_with_other_decimals_than_the_chain_says_is_dropped(trader: Trader):
+    wrong = replace(trader.pairs.btc_eth, base=replace(trader.pairs.btc_eth.base, decimals=18))
+    buy, other = trader.buy(wrong, 1_000), trader.buy(trader.pairs.eth_usd, 1_000)
+    wide = TradeExecutionSetting(SwapLimits(max_price_impact=0.9), timeout_s=20, lookback_blocks=200)
+    trader.execute(buy, other, setting=wide)
+    assert [t.get_status() for t in (buy, other)] == [TradeStatus.discarded, TradeStatus.success]
+    assert "has 8 decimals on the chain, the universe says 18" in buy.failure
+    assert trader.rig.journal.find(trade_id_of(buy)) is None
 
 
 def test_later_trade_of_a_position_that_froze_is_dropped(trader: Trader):

@@ -19,6 +19,7 @@ from trading_dagster.accounting.account_check import DEFAULT_RELATIVE_EPSILON
 from trading_dagster.domain.error import (
     BadInput,
     CallReverted,
+    ContractMissing,
     IntentConflict,
     InvalidTrade,
     NodeError,
@@ -31,6 +32,7 @@ from trading_dagster.domain.event import (
     TradeExecuted,
     TradeStarted,
 )
+from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
@@ -39,7 +41,7 @@ from trading_dagster.evm.alarm import AlarmKind, AlarmSink
 from trading_dagster.evm.allowance import AllowanceKeeper, Spending
 from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.client import EvmClient
-from trading_dagster.evm.erc20 import read_balance
+from trading_dagster.evm.erc20 import DECIMALS, read_balance
 from trading_dagster.evm.first_buy import FirstBuyCheck
 from trading_dagster.evm.loan_execution import LoanExecution
 from trading_dagster.evm.loan_intent import is_loan
@@ -126,6 +128,7 @@ class EvmExecution:
         self._first_buy = first_buy
         self._trader = trader or TradingAccount.of_wallet(executor.account)
         self._book = TradeBook(executor.account, now, alarm)
+        self._decimals: set[AssetIdentifier] = set()
         self._loans = None if make_loans is None else make_loans(LoanParts(self._book, self._wait))
 
     def execute_trades(
@@ -212,6 +215,8 @@ class EvmExecution:
 
     def _require_possible(self, state: State, trade: TradeExecution, *, triggered: bool) -> None:
         """Raise a TradeError when a trade must not begin."""
+        self._require_true_decimals(trade.pair.base.underlying or trade.pair.base)
+        self._require_true_decimals(trade.reserve_currency)
         if is_loan(trade):
             self._require_loans(trade).check(state, trade, triggered=triggered)
             return
@@ -220,6 +225,21 @@ class EvmExecution:
             require_small_impact(trade, self._setting.limits.max_price_impact)
         if self._first_buy is not None:
             self._first_buy.check(state, trade, dex, route, self._client.read_head())
+
+    def _require_true_decimals(self, asset: AssetIdentifier) -> None:
+        """Raise InvalidTrade when amounts would be wrong by powers of ten; a token that does not say is let through."""
+        if asset in self._decimals:
+            return
+        try:
+            (decimals,) = self._client.call(asset.address, DECIMALS, (), "latest")
+        except (CallReverted, ContractMissing):
+            return
+        if decimals != asset.decimals:
+            raise InvalidTrade(
+                f"{asset} has {decimals} decimals on the chain, the universe says {asset.decimals}: correct the "
+                "deployment's pairs or the universe, else amounts are wrong by powers of ten"
+            )
+        self._decimals.add(asset)
 
     def _require_loans(self, trade: TradeExecution) -> LoanExecution:
         if self._loans is None:
