@@ -632,6 +632,13 @@ def test_least_output_follows_from_plan_and_tolerance(trader: Trader):
     assert quote.amount_out - 10**7 < least_amount_out(free, 10**9, 0.5) <= quote.amount_out
 
 
+def test_swap_of_a_token_without_decimals_must_bring_something(trader: Trader):
+    whole = replace(trader.pairs.eth_usd, base=replace(trader.pairs.eth_usd.base, decimals=0))
+    plan = replace(trader.buy(trader.pairs.eth_usd, 4_020, slippage=0.02).plan, pair=whole)
+    buy = TradeExecution(plan, trader.now)
+    assert least_amount_out(buy, 4_100 * 10**6, 0.5) == 1
+
+
 def test_ids_of_intents_name_the_trade():
     assert trade_intent_id("alpha", 7) == "trade/alpha/7/1"
     assert parse_trade_id("alpha", "trade/alpha/7/1") == 7

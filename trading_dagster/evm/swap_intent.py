@@ -87,7 +87,10 @@ def amount_given(trade: TradeExecution) -> int:
 
 
 def least_amount_out(trade: TradeExecution, amount_in: int, max_slippage: float) -> int:
-    """Return what a swap must bring at least: its input at the planned price, less the slippage tolerance."""
+    """Return what a swap must bring at least: its input at the planned price, less the slippage tolerance.
+
+    One unit always: of a token with few decimals rounding would leave nothing, and a swap that may bring nothing will.
+    """
     tolerance = trade.slippage_tolerance
     slippage = Fraction(max_slippage if tolerance is None else min(tolerance, max_slippage))
     price = Fraction(trade.planned_price)
@@ -95,7 +98,7 @@ def least_amount_out(trade: TradeExecution, amount_in: int, max_slippage: float)
     scale = Fraction(10) ** (base - reserve)
     expected = amount_in / price * scale if trade.is_buy() else amount_in * price / scale
     rounding = 1 - Fraction(FLOAT_ROUNDING)  # the planned price is a float
-    return math.floor(expected * (1 - slippage) * rounding)
+    return max(1, math.floor(expected * (1 - slippage) * rounding))
 
 
 def require_small_impact(trade: TradeExecution, max_price_impact: float) -> None:
