@@ -80,6 +80,8 @@ class DecisionCycle:
         self._has_hooks = hooks is not None
         self._is_plain = hooks is None and settlement is None and loans is None
         self._handled_events = 0
+        self._shares: Decimal | None = None
+        self._share_count = 0.0
         self.changed = True
         """Whether the newest cycle recorded any event."""
 
@@ -130,7 +132,9 @@ class DecisionCycle:
     def note_holdings(self, index: int) -> None:
         """Value cycles from ``index`` on with the holdings of now."""
         shares = self._state.sync.treasury.share_count
-        self._equity_log.begin(index, self._portfolio, float(shares or 0))
+        if shares is not self._shares:
+            self._shares, self._share_count = shares, float(shares or 0)
+        self._equity_log.begin(index, self._portfolio, self._share_count)
         self._handled_events = len(self._state.new_events)
 
     def forget_events(self) -> None:

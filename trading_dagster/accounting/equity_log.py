@@ -6,6 +6,7 @@ arithmetic is the same, operation by operation, as Portfolio.calculate_total_equ
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,8 @@ class EquityLog:
     def _holdings(self, portfolio: Portfolio) -> list[_Holding]:
         holdings = []
         for position in portfolio.open_positions.values():
-            held, allocated, fixed = position.held, float(position.allocated), position.fixed_value
+            held, fixed = position.held, position.fixed_value
+            allocated = float(position.allocated) if position.allocated else 0.0
             if held or allocated:
                 pair_id, factor = self._marks.factor_of(position.pair)
                 holdings.append(_Holding(pair_id, factor, held, allocated, fixed))
@@ -153,6 +155,8 @@ class EquityLog:
         columns = self._marks.columns
         times = self._grid_us[origin:end_cycle]
         bars = np.minimum((times - columns.start_us) // columns.width_us, columns.panel.bar_count - 1)
+        step = _step_of(bars)
+        opens_of = cache(lambda pair_id: np.asarray(columns.view(pair_id)))
         for segment, end in zip(segments, ends, strict=True):
             if not segment.holdings or end <= segment.first:
                 continue
@@ -167,15 +171,20 @@ class EquityLog:
                         value += holding.quantity * (columns.view(holding.pair_id)[bar] * holding.factor)
                 equity[first] = value
                 continue
-            part = bars[first:last]
+            part = slice(int(bars[first]), int(bars[last - 1]) + 1, step) if step else bars[first:last]
             for holding in segment.holdings:
+                mids = opens_of(holding.pair_id)[part] if holding.quantity else 0.0
                 if holding.allocated or holding.fixed:
-                    mids = np.asarray(columns.view(holding.pair_id))[part] if holding.quantity else 0.0
                     equity[first:last] += _value_with_rest(holding, mids)
                 else:
-                    mids = np.asarray(columns.view(holding.pair_id))[part]
                     equity[first:last] += holding.quantity * (mids * holding.factor)
         return equity, cash, positions, shares
+
+
+def _step_of(bars: npt.NDArray[np.int64]) -> int:
+    """Return by how many each bar number is larger than the one before it, 0 when that is not the same for all."""
+    steps = np.diff(bars)
+    return int(steps[0]) if len(steps) and (steps == steps[0]).all() else 0
 
 
 def _value_with_rest(holding: _Holding, mid: Any) -> Any:
