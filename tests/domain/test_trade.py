@@ -90,6 +90,16 @@ def test_reserve_is_allocated_while_the_trade_runs_and_counts_in_equity():
     assert equity == [1000, 1000, 1000, 810 + 2.5 * 80]
 
 
+@pytest.mark.parametrize("end", [FILLED, FAILED, DROPPED], ids=lambda event: type(event).__name__)
+def test_money_of_more_digits_than_are_counted_is_released_to_the_last(end):
+    ledger, trade = plan_trade("2", reserve=str(Decimal(200.1)))  # a float's exact value has 40 digits and more
+    position = ledger.state.portfolio.open_positions[1]
+    ledger.state.record(STARTED)
+    assert position.allocated == +trade.allocated != trade.allocated
+    ledger.state.record(end)
+    assert position.allocated == 0
+
+
 def test_trade_that_was_begun_and_never_sent_leaves_nothing_behind():
     ledger, trade = plan_trade("2")
     for event in (STARTED, DROPPED):

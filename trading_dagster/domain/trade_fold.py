@@ -46,13 +46,13 @@ def fill_trade(
         )
     profit = None
     if event.loan is not None:
-        position.allocated -= trade.allocated
+        _release(position, trade)
         change = trade.allocated - event.loan.collateral_allocation
         if change:
             portfolio.add_cash(change)
         profit = _profit_of_loan(position, trade, event)
     elif event.quantity > 0:
-        position.allocated -= trade.allocated
+        _release(position, trade)
         change = trade.allocated - event.reserve
         if change:
             portfolio.add_cash(change)
@@ -80,8 +80,13 @@ def fill_trade(
 def give_back(portfolio: Portfolio, position: TradingPosition, trade: TradeExecution) -> None:
     """Put what a trade had taken from cash back."""
     if trade.allocated:
-        position.allocated -= trade.allocated
+        _release(position, trade)
         portfolio.add_cash(trade.allocated)
+
+
+def _release(position: TradingPosition, trade: TradeExecution) -> None:
+    """Take a trade's money out of what its position has in running trades, with the digits it was added with."""
+    position.allocated -= +trade.allocated
 
 
 def keep_left_over(portfolio: Portfolio, position: TradingPosition) -> None:
