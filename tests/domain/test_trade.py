@@ -92,7 +92,7 @@ def test_reserve_is_allocated_while_the_trade_runs_and_counts_in_equity():
 
 @pytest.mark.parametrize("end", [FILLED, FAILED, DROPPED], ids=lambda event: type(event).__name__)
 def test_money_of_more_digits_than_are_counted_is_released_to_the_last(end):
-    ledger, trade = plan_trade("2", reserve=str(Decimal(200.1)))  # a float's exact value has 40 digits and more
+    ledger, trade = plan_trade("2", reserve="200.0999999999999943156581139191985130310058593750")  # a float, exactly
     position = ledger.state.portfolio.open_positions[1]
     ledger.state.record(STARTED)
     assert position.allocated == +trade.allocated != trade.allocated

@@ -5,6 +5,7 @@ Times are aware UTC. Events carry values, never references into State, so that r
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -18,7 +19,7 @@ from trading_dagster.domain.trigger import Trigger
 from trading_dagster.domain.value import value
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Event:
     """What every event has: when it happened."""
 
