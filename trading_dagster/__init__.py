@@ -49,7 +49,14 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "market.universe": ("TradingStrategyUniverse",),
     "market.vault": ("Vault",),
     "pricing.candle_pricing": ("CandlePricing",),
+    "charts.grid_curve": ("visualise_grid_search_equity_curves", "visualise_single_grid_search_result_benchmark"),
     "charts.heat_map": ("visualise_heatmap_2d",),
+    "charts.optimisation": (
+        "visualise_optimisation",
+        "visualise_parameter_importance",
+        "visualise_parameter_slices",
+        "visualise_walk_forward",
+    ),
     "charts.rendering": ("ChartBacktestRenderingSetup",),
     "pricing.cost": (
         "ConstantProductImpact",
@@ -69,6 +76,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "research.grid_search": ("perform_grid_search",),
     "research.grid_table": (
         "GridSearchBest",
+        "analyse_combination_grid_search",
         "analyse_grid_search_result",
         "find_best_grid_search_results",
         "order_grid_search_results_by_metric",

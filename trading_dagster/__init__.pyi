@@ -173,7 +173,15 @@ from trading_dagster.strategy.routing import TradeRouting as TradeRouting
 __version__: str
 __all__: list[str]
 from trading_dagster.charts import standard_chart as standard_chart
+from trading_dagster.charts.grid_curve import visualise_grid_search_equity_curves as visualise_grid_search_equity_curves
+from trading_dagster.charts.grid_curve import (
+    visualise_single_grid_search_result_benchmark as visualise_single_grid_search_result_benchmark,
+)
 from trading_dagster.charts.heat_map import visualise_heatmap_2d as visualise_heatmap_2d
+from trading_dagster.charts.optimisation import visualise_optimisation as visualise_optimisation
+from trading_dagster.charts.optimisation import visualise_parameter_importance as visualise_parameter_importance
+from trading_dagster.charts.optimisation import visualise_parameter_slices as visualise_parameter_slices
+from trading_dagster.charts.optimisation import visualise_walk_forward as visualise_walk_forward
 from trading_dagster.charts.rendering import ChartBacktestRenderingSetup as ChartBacktestRenderingSetup
 from trading_dagster.domain.error import BadWeightsException as BadWeightsException
 from trading_dagster.domain.error import ChartFailed as ChartFailed
@@ -196,6 +204,7 @@ from trading_dagster.research.grid_combination import prepare_grid_combinations 
 from trading_dagster.research.grid_result import GridSearchResult as GridSearchResult
 from trading_dagster.research.grid_search import perform_grid_search as perform_grid_search
 from trading_dagster.research.grid_table import GridSearchBest as GridSearchBest
+from trading_dagster.research.grid_table import analyse_combination_grid_search as analyse_combination_grid_search
 from trading_dagster.research.grid_table import analyse_grid_search_result as analyse_grid_search_result
 from trading_dagster.research.grid_table import find_best_grid_search_results as find_best_grid_search_results
 from trading_dagster.research.grid_table import (

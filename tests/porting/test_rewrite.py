@@ -28,6 +28,12 @@ def told(text):
             "from tradingstrategy.client import Client\n",
             "from trading_dagster.market.source import CandleSource as Client\n",
         ),
+        ("from skopt.space import Real, Integer\n", "from trading_dagster import Real, Integer\n"),
+        ("from skopt import space\n", "from trading_dagster.strategy import dimension as space\n"),
+        (
+            "from tradeexecutor.backtest.optimiser import perform_optimisation, MinTradeCountFilter\n",
+            "from trading_dagster import perform_optimisation, MinTradeCountFilter\n",
+        ),
         ("import pandas_ta\n", "from trading_dagster import technical as pandas_ta\n"),
         ("import numpy, pandas_ta as ta\n", "import numpy\nfrom trading_dagster import technical as ta\n"),
         (

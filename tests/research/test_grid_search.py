@@ -190,6 +190,9 @@ def test_state_is_there_where_everything_is_retained(strategy, universe):
     full = search_grid(strategy, universe, combinations, max_workers=1, data_retention="all")[0]
     alone = td.run_backtest(strategy, parameters={"fast_bars": 8}, progress=False)
     assert lean.state is None
+    with pytest.raises(BadInput, match="has no state: search with data_retention='all'"):
+        lean.hydrate_state()
+    assert full.hydrate_state().portfolio.get_cash() == full.state.portfolio.get_cash()
     assert len(list(full.state.portfolio.get_all_trades())) == len(alone.trades)
     assert full.state.portfolio.get_cash() == alone.state.portfolio.get_cash()
 

@@ -91,6 +91,16 @@ def test_table_has_a_row_a_combination(results, summary):
     assert failed.drop(["Positions", "Trades"]).isna().all()
 
 
+def test_one_combination_is_its_row_of_the_table(results):
+    row = td.analyse_combination_grid_search(results[1])
+    assert list(row.items())[:2] == [("fast", 5), ("slow", 40)]
+    table = td.analyse_grid_search_result(results)
+    assert {name: row[name] for name in ("CAGR", "Trades", "PSR")} == table.loc[
+        (5, 40), ["CAGR", "Trades", "PSR"]
+    ].to_dict()
+    assert "CAGR" not in td.analyse_combination_grid_search(results[1], min_positions_threshold=10_000)
+
+
 def test_few_positions_have_no_measures(results):
     table = td.analyse_grid_search_result(results, min_positions_threshold=10_000)
     assert table["CAGR"].isna().all()

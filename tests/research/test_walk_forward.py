@@ -232,7 +232,7 @@ def test_a_window_where_nothing_can_be_chosen_keeps_the_parameters_before(strate
 
 
 def test_nothing_to_begin_with_is_an_error_that_says_why(strategy, universe):
-    with pytest.raises(SearchFailed, match=r"From 2018-01-01 .* none of 4 .* 0 failed.*lower the number"):
+    with pytest.raises(SearchFailed, match=r"Window 2018-01-01.*None of 4.* 0 failed; 4 have no value.*lower"):
         walk_strategy_forward(strategy, universe, searched(strategy), options_of(result_filter=lambda _: False), WALK)
 
 

@@ -124,14 +124,14 @@ def render_report(content: ReportContent) -> str:
     else:
         page.add("Trades", '<p class="notice">No trades were made.</p>')
     _add_texts(page, content)
-    return _fill_template(page, content.name, _subtitle(content), _footer(content))
+    return fill_template(page, content.name, _subtitle(content), _footer(content))
 
 
 def render_chart_page(name: str, charts: Sequence[RenderedChart]) -> str:
     """Return a page of nothing but a strategy's own charts, as self-contained as a report."""
     page = Page()
     add_charts(page, charts)
-    return _fill_template(page, name, "")
+    return fill_template(page, name, "")
 
 
 def write_report(path: str | os.PathLike[str], content: ReportContent) -> Path:
@@ -276,7 +276,8 @@ def _footer(content: ReportContent) -> str:
     return f"{written}All times are UTC. {escape(content.footer)}"
 
 
-def _fill_template(page: Page, name: str, subtitle: str, footer: str = "All times are UTC.") -> str:
+def fill_template(page: Page, name: str, subtitle: str, footer: str = "All times are UTC.") -> str:
+    """Return a page as one self-contained HTML text; subtitle and footer are markup."""
     page.embed_named("config", FIGURE_CONFIG)
     page.embed_named("templates", {theme: shorten_values(template_of(theme)) for theme in ("light", "dark")})
     files = resources.files("trading_dagster.charts")

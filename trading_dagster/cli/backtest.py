@@ -63,7 +63,7 @@ def run_request(
 ) -> None:
     """Run the backtest, print its key figures, and write what was asked for."""
     for option, path in (("--report", report), ("--save", save), ("--charts", charts)):
-        _refuse_unwritable(option, path)
+        refuse_unwritable(option, path)
     if charts is not None and request.strategy.create_charts is None:
         raise BadConfiguration(
             f"--charts {charts}: {request.strategy.name} has no create_charts: add it, see docs/charts.md"
@@ -103,7 +103,7 @@ def print_summary(result: BacktestResult) -> None:
     typer.echo("")
 
 
-def _refuse_unwritable(option: str, path: Path | None) -> None:
+def refuse_unwritable(option: str, path: Path | None) -> None:
     """Say before the backtest that its output cannot be written, not after."""
     if path is None:
         return

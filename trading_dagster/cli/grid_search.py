@@ -14,6 +14,7 @@ from trading_dagster.charts.heat_map import visualise_heatmap_2d
 from trading_dagster.cli.backtest import BacktestRequest
 from trading_dagster.cli.setting import is_choice, parse_choices
 from trading_dagster.domain.error import BadInput
+from trading_dagster.market.source import CandleSource
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.research.grid_combination import GridCombination, prepare_grid_combinations
 from trading_dagster.research.grid_result import GridSearchResult
@@ -21,7 +22,8 @@ from trading_dagster.research.grid_search import search_grid
 from trading_dagster.research.grid_table import COLUMNS, analyse_grid_search_result, render_grid_search_result_table
 from trading_dagster.storage.file import write_text
 from trading_dagster.strategy.execution_context import ExecutionContext, ExecutionMode
-from trading_dagster.strategy.parameters import require_for_backtest
+from trading_dagster.strategy.module import StrategyModule
+from trading_dagster.strategy.parameters import StrategyParameters, require_for_backtest
 
 SHOWN = ("Positions", "CAGR", "Max DD", "Sharpe", "Sortino", "Calmar", "Win rate", "Time in market")
 OF_THE_UNIVERSE = ("candle_time_bucket", "stop_loss_time_bucket", "pairs", "required_history_period")
@@ -81,7 +83,8 @@ def run_grid_request(
     searched = request.combinations[0].searched
     if heat_map is not None and len(searched) < 2:
         raise BadInput(f"--heat-map needs two searched parameters, there is {searched[0]} alone")
-    universe = build_common_universe(request)
+    every = [each.parameters for each in request.combinations]
+    universe = build_common_universe(request.backtest.strategy, every, request.backtest.source)
     found = search_grid(
         request.backtest.strategy, universe, request.combinations, max_workers=workers, progress=show_progress
     )
@@ -95,10 +98,10 @@ def run_grid_request(
         typer.echo(f"Heat map: {write_text(page, heat_map).absolute()}")
 
 
-def build_common_universe(request: GridRequest) -> TradingStrategyUniverse:
+def build_common_universe(
+    strategy: StrategyModule, every: Sequence[StrategyParameters], source: CandleSource | None
+) -> TradingStrategyUniverse:
     """Build one universe for all combinations: over the longest range, otherwise with the first one's parameters."""
-    strategy = request.backtest.strategy
-    every = [each.parameters for each in request.combinations]
     for parameters in every:
         require_for_backtest(parameters)
     widest = every[0].replace(
@@ -110,7 +113,7 @@ def build_common_universe(request: GridRequest) -> TradingStrategyUniverse:
         grid_search=True,
         parameters=widest,
     )
-    return strategy.build_universe(universe_input(widest, context, request.backtest.source))
+    return strategy.build_universe(universe_input(widest, context, source))
 
 
 def print_best(found: Sequence[GridSearchResult], analysed: pd.DataFrame, metric: str, top: int) -> None:

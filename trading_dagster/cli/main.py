@@ -14,6 +14,19 @@ from typer.core import TyperGroup
 from trading_dagster.cli.data_app import data_app
 from trading_dagster.cli.data_chain import export_rates, import_chain
 from trading_dagster.cli.live import live_app
+from trading_dagster.cli.option import (
+    DEFAULT_HOME,
+    Cash,
+    DataFile,
+    End,
+    Home,
+    NoProgress,
+    Pairs,
+    Settings,
+    Start,
+    StrategyFile,
+)
+from trading_dagster.cli.search_command import add_search_commands
 from trading_dagster.domain.error import BadInput, TradingDagsterError
 
 EXIT_FAILED = 1
@@ -46,23 +59,6 @@ data_app.command("chain")(import_chain)
 data_app.command("rates")(export_rates)
 app.add_typer(data_app, name="data")
 app.add_typer(live_app, name="live")
-
-StrategyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The strategy file.", show_default=False)]
-Start = Annotated[str | None, typer.Option(help="First decision, UTC: 2018-01-01 or 2018-01-01T12:00.")]
-End = Annotated[str | None, typer.Option(help="Exclusive end, UTC.")]
-Cash = Annotated[float | None, typer.Option(help="Initial cash, USD.")]
-DataFile = Annotated[
-    Path | None, typer.Option("--data", help="File or folder of candles; the embedded sample by default.")
-]
-Pairs = Annotated[
-    list[str] | None, typer.Option("--pair", help="BASE/QUOTE or BASE/QUOTE@venue; may be given several times.")
-]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter; may be repeated.")
-]
-NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress bars.")]
-Home = Annotated[Path, typer.Option("--home", help="Folder of the local Dagster home.")]
-DEFAULT_HOME = Path(".dagster")
 
 
 @app.callback()
@@ -129,6 +125,9 @@ def grid_search(
 
     request = GridRequest.parse(file, start, end, cash, data, pair or [], settings or [], results)
     run_grid_request(request, workers, metric, top, table, heat_map, show_progress=not no_progress)
+
+
+add_search_commands(app)
 
 
 @app.command("check-bias")

@@ -12,6 +12,7 @@ from typing import Any
 
 from trading_dagster.domain.error import BadInput, ParameterMissing, ParameterTypeInvalid
 from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription
+from trading_dagster.strategy.dimension import Categorical, Dimension, Integer, Real
 
 PERIOD = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 PERIOD_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -24,6 +25,14 @@ def parse_time(option: str, text: str) -> datetime:
     except ValueError:
         raise BadInput(f"{option} is {text!r}: give a date such as 2018-01-01 or a UTC time 2018-01-01T12:00") from None
     return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def parse_period(option: str, text: str) -> timedelta:
+    """Return a length of time such as 30d, 12h or 90m; raises ParameterTypeInvalid naming the option."""
+    found = PERIOD.fullmatch(text.strip())
+    if found is None:
+        raise ParameterTypeInvalid(f"{option}: give a period such as 30d, 12h or 90m")
+    return timedelta(**{PERIOD_UNITS[found[2]]: float(found[1])})
 
 
 def parse_pair(text: str) -> HumanReadableTradingPairDescription:
@@ -53,7 +62,7 @@ def parse_settings(settings: Iterable[str], parameters: Mapping[str, Any]) -> di
             raise ParameterMissing(
                 f"--set {setting}: Parameters has no {name!r}. {hint}It has: {', '.join(sorted(parameters))}"
             )
-        changes[name] = _parse_value(setting, text, parameters[name])
+        changes[name] = _parse_value(setting, text, _sample_of(parameters[name]))
     return changes
 
 
@@ -69,8 +78,7 @@ def parse_choices(settings: Iterable[str], parameters: Mapping[str, Any]) -> dic
     choices = {}
     for setting in settings:
         name, _, text = setting.partition("=")
-        current = parameters.get(name)
-        sample = current[0] if isinstance(current, list) and current else current
+        sample = _sample_of(parameters.get(name))
         parts = [part.strip() for part in _COMMA.split(text.strip()[1:-1])]
         values = (parse_settings([f"{name}={part}"], {**parameters, name: sample}) for part in parts if part)
         if name not in parameters:
@@ -85,6 +93,59 @@ def is_choice(setting: str) -> bool:
     return text.startswith("[") and text.endswith("]")
 
 
+def parse_dimensions(settings: Iterable[str], parameters: Mapping[str, Any]) -> dict[str, Dimension]:
+    """Return the dimensions that ``name=Integer(5,50)`` and the like give: Integer, Real, Categorical.
+
+    Raises:
+        ParameterMissing: The strategy has no such parameter.
+        ParameterTypeInvalid: A range or choice is none, or the strategy has no number where a range is given.
+    """
+    dimensions: dict[str, Dimension] = {}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        found = _DIMENSION.fullmatch(text.strip())
+        assert found is not None, "is_dimension tells which settings are"
+        if name not in parameters:
+            parse_settings([setting], parameters)  # raises, and says what there is
+        if found[1] == "Categorical":
+            inside = found[2].strip().removeprefix("[").removesuffix("]")
+            dimensions[name] = Categorical(parse_choices([f"{name}=[{inside}]"], parameters)[name])
+        else:
+            dimensions[name] = _parse_range(setting, found[1], found[2], _sample_of(parameters[name]))
+    return dimensions
+
+
+def is_dimension(setting: str) -> bool:
+    """Tell whether a setting gives a range or choice to optimise over."""
+    return _DIMENSION.fullmatch(setting.partition("=")[2].strip()) is not None
+
+
+def _parse_range(setting: str, kind: str, text: str, sample: Any) -> Real | Integer:
+    if sample is not None and (isinstance(sample, bool) or not isinstance(sample, int | float)):
+        raise ParameterTypeInvalid(f"--set {setting}: a range is of numbers, the strategy has {sample!r}")
+    parts = [part.strip().strip("'\"") for part in text.split(",")]
+    try:
+        low, high = (ast.literal_eval(part) for part in parts[:2])
+    except (ValueError, SyntaxError):
+        raise ParameterTypeInvalid(
+            f"--set {setting}: write {kind}(LOW,HIGH) or {kind}(LOW,HIGH,log-uniform), such as Integer(5,50)"
+        ) from None
+    if len(parts) > 3:
+        raise ParameterTypeInvalid(f"--set {setting}: {kind} takes LOW, HIGH and at most a prior")
+    prior: Any = parts[2] if len(parts) > 2 else "uniform"
+    return Integer(low, high, prior) if kind == "Integer" else Real(low, high, prior)
+
+
+def _sample_of(current: Any) -> Any:
+    """Return one value of a parameter, to tell the type from."""
+    if isinstance(current, list):
+        return current[0] if current else None
+    if isinstance(current, Categorical):
+        return current.categories[0]
+    return current.low if isinstance(current, Real | Integer) else current
+
+
+_DIMENSION = re.compile(r"(Integer|Real|Categorical)\s*\((.*)\)")
 _COMMA = re.compile(r",(?![^()\[\]]*[)\]])")
 """A comma that is not inside brackets."""
 
@@ -95,10 +156,7 @@ def _parse_value(setting: str, text: str, current: Any) -> Any:
     if isinstance(current, datetime):
         return parse_time(f"--set {setting}", text)
     if isinstance(current, timedelta):
-        found = PERIOD.fullmatch(text.strip())
-        if found is None:
-            raise ParameterTypeInvalid(f"--set {setting}: give a period such as 30d, 12h or 90m")
-        return timedelta(**{PERIOD_UNITS[found[2]]: float(found[1])})
+        return parse_period(f"--set {setting}", text)
     if isinstance(current, str):
         return text
     try:

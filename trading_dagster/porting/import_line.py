@@ -13,6 +13,13 @@ from trading_dagster.strategy import technical
 
 Report = Callable[[str, str], None]
 
+SEARCH_PACKAGE = "skopt"
+SEARCH_NAMES: dict[str, tuple[str | None, str]] = {
+    **{name: ("trading_dagster", name) for name in ("Categorical", "Integer", "Real")},
+    "space": ("trading_dagster.strategy", "dimension"),
+}
+"""What strategies import from the package that proposed points there: module and name here."""
+
 NO_INDICATOR = "trading_dagster.technical does not have it: write it with talib or pandas"
 
 
@@ -20,7 +27,7 @@ def rewrite_import_from(node: cst.ImportFrom, report: Report) -> list[cst.Import
     """Return the statements that take the place of one; what is missing stays where it is, and is reported."""
     root = root_of(node)
     module = (get_full_name_for_node(node.module) if node.module else None) or ""
-    if root not in (*PACKAGES, TECHNICAL_PACKAGE):
+    if root not in (*PACKAGES, TECHNICAL_PACKAGE, SEARCH_PACKAGE):
         return [node]
     if isinstance(node.names, cst.ImportStar):
         report(f"from {module} import *", "name what is used, and port again")
@@ -66,6 +73,8 @@ def rewrite_import(node: cst.Import, report: Report) -> list[cst.BaseSmallStatem
 def _home_of(root: str, name: str) -> tuple[str | None, str]:
     if root == TECHNICAL_PACKAGE:
         return (TECHNICAL_MODULE if hasattr(technical, name) else None), name
+    if root == SEARCH_PACKAGE:
+        return SEARCH_NAMES.get(name, (None, name))
     home = find_home(name)
     return (None, name) if home is None else (home.module, home.name)
 

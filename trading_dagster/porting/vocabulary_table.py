@@ -93,21 +93,18 @@ OTHER_NAMES = {
 NO_LENDING = "lending rates come from a frame or file here: see docs/loans.md"
 NO_VAULT = "vault universes and yield management are not there yet"
 NO_CHART = "this chart is not there; see docs/charts.md for those that are"
-NO_SEARCH = "the optimiser and figures of grid searches are not there yet; there is a heat map, visualise_heatmap_2d"
+NO_SEARCH = "this part of grid searches and the optimiser is not there; see docs/grid-search.md and docs/optimiser.md"
 NO_TABLE = "this figure or table is not there yet; the result of a backtest has metrics_table, statistics and report()"
 NO_CLIENT = "candles come from the client the run is given: `trading-dagster backtest --data`, or client="
 NO_FILTER = "ready-made filters of token lists are not there yet: choose pairs by description"
 
 REASONS = {
     "CoingeckoUniverse": NO_FILTER,
-    "analyse_combination_grid_search": NO_SEARCH,
     "build_hyperliquid_vault_universe": NO_VAULT,
     "filter_for_selected_pairs": NO_FILTER,
     "load_multivault_candles": NO_VAULT,
     "load_vault_universe_with_metadata": NO_VAULT,
-    "perform_optimisation": NO_SEARCH,
     "resample_candles": "use pandas' resample on the frame",
-    "visualise_single_grid_search_result_benchmark": NO_SEARCH,
 }
 """Why a name that strategies import is missing, where more can be said than that."""
 
@@ -301,7 +298,7 @@ LENDING_WORDS = ("short", "credit", "supply_apr", "lending")
 
 
 KEYWORD_REASONS = {
-    "indicator_combinations": NO_SEARCH,
+    "indicator_combinations": "a search calculates the indicators of all its combinations itself: delete the argument",
     "vault_bundled_price_data": NO_VAULT,
 }
 """Why a keyword argument is missing."""

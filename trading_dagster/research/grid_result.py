@@ -97,6 +97,13 @@ class GridSearchResult:
             return None
         return State.replay(EventDecoder().decode_all(self.outcome.ledger))
 
+    def hydrate_state(self) -> State:
+        """Return the final state; raises BadInput when the search did not retain it."""
+        state = self.state
+        if state is None:
+            raise BadInput(f"{self.get_label()} has no state: search with data_retention='all'")
+        return state
+
     def has_result(self) -> bool:
         """Tell whether the backtest came to its end."""
         return self.exception is None

@@ -73,6 +73,19 @@ def analyse_grid_search_result(results: Sequence[GridSearchResult], min_position
     return table
 
 
+def analyse_combination_grid_search(result: GridSearchResult, min_positions_threshold: int = 5) -> dict[str, Any]:
+    """Return the searched parameters and measures of one result by name: its row of `analyse_grid_search_result`.
+
+    Args:
+        result: Of `perform_grid_search`.
+        min_positions_threshold: With fewer positions than this the measures are chance: they are left out.
+    """
+    return {
+        **result.combination.get_searched(),
+        **_measure(result, result.get_position_count() >= min_positions_threshold),
+    }
+
+
 def _measure(result: GridSearchResult, is_enough: bool) -> dict[str, Any]:
     counts: dict[str, Any] = {"Positions": result.get_position_count(), "Trades": result.get_trade_count()}
     summary, cash_use = result.summary, result.cash_use

@@ -68,6 +68,16 @@ class OptimiserResult:
             if each.result is not None
         ]
 
+    def explain_no_best(self) -> str:
+        """Return why no point can be chosen, and what to do."""
+        errors = [each.result.exception for each in self.tried if each.result is not None and each.result.exception]
+        first = f", the first with {type(errors[0]).__name__}: {str(errors[0]).splitlines()[0]}" if errors else ""
+        return (
+            f"None of {self.get_combination_count()} points can be chosen: {len(errors)} failed{first}; "
+            f"{self.get_filtered_count()} have no value or did not pass the filter of results: search on a longer "
+            "range, or lower the number of trades that the filter wants"
+        )
+
     def get_deflated_sharpe(self) -> float:
         """Return the probability that the best point's Sharpe ratio is more than the luck of so many tries.
 

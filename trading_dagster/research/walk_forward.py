@@ -170,13 +170,7 @@ def _choose(
     if best is not None and best.combination is not None:
         return WalkForwardStep(window, found, space.names, best.combination.parameters)
     if not before:
-        errors = [each.result.exception for each in found.tried if each.result is not None and each.result.exception]
-        raise SearchFailed(
-            f"From {window.train_start} to {window.train_end} none of {found.get_combination_count()} points can be "
-            f"chosen: {found.get_failed_count()} failed{f' (the first: {errors[0]})' if errors else ''}, the others "
-            "have no value or did not pass the filter: choose on a longer range, or lower the number of trades that "
-            "the filter wants"
-        )
+        raise SearchFailed(f"Window {window.train_start} to {window.train_end}: {found.explain_no_best()}")
     return WalkForwardStep(window, found, space.names, before[-1].parameters, is_kept=True)
 
 
