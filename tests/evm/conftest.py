@@ -13,6 +13,8 @@ from evm.deployment import KEY, KEY_VARIABLE, Market, Rig, deploy_market
 from evm.deployment_aave import PACKAGES_AAVE, Aave, deploy_aave
 from evm.fund import ALLOW, Fund
 from evm.node import Anvil, compile_own, install_packages, run_anvil
+from evm.share_trader import ShareTrader, ShareVault, deploy_share_vault
+from evm.share_vault_contract import SHARE_VAULT_SOURCE
 from evm.vault_contract import VAULT_SOURCE
 
 from trading_dagster.evm.erc4626 import VaultDeployment
@@ -66,6 +68,23 @@ def borrower(deployed_aave: Aave, rig: Rig) -> Borrower:
 @pytest.fixture(scope="session")
 def vault_code(evm_packages: Path) -> str:
     return compile_own(evm_packages, VAULT_SOURCE)["Vault"]
+
+
+@pytest.fixture(scope="session")
+def share_vault_code(evm_packages: Path) -> str:
+    return compile_own(evm_packages, SHARE_VAULT_SOURCE)["ShareVault"]
+
+
+@pytest.fixture
+def share_vault(market: Market, share_vault_code: str) -> ShareVault:
+    return deploy_share_vault(market, share_vault_code)
+
+
+@pytest.fixture
+def share_trader(rig: Rig, share_vault: ShareVault) -> ShareTrader:
+    trader = ShareTrader(rig, vault=share_vault)
+    trader.fund()
+    return trader
 
 
 @pytest.fixture

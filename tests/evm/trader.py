@@ -40,10 +40,11 @@ class Pairs:
     eth_usd: TradingPairIdentifier
     btc_eth: TradingPairIdentifier
     tax_usd: TradingPairIdentifier
+    others: tuple[TradingPairIdentifier, ...] = ()
 
     @property
     def all(self) -> list[TradingPairIdentifier]:
-        return [self.eth_usd, self.btc_eth, self.tax_usd]
+        return [self.eth_usd, self.btc_eth, self.tax_usd, *self.others]
 
 
 def make_pairs(market: Market, btc_fee: float = 0.003) -> Pairs:

@@ -14,6 +14,7 @@ from typing import Any
 
 from evm.deployment import FAST, GAS, KEY_VARIABLE, PATIENT, Market
 from evm.node import CHAIN_ID
+from evm.share_trader import ShareVault
 from evm.trader import STRATEGY, make_pairs
 
 from trading_dagster.domain.error import UncleanState
@@ -44,9 +45,9 @@ MARK = 100_000_000
 """Buy number i gives MARK + i units of USD: what identifies it on the chain."""
 
 
-def make_universe(market: Market) -> TradingStrategyUniverse:
-    """Return the universe of ETH against USD, with made-up candles: prices come from the pool."""
-    pair = make_pairs(market).eth_usd
+def make_universe(market: Market, shares: str = "") -> TradingStrategyUniverse:
+    """Return the universe of ETH, or a vault's shares, against USD, with made-up candles: prices are the chain's."""
+    pair = ShareVault(market, shares).pair if shares else make_pairs(market).eth_usd
     candles = generate_fixed_price_candles(TimeBucket.d1, datetime(2025, 12, 1), datetime(2026, 1, 2), {pair: 4000.0})
     exchange = generate_exchange(1, CHAIN_ID, market.uniswap.factory)
     return create_synthetic_single_pair_universe(candles, CHAIN_ID, exchange, TimeBucket.d1, pair)
@@ -111,6 +112,8 @@ class Life:
     kill_point: str = ""
     kill_at: int = 1
     vault: str = ""
+    shares: str = ""
+    """The vault whose shares are traded; none trades ETH."""
 
 
 @dataclass
@@ -143,11 +146,13 @@ def live(life: Life) -> None:
     executioner = Executioner(life.kill_point, life.kill_at)
     uniswap = UniswapV2Deployment(**life.market.pop("uniswap"))
     market = Market(node=None, uniswap=uniswap, **life.market)  # type: ignore[arg-type]
-    universe = make_universe(market)
+    universe = make_universe(market, life.shares)
     alarms: list[Alarm] = []
     vault = VaultDeployment(life.vault, 0) if life.vault else None
     journal = life.folder / "journal.sqlite"
-    venue = make_venue(market, journal, alarms, [life.url], observe=executioner.observe, vault=vault)
+    vaults = (life.shares,) if life.shares else ()
+    more: dict[str, Any] = {"observe": executioner.observe, "vault": vault, "vaults": vaults}
+    venue = make_venue(market, journal, alarms, [life.url], **more)
     with (
         SqlLedgerStore(life.folder / "ledger.sqlite") as store,
         open_desk(venue, universe, store, save=executioner.save, lease_s=0.8, wait_s=30.0) as (session, desk),

@@ -5,16 +5,26 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from evm.conftest import deployed, evm_packages, fund, market, rig, vault_code  # noqa: F401 - fixtures
+from evm.conftest import (  # noqa: F401 - fixtures
+    deployed,
+    evm_packages,
+    fund,
+    market,
+    rig,
+    share_vault,
+    share_vault_code,
+    vault_code,
+)
 from evm.deployment import KEY, Rig
 from evm.fund import USD, Fund
 from evm.node import Anvil
-from evm.trader import make_pairs
+from evm.share_trader import ShareVault
 from live.evm_life import MARK, Life, buy_numbers, list_trades, live, make_universe, make_venue, open_desk
 
 from trading_dagster.domain.money import from_units
@@ -32,6 +42,9 @@ POINTS = [
     *(f"{step} {kind}" for step in STEPS for kind in ("swap", "approve")),
     *(f"{when} save" for when in ("before", "after")),
 ]
+
+OWN_POINTS = [point for point in POINTS if "approve" not in point]
+"""Without those of approvals, which are the same whatever is bought."""
 
 
 class Miner:
@@ -71,6 +84,17 @@ def test_every_trade_of_a_vault_is_on_chain_once_and_in_the_ledger_wherever_it_i
     require_once_wherever_killed(fund.rig, tmp_path, fund.deployment.vault, lives=2, vault=fund.deployment)
 
 
+@pytest.mark.slow
+def test_every_trade_of_shares_is_on_chain_once_and_in_the_ledger_wherever_it_is_killed(
+    rig: Rig,  # noqa: F811
+    share_vault: ShareVault,  # noqa: F811
+    tmp_path: Path,
+):
+    require_once_wherever_killed(
+        rig, tmp_path, rig.wallet.address, lives=1, points=OWN_POINTS, shares=share_vault.address
+    )
+
+
 def require_once_wherever_killed(
     rig: Rig,  # noqa: F811
     folder: Path,
@@ -78,6 +102,8 @@ def require_once_wherever_killed(
     *,
     lives: int,
     vault: VaultDeployment | None = None,
+    points: Sequence[str] = POINTS,
+    shares: str = "",
 ) -> None:
     """Kill a life at the first times, at most ``lives``, that it passes each point; then look at what is there."""
     market = rig.market  # noqa: F811
@@ -92,7 +118,9 @@ def require_once_wherever_killed(
 
     def run(trades: int, point: str = "", at: int = 1) -> int:
         told = {**contracts, "uniswap": asdict(market.uniswap)}
-        child = processes.Process(target=live, args=(Life(folder, node.url, KEY, told, trades, point, at, vaulted),))
+        child = processes.Process(
+            target=live, args=(Life(folder, node.url, KEY, told, trades, point, at, vaulted, shares),)
+        )
         child.start()
         child.join(LIFE_S)
         assert child.exitcode is not None, f"life to {point} does not end"
@@ -100,7 +128,7 @@ def require_once_wherever_killed(
 
     trades = 0
     with Miner(node):
-        for point in POINTS:
+        for point in points:
             for at in range(1, min(lives, 5 if "save" in point else 2 if "swap" in point else 1) + 1):
                 trades += 4
                 status = run(trades, point, at)
@@ -119,9 +147,10 @@ def require_once_wherever_killed(
     journal.close()
     given = sent_amounts(node, market.usd, holder, first_block)
     assert sorted(given) == [MARK + number for number in buy_numbers(trades)], "each buy once"
-    sold = sent_amounts(node, market.eth, holder, first_block)
-    venue = make_venue(market, folder / "journal.sqlite", [], vault=vault)
-    universe = make_universe(market)
+    bought = shares or market.eth
+    sold = sent_amounts(node, bought, holder, first_block)
+    venue = make_venue(market, folder / "journal.sqlite", [], vault=vault, vaults=(shares,) if shares else ())
+    universe = make_universe(market, shares)
     with SqlLedgerStore(folder / "ledger.sqlite") as store, open_desk(venue, universe, store, wait_s=5) as (step, _):
         booked = list_trades(step.state)
         assert [t.get_status() for t in booked] == [TradeStatus.success] * trades
@@ -130,12 +159,11 @@ def require_once_wherever_killed(
             -t.executed_quantity for t in booked if t.is_sell()
         )
         head = market.client().connect()
-        client, eth = market.client(), make_pairs(market).eth_usd.base
+        client, base = market.client(), universe.pairs[0].base
         cash = step.state.portfolio.reserve.quantity
         assert from_units(read_balance(client, market.usd, holder, head), 6) == cash
-        assert from_units(read_balance(client, market.eth, holder, head), 18) == step.state.portfolio.dust.get(
-            eth, Decimal(0)
-        )
+        dust = step.state.portfolio.dust.get(base, Decimal(0))
+        assert from_units(read_balance(client, bought, holder, head), 18) == dust
         step.state.perform_integrity_check()
     venue.journal.close()
     kept = b"".join(file.read_bytes() for file in sorted(folder.iterdir()))

@@ -71,6 +71,12 @@ class PoolPricing:
         fee = quantity * mid * 0.003
         return TradePricing(mid * 0.997 * 0.999, mid, fee, 0.003, False, timestamp, block_number=100)
 
+    def get_max_deposit(self, timestamp: datetime, pair: TradingPairIdentifier) -> float | None:
+        return self.candles.get_max_deposit(timestamp, pair)
+
+    def get_max_redemption(self, timestamp: datetime, pair: TradingPairIdentifier) -> float | None:
+        return self.candles.get_max_redemption(timestamp, pair)
+
 
 @dataclass
 class TestVenue:

@@ -67,9 +67,12 @@ def _open_past_prices(deployment: Deployment) -> MidAtFill | None:
     from trading_dagster.evm.client import EvmClient  # web3 is loaded only for a chain
     from trading_dagster.evm.endpoint import HttpEndpoint
     from trading_dagster.evm.past_price import PastPrices
-    from trading_dagster.live.chain_opening import find_chain, find_exchange
+    from trading_dagster.evm.vault_dex import VaultDex
+    from trading_dagster.live.chain_opening import find_chain, find_exchange, find_vaults
 
     asked, chain = deployment.chain, find_chain(deployment)
     assert asked is not None
     endpoints = [HttpEndpoint.from_environment(variable) for variable in asked.rpc_envs]
-    return PastPrices(EvmClient(endpoints, chain.chain_id, chain.client), find_exchange(deployment).dex).mid_before_fill
+    client = EvmClient(endpoints, chain.chain_id, chain.client)
+    vaults = {vault: VaultDex(vault, vault) for vault in find_vaults(deployment)}
+    return PastPrices(client, find_exchange(deployment).dex, vaults).mid_before_fill

@@ -53,6 +53,8 @@ class AlarmKind(Enum):
     """A trade with a loan was done in part: its position is frozen, and the ledger has what was done."""
     liquidated = "liquidated"
     """Somebody liquidated a loan, or a part of it."""
+    fill_below_least = "fill_below_least"
+    """A vault gave less than was asked for when the transaction was signed: what came is booked."""
     assets_unreported = "assets_unreported"
     """A vault was not told what it is worth after a cycle: it prices shares by the last number."""
 

@@ -1,4 +1,4 @@
-"""Prices and values from the pools of an exchange at one block: what a trade of that very size would get there."""
+"""Prices and values from pools and vaults at one block: what a trade of that very size would get there."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import logging
 from datetime import datetime
 from fractions import Fraction
 
-from trading_dagster.domain.error import InvalidTrade, PoolEmpty, TooSmallTrade
+from trading_dagster.domain.error import InvalidTrade, PoolEmpty, TooSmallTrade, VaultClosed
 from trading_dagster.domain.identifier import TradingPairIdentifier
 from trading_dagster.domain.money import exact, to_units_down
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradePricing
+from trading_dagster.domain.vault import VaultBook
 from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import RouteQuote
@@ -25,7 +26,8 @@ class AmmPricing:
 
     Prices include fee, the price impact of the size asked for, and the tax of a token where the pair's data names one.
     The times asked for are only noted: the block is the present. Raises ContractMissing when a pool does not exist,
-    PoolEmpty when it has nothing to trade against, InvalidTrade for what cannot be swapped, TooSmallTrade, NodeError.
+    PoolEmpty when it has nothing to trade against, InvalidTrade for what cannot be swapped, VaultClosed, TooSmallTrade,
+    NodeError.
     """
 
     def __init__(self, client: EvmClient, routes: RouteTable, block: BlockHeader | None = None) -> None:
@@ -33,6 +35,8 @@ class AmmPricing:
         self._block = block
         self._client = client
         self._routes = routes
+        self._terms = VaultBook()
+        self._limits: dict[tuple[TradingPairIdentifier, bool], float | None] = {}
         self._mids: dict[TradingPairIdentifier, Fraction] = {}
         self._quotes: dict[tuple[TradingPairIdentifier, bool, int], RouteQuote] = {}
 
@@ -90,6 +94,29 @@ class AmmPricing:
             kept *= 1 - leg.fee
         return 1 - kept
 
+    def get_max_deposit(self, timestamp: datetime, pair: TradingPairIdentifier) -> float | None:
+        """Return the most USD that a vault takes now, by its terms and by itself; 0 is closed, None no known limit."""
+        vault = self._routes.vault_of(pair)
+        if vault is None:
+            return None
+        if (pair, True) not in self._limits:
+            units = vault.read_max_deposit(self._client, self.block)
+            limit = None if units is None else float(_to_tokens(units, self._routes.reserve_asset.decimals))
+            self._limits[pair, True] = limit
+        return _least(self._limits[pair, True], self._terms.get_max_deposit(pair, timestamp))
+
+    def get_max_redemption(self, timestamp: datetime, pair: TradingPairIdentifier) -> float | None:
+        """Return the most USD that a vault gives back now; 0 is closed, None is all that is held."""
+        vault = self._routes.vault_of(pair)
+        if vault is None:
+            return None
+        if (pair, False) not in self._limits:
+            units = vault.read_max_redemption(self._client, self.block)
+            worth = self._mid_price(pair) if units else Fraction(0)
+            limit = None if units is None else float(_to_tokens(units, pair.base.decimals) * worth)
+            self._limits[pair, False] = limit
+        return _least(self._limits[pair, False], self._terms.get_max_redemption(pair, timestamp))
+
     def _mid_price(self, pair: TradingPairIdentifier) -> Fraction:
         if pair not in self._mids:
             route = self._routes.route_of(pair, True)
@@ -141,7 +168,7 @@ class AmmMarks:
     """The valuation of positions: what selling all of a pair that is held would bring at the pinned block.
 
     A pair that is not held is worth a sale without impact. A position that a sale brings nothing for, because its pool
-    is empty or it is too small, is worth nothing.
+    is empty or it is too small, is worth nothing; one in a vault that is closed is worth what its shares are.
     """
 
     def __init__(self, pricing: AmmPricing, state: State, priced_at: datetime) -> None:
@@ -155,8 +182,9 @@ class AmmMarks:
         positions = self._state.portfolio.get_open_and_frozen_positions()
         held = sum(position.held for position in positions if position.pair == pair)
         try:
-            if held > 0:
-                return self._pricing.get_sell_price(self._priced_at, pair, held).price
+            sale = self._sale_price(pair, held) if held > 0 else None
+            if sale is not None:
+                return sale
             fee = self._pricing.get_pair_fee(self._priced_at, pair, "sell") or 0.0
             return self._pricing.get_mid_price(self._priced_at, pair) * (1 - fee)
         except (PoolEmpty, TooSmallTrade) as error:
@@ -166,6 +194,17 @@ class AmmMarks:
     def priced_at(self) -> datetime:
         """Return when the prices were read, naive UTC."""
         return self._priced_at
+
+    def _sale_price(self, pair: TradingPairIdentifier, held: float) -> float | None:
+        try:
+            return self._pricing.get_sell_price(self._priced_at, pair, held).price
+        except VaultClosed as error:
+            logger.warning("%s counts at its share price: %s", pair.get_ticker(), error)
+            return None
+
+
+def _least(*limits: float | None) -> float | None:
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _to_tokens(units: int, decimals: int) -> Fraction:

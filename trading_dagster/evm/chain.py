@@ -16,7 +16,7 @@ from trading_dagster.domain.error import BadConfiguration
 from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.transaction import require_address
 from trading_dagster.evm.client import ClientSetting
-from trading_dagster.evm.dex import Dex
+from trading_dagster.evm.dex import OutputDex
 from trading_dagster.evm.gas import GasPolicy
 from trading_dagster.evm.transaction import ExecutionSetting
 from trading_dagster.evm.uniswap_v2 import UniswapV2Deployment, UniswapV2Dex
@@ -54,7 +54,7 @@ class KnownExchange:
     """An exchange of a chain by its slug; ``fees`` are those of its pools, fractions."""
 
     slug: str
-    dex: Dex
+    dex: OutputDex
     fees: tuple[Fraction, ...]
 
 

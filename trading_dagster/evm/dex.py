@@ -132,9 +132,14 @@ class Dex(Protocol):
         """Return the swap: at least ``min_amount_out``, or no effect; nor in a block later than ``deadline``.
 
         ``deadline`` is unix seconds of the chain; the call's ``expires_at`` must be it. Tokens that tax transfers must
-        be swappable where the exchange can, and ``min_amount_out`` must hold for what the recipient gets.
+        be swappable where the exchange can, and ``min_amount_out`` must hold for what the recipient gets. Where the
+        contract knows neither, both are only looked at before it is signed, and ``expires_at`` is 0: see VaultDex.
         """
         ...
+
+
+class OutputDex(Dex, Protocol):
+    """An exchange that also takes an exact output: what loans are paid back with."""
 
     def quote_output(self, client: EvmClient, route: Route, amount_out: int, block: BlockHeader) -> int:
         """Return the least input that brings an exact output at a block; PoolEmpty when there is not as much."""

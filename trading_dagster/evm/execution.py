@@ -50,7 +50,9 @@ from trading_dagster.evm.settlement import correct_settlements, find_reopened
 from trading_dagster.evm.swap_intent import (
     SwapLimits,
     amount_given,
+    amount_planned,
     describe_outcome,
+    describe_shortfall,
     is_of_ledger,
     plan_swap,
     read_swap_fill,
@@ -223,6 +225,9 @@ class EvmExecution:
         dex, route = self._routes.exchange_of(trade.pair), self._routes.route_of(trade.pair, trade.is_buy())
         if not triggered:
             require_small_impact(trade, self._setting.limits.max_price_impact)
+        vault = self._routes.vault_of(trade.pair)
+        if vault is not None:
+            vault.require_open(self._client, route, amount_planned(trade), self._client.read_head())
         if self._first_buy is not None:
             self._first_buy.check(state, trade, dex, route, self._client.read_head())
 
@@ -355,7 +360,11 @@ class EvmExecution:
         has_code: dict[str, bool] = {}
         reachable = []
         for trade in trades:
-            dex = self._routes.exchange_of(trade.pair)
+            try:
+                dex = self._routes.exchange_of(trade.pair)
+            except InvalidTrade as error:
+                self._book.fail(state, trade, f"never sent: {error}")
+                continue
             if dex.spender not in has_code:
                 has_code[dex.spender] = self._client.has_code(dex.spender, "latest")
             if has_code[dex.spender]:
@@ -403,6 +412,9 @@ class EvmExecution:
         if not fill.is_complete:
             text = f"it moved {fill.quantity} {trade.pair.base.token_symbol} for {fill.reserve} reserve"
             return self._book.fail(state, trade, f"{describe_outcome(outcome)}, but {text}: check the accounts")
+        missed = describe_shortfall(end.intent, trade, fill)
+        if missed:
+            self._book.tell(AlarmKind.fill_below_least, f"{trade}: {missed}")
         fee = trade.fee_tier
         gross = float(fill.reserve) if trade.is_buy() else float(fill.reserve) / (1 - fee)
         name = end.intent.intent_id

@@ -13,7 +13,7 @@ from trading_dagster.evm.aave_v3 import AaveV3Deployment
 from trading_dagster.evm.alarm import AlarmSink
 from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.client import EvmClient
-from trading_dagster.evm.dex import Dex
+from trading_dagster.evm.dex import OutputDex
 from trading_dagster.evm.execution import LoanParts
 from trading_dagster.evm.loan_check import LoanLimits
 from trading_dagster.evm.loan_execution import LoanExecution
@@ -64,7 +64,7 @@ class LendingDesk:
         self,
         parts: LoanParts,
         *,
-        dex: Dex,
+        dex: OutputDex,
         routes: RouteTable,
         limits: SwapLimits,
         max_age: timedelta | None,

@@ -20,7 +20,7 @@ from trading_dagster.evm.aave_v3 import ALL, AaveV3Deployment
 from trading_dagster.evm.abi import ContractCall
 from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.client import EvmClient
-from trading_dagster.evm.dex import Dex, Route
+from trading_dagster.evm.dex import OutputDex, Route
 from trading_dagster.evm.loan_check import DEFAULT_LOAN_LIMITS, LoanCheck, LoanLimits, missing_base
 from trading_dagster.evm.loan_progress import ACTION, BLOCK, UNDO, WHY, LoanAction, LoanGoal, LoanProgress
 from trading_dagster.evm.loan_view import LendingSide, LoanReader, LoanView
@@ -72,7 +72,7 @@ class LoanPlanner:
         self,
         client: EvmClient,
         reader: LoanReader,
-        dex: Dex,
+        dex: OutputDex,
         *,
         limits: LoanLimits = DEFAULT_LOAN_LIMITS,
         deadline_s: int = 120,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from trading_dagster.domain.error import CallReverted, ContractMissing, InvalidTrade, NodeError, PoolEmpty
 from trading_dagster.domain.trade import TradeExecution
@@ -11,16 +12,18 @@ from trading_dagster.evm.amm_pricing import AmmPricing
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import Dex
 from trading_dagster.evm.trade_route import RouteTable
+from trading_dagster.evm.vault_dex import VaultDex
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PastPrices:
-    """Reads pools at past blocks; needs a node that still has the state of those blocks (an archive node)."""
+    """Reads pools, and vaults by address, at past blocks; needs a node that still has their state (an archive node)."""
 
     client: EvmClient
     dex: Dex
+    vaults: Mapping[str, VaultDex] = field(default_factory=dict)
 
     def mid_before_fill(self, trade: TradeExecution) -> float | None:
         """Return the mid price at the end of the block before a trade's fill, reserve per base token.
@@ -33,7 +36,7 @@ class PastPrices:
             return None
         try:
             block = self.client.read_block(block_number - 1)
-            routes = RouteTable(self.dex, trade.reserve_currency, trade.price_structure.path)
+            routes = RouteTable(self.dex, trade.reserve_currency, trade.price_structure.path, self.vaults)
             return AmmPricing(self.client, routes, block).get_mid_price(trade.opened_at, trade.pair)
         except (NodeError, CallReverted, ContractMissing, PoolEmpty, InvalidTrade) as error:
             logger.warning("The mid price before %s in block %s is not known: %s", trade, block_number, error)

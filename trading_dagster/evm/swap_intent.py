@@ -23,6 +23,7 @@ from trading_dagster.evm.dex import Dex, Route
 from trading_dagster.evm.erc20 import approve
 from trading_dagster.evm.token_flow import read_fill
 from trading_dagster.evm.trading_account import TradingAccount
+from trading_dagster.evm.vault_dex import LEAST_OUT
 
 NATIVE_DECIMALS = 18
 FIRST_ATTEMPT = 1
@@ -83,6 +84,12 @@ def token_given(trade: TradeExecution) -> AssetIdentifier:
 def amount_given(trade: TradeExecution) -> int:
     """Return what a started trade gives, in the smallest unit of the token."""
     amount = trade.allocated if trade.is_buy() else -trade.planned_quantity
+    return to_units_down(amount, token_given(trade).decimals)
+
+
+def amount_planned(trade: TradeExecution) -> int:
+    """Return what a trade that did not start yet is to give, in the smallest unit of the token."""
+    amount = trade.planned_reserve if trade.is_buy() else -trade.planned_quantity
     return to_units_down(amount, token_given(trade).decimals)
 
 
@@ -179,6 +186,15 @@ def read_swap_fill(trade: TradeExecution, outcome: Outcome, trader: str) -> Swap
     fill = read_fill(outcome.logs, trader, given.address, got.address)
     amount_in, amount_out = from_units(fill.amount_in, given.decimals), from_units(fill.amount_out, got.decimals)
     return SwapFill(amount_out, amount_in) if trade.is_buy() else SwapFill(-amount_in, amount_out)
+
+
+def describe_shortfall(intent: Intent, trade: TradeExecution, fill: SwapFill) -> str:
+    """Say by how much a fill missed a least output that its contract does not hold to; nothing when it did not."""
+    least = intent.arguments.get(LEAST_OUT)
+    got, token = (fill.quantity, trade.pair.base) if trade.is_buy() else (fill.reserve, trade.reserve_currency)
+    if not isinstance(least, int) or got >= (wanted := from_units(least, token.decimals)):
+        return ""
+    return f"it brought {got} {token.token_symbol}, at least {wanted} were asked for when it was signed"
 
 
 def describe_outcome(outcome: Outcome) -> str:

@@ -1,21 +1,33 @@
-"""Which pools a trade on a pair goes through: its own, or one more when it is not quoted in the reserve token."""
+"""What a trade on a pair goes through: its pool, and one more when it is not quoted in the reserve; or its vault."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from types import MappingProxyType
 
 from trading_dagster.domain.error import InvalidTrade
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.evm.dex import FEE_DENOMINATOR, Dex, Hop, Route
+from trading_dagster.evm.vault_dex import VaultDex
 
 
 class RouteTable:
-    """The routes of an exchange between the reserve token and the base tokens of pairs."""
+    """The routes of an exchange, and of vaults, between the reserve token and the base tokens of pairs."""
 
-    def __init__(self, dex: Dex, reserve_asset: AssetIdentifier, pairs: Sequence[TradingPairIdentifier]) -> None:
-        """Find intermediate pools among ``pairs``; the first that fits is taken, as in a backtest."""
+    def __init__(
+        self,
+        dex: Dex,
+        reserve_asset: AssetIdentifier,
+        pairs: Sequence[TradingPairIdentifier],
+        vaults: Mapping[str, VaultDex] = MappingProxyType({}),
+    ) -> None:
+        """Find intermediate pools among ``pairs``; the first that fits is taken, as in a backtest.
+
+        ``vaults`` are those that may be traded, by address.
+        """
         self._dex = dex
+        self._vaults = vaults
         self._reserve = reserve_asset
         self._pairs = pairs
 
@@ -24,14 +36,32 @@ class RouteTable:
         """Return the token that buys begin and sells end with."""
         return self._reserve
 
-    def exchange_of(self, pair: TradingPairIdentifier) -> Dex:  # noqa: ARG002 - one exchange trades all pairs
-        """Return what trades a pair."""
-        return self._dex
+    def exchange_of(self, pair: TradingPairIdentifier) -> Dex:
+        """Return what trades a pair: its vault, or the exchange; raises InvalidTrade as ``vault_of`` does."""
+        return self.vault_of(pair) or self._dex
+
+    def vault_of(self, pair: TradingPairIdentifier) -> VaultDex | None:
+        """Return the vault of a pair that is one; raises InvalidTrade when it cannot be traded here."""
+        if not pair.is_vault():
+            return None
+        if pair.is_async_vault():
+            raise InvalidTrade(f"{pair.get_ticker()} settles later: such vaults are not traded on a chain")
+        if pair.base.address not in self._vaults:
+            raise InvalidTrade(
+                f"{pair.get_ticker()} is a vault at {pair.base.address} that the deployment does not name: add the "
+                "address to vaults: once you looked it up"
+            )
+        return self._vaults[pair.base.address]
 
     def path_of(self, pair: TradingPairIdentifier) -> tuple[TradingPairIdentifier, ...]:
         """Return the pairs traded through, in order from the reserve; raises InvalidTrade when there is no way."""
+        if pair.is_vault() and pair.quote == self._reserve:
+            return (pair,)
         if not pair.is_spot():
-            raise InvalidTrade(f"{pair} cannot be swapped on {self._dex.name}: only spot pairs can")
+            raise InvalidTrade(
+                f"{pair} cannot be traded on a chain as it is: only spot pairs, and vaults that hold "
+                f"{self._reserve.token_symbol}, can"
+            )
         path = (pair,) if pair.quote == self._reserve else (*self._middle_of(pair), pair)
         if len(path) > self._dex.max_hops:
             raise InvalidTrade(

@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from trading_dagster.domain.error import BadConfiguration, CallReverted, NodeError
 from trading_dagster.domain.transaction import (
@@ -36,23 +35,11 @@ from trading_dagster.evm.block import BlockHeader, Receipt
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.gas import DEFAULT_POLICY, Fee, FeeAboveCap, GasPolicy
 from trading_dagster.evm.nonce_search import NonceUser, find_nonce_user
+from trading_dagster.evm.signing import WalletLease, allow_signing, refuse_nothing
 from trading_dagster.evm.transaction_journal import TransactionJournal
 from trading_dagster.evm.wallet import HotWallet, UnsignedTransaction
 
 FILL_FUNCTION = "fill nonce"
-
-
-class WalletLease(Protocol):
-    """The right to be the only executor of a wallet."""
-
-    @property
-    def token(self) -> int:
-        """Return the fencing token: larger than that of every earlier holder."""
-        ...
-
-    def check(self) -> None:
-        """Raise LeaseLost when the lease is not held any more."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +66,6 @@ class ExecutionSetting:
             )
 
 
-def allow_signing(intent: Intent) -> str:  # noqa: ARG001
-    """Allow every intent to be signed; a kill switch returns why not instead."""
-    return ""
-
-
 class TransactionExecutor:
     """The only one that signs for a wallet."""
 
@@ -98,11 +80,16 @@ class TransactionExecutor:
         gas: GasPolicy = DEFAULT_POLICY,
         setting: ExecutionSetting = ExecutionSetting(),
         forbid_signing: Callable[[Intent], str] = allow_signing,
+        refuse_signing: Callable[[Intent, BlockHeader], str] = refuse_nothing,
         observe: Observer = ignore_step,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the parts; ``forbid_signing`` is asked before each signature but cancellations: why not, or nothing."""
+        """Take the parts; both are asked before each signature but cancellations: why not, or nothing.
+
+        What ``forbid_signing`` forbids waits. What ``refuse_signing`` refuses is over: it is never signed, and when it
+        was signed before and waits too long, an empty transaction takes its place.
+        """
         self.account = Account(client.chain_id, wallet.address)
         self._client = client
         self._wallet = wallet
@@ -112,6 +99,7 @@ class TransactionExecutor:
         self._gas = gas
         self._setting = setting
         self._forbid_signing = forbid_signing
+        self._refuse_signing = refuse_signing
         self._observe = observe
         self._sleep = sleep
         self._clock = clock
@@ -237,7 +225,8 @@ class TransactionExecutor:
         if read_canonical_hash(self._client, receipt.block_number) != receipt.block_hash:
             return
         if attempt.purpose is AttemptPurpose.cancel:
-            status, reason = OutcomeStatus.cancelled, "it expired before it was mined"
+            why = "expired" if record.intent.expires_at else "became too old, or would have brought too little,"
+            status, reason = OutcomeStatus.cancelled, f"it {why} before it was mined"
         elif receipt.is_success:
             status, reason = OutcomeStatus.confirmed, ""
         else:
@@ -286,6 +275,8 @@ class TransactionExecutor:
         newest = record.newest
         is_late = is_next and head.number - newest.signed_block >= self._gas.bump_after_blocks
         is_dead = record.intent.has_expired(head.timestamp) and newest.purpose is AttemptPurpose.execute
+        if is_late and not is_dead and newest.purpose is AttemptPurpose.execute:
+            is_dead = bool(self._refuse_signing(record.intent, head))
         if is_late or is_dead:
             purpose = AttemptPurpose.cancel if is_dead else newest.purpose
             old = Fee(newest.max_fee, newest.priority_fee)
@@ -308,8 +299,8 @@ class TransactionExecutor:
 
     def _sign_planned(self, count: int, head: BlockHeader) -> None:
         for record in self._journal.list_unfinished(self.account):
-            if isinstance(record, Planned) and record.intent.has_expired(head.timestamp):
-                self._refuse(record.intent, "it expired before it was signed")
+            if isinstance(record, Planned) and (reason := self._why_never(record.intent, head)):
+                self._refuse(record.intent, reason)
                 continue
             wallet = self._open_wallet(head)
             if wallet.halt_reason or count > wallet.nonce_floor:
@@ -349,6 +340,12 @@ class TransactionExecutor:
         if self._is_forbidden(intent):
             return None
         return self._send(self._sign(intent, AttemptPurpose.execute, nonce, gas_limit, fee, head), head)
+
+    def _why_never(self, intent: Intent, head: BlockHeader) -> str:
+        """Return why an intent must not be signed any more, however long one waits."""
+        if intent.has_expired(head.timestamp):
+            return "it expired before it was signed"
+        return self._refuse_signing(intent, head)
 
     def _is_forbidden(self, intent: Intent) -> bool:
         """Ask the kill switch, and tell when it is on."""

@@ -15,6 +15,7 @@ from trading_dagster.domain.identifier import (
     TradingPairIdentifier,
 )
 from trading_dagster.domain.transaction import Intent
+from trading_dagster.domain.vault import VaultTerms
 from trading_dagster.evm.aave_v3 import AaveV3Deployment
 from trading_dagster.evm.alarm import Alarm
 from trading_dagster.evm.chain import Chain, KnownExchange, require_checksum, uniswap_v2, uniswap_v3
@@ -34,8 +35,12 @@ from trading_dagster.live.live_home import LiveHome
 from trading_dagster.live.message import alarm_message
 from trading_dagster.live.notification import Reporter
 from trading_dagster.live.parameter_override import parse_data_pair
+from trading_dagster.market.vault import to_vault
 from trading_dagster.storage.transaction_journal import SqliteTransactionJournal
 from trading_dagster.strategy.parameters import StrategyParameters
+
+VAULT_EXCHANGE = "erc4626"
+"""What stands for the exchange in the description of a vault's pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,7 @@ def open_chain_venue(deployment: setting.Deployment, parts: ChainParts) -> EvmVe
         max_clock_skew=time_limits.max_clock_skew,
         min_gas=Decimal(str(asked.min_gas)),
         vault=_find_vault(deployment, wallet),
+        vaults=find_vaults(deployment),
         lending=_find_lending(deployment, chain),
         multicall=asked.multicall or chain.multicall or MULTICALL3,
         forbid_signing=forbid_signing,
@@ -104,24 +110,46 @@ def describe_pools(
     exchange = deployment.exchange
     assert exchange is not None
     only_fee = float(known.fees[0]) if len(known.fees) == 1 else None
+    vaults = find_vaults(deployment)
     pools: dict[HumanReadableTradingPairDescription, TradingPairIdentifier] = {}
     for place, pair in enumerate(deployment.pairs):
         where = f"{deployment.file}: pairs.{place}"
         data = parse_data_pair(pair.data)
         if data in pools:
             raise BadConfiguration(f"{where}: {pair.data} is mapped twice: keep one")
+        base, quote = _token(where, chain, pair.base), _token(where, chain, pair.quote)
+        if base.address in vaults:
+            pools[data] = _vault_pair(where, base, quote, pair)
+            continue
         fee = next((fee for fee in (pair.fee, exchange.fee, only_fee) if fee is not None), None)
         if fee is None:
             raise BadConfiguration(f"{where}.fee: it is missing: give the pool's fee as a fraction, 0.003 for 0.3 %")
         pools[data] = TradingPairIdentifier(
-            base=_token(where, chain, pair.base),
-            quote=_token(where, chain, pair.quote),
+            base=base,
+            quote=quote,
             pool_address=require_checksum(pair.pool, f"pool of {where}"),
             exchange_address=known.dex.contracts[0].lower(),
             fee=fee,
             exchange_name=known.slug,
         )
     return pools
+
+
+def _vault_pair(
+    where: str, share: AssetIdentifier, asset: AssetIdentifier, pair: setting.MappedPair
+) -> TradingPairIdentifier:
+    """Return the pair of a vault's shares: the vault is their token and their market."""
+    if pair.pool.lower() != share.address:
+        raise BadConfiguration(f"{where}.pool: it is {pair.pool}, but base is the vault {share.address}: give that")
+    found = TradingPairIdentifier(
+        base=share,
+        quote=asset,
+        pool_address=share.address,
+        exchange_address=share.address,
+        fee=pair.fee or 0.0,
+        exchange_name=VAULT_EXCHANGE,
+    )
+    return to_vault(found, VaultTerms())
 
 
 def find_chain(deployment: setting.Deployment) -> Chain:
@@ -153,6 +181,20 @@ def find_exchange(deployment: setting.Deployment) -> KnownExchange:
         return uniswap_v3(slug, slug, factory, router, asked.quoter or "", **more)
     except BadInput as error:
         raise BadConfiguration(f"{deployment.file}: exchange: {error}") from None
+
+
+def find_vaults(deployment: setting.Deployment) -> tuple[str, ...]:
+    """Return the addresses of the vaults whose shares may be traded, lower case; raises BadConfiguration."""
+    found: list[str] = []
+    for place, vault in enumerate(deployment.vaults):
+        try:
+            address = require_checksum(vault, "vault").lower()
+        except BadInput as error:
+            raise BadConfiguration(f"{deployment.file}: vaults.{place}: {error}") from None
+        if address in found:
+            raise BadConfiguration(f"{deployment.file}: vaults.{place}: {vault} is named twice: keep one")
+        found.append(address)
+    return tuple(found)
 
 
 def _find_vault(deployment: setting.Deployment, wallet: setting.Wallet) -> VaultDeployment | None:

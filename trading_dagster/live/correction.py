@@ -145,7 +145,7 @@ def _compare(step: LiveStep) -> AccountTable:
     """Compare the ledger with what is held, of all tokens that the universe has."""
     step.read_interest()
     expected = expected_balances(step.state)
-    assets = {**expected, **dict.fromkeys(pair.base for pair in step.universe.pairs if pair.is_spot())}
+    assets = {**expected, **dict.fromkeys(pair.base for pair in step.universe.pairs if _is_held(pair))}
     actual = step.desk.balances.read_balances(list(assets))
     return check_accounts(step.state, actual, price_of=lambda asset: _price(step, asset))
 
@@ -158,9 +158,14 @@ def _price(step: LiveStep, asset: AssetIdentifier) -> float | None:
         return None
 
 
+def _is_held(pair: TradingPairIdentifier) -> bool:
+    """Tell whether a position on a pair holds its base token."""
+    return pair.is_spot() or pair.is_vault()
+
+
 def _find_pair(step: LiveStep, asset: AssetIdentifier) -> TradingPairIdentifier | None:
     reserve = step.state.portfolio.reserve.asset
-    found = (p for p in step.universe.pairs if p.is_spot() and p.base == asset and p.quote == reserve)
+    found = (p for p in step.universe.pairs if _is_held(p) and p.base == asset and p.quote == reserve)
     return next(found, None)
 
 

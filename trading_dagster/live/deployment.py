@@ -352,6 +352,7 @@ class Deployment:
         strategy: The strategy file.
         mode: ``dummy`` (decides, trades nothing), ``paper`` (simulated fills) or ``live`` (transactions).
         parameters: Values that replace those of the strategy's ``Parameters``.
+        vaults: ERC-4626 vaults whose shares may be traded, by address.
         max_decision_delay_minutes: A decision time this long ago is skipped; None is one cycle, or the longest delay
             of data that the trigger waits for.
         trigger_check_minutes, revaluation_minutes, treasury_minutes: How often; 0 is never.
@@ -374,6 +375,7 @@ class Deployment:
     chain: Chain | None = None
     exchange: Exchange | None = None
     wallet: Wallet | None = None
+    vaults: tuple[Address, ...] = ()
     lending: Lending | None = None
     initial_cash: Usd | None = None
     fees: Fees = Fees()
@@ -398,8 +400,7 @@ class Deployment:
             raise ValueError(f"wallet is given but mode is {self.mode}, which signs nothing: remove it")
         if not is_live and self.lending is not None:
             raise ValueError("lending is for mode live; on paper loans are at the universe's rates: remove it")
-        if self.lending is not None and self.wallet is not None and self.wallet.vault is not None:
-            raise ValueError("lending is for hot wallets: remove wallet.vault, or lending")
+        self._check_vaults()
         if is_live and (self.fees != Fees() or self.initial_cash is not None):
             raise ValueError("fees and initial_cash are for mode paper; on a chain they are what they are: remove them")
         if is_live and self.chain is not None and not self.chain.rpc_envs:
@@ -421,6 +422,16 @@ class Deployment:
             )
         if is_public and self.autostart:
             raise ValueError("autostart is for mode paper and the local chain: turn a live deployment on in the UI")
+
+    def _check_vaults(self) -> None:
+        """Refuse what cannot be done in the name of a vault."""
+        is_managed = self.wallet is not None and self.wallet.vault is not None
+        if is_managed and self.lending is not None:
+            raise ValueError("lending is for hot wallets: remove wallet.vault, or lending")
+        if is_managed and self.vaults:
+            raise ValueError("vaults are for hot wallets: remove wallet.vault, or vaults")
+        if self.vaults and self.chain is None:
+            raise ValueError("vaults need a chain: say where they are")
 
     @property
     def is_replay(self) -> bool:

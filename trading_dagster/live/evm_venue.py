@@ -16,7 +16,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from trading_dagster.domain.error import BadConfiguration, ChainHalted, ClockSkewed, EvmError, WrongChain
-from trading_dagster.domain.identifier import AssetIdentifier
+from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.money import from_units
 from trading_dagster.domain.state import State
 from trading_dagster.domain.transaction import Account, Intent
@@ -26,7 +26,7 @@ from trading_dagster.evm.balance import WalletBalances
 from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.chain_time import TimeLimits, check_chain_time
 from trading_dagster.evm.client import ClientSetting, EvmClient
-from trading_dagster.evm.dex import Dex
+from trading_dagster.evm.dex import OutputDex
 from trading_dagster.evm.endpoint import HttpEndpoint
 from trading_dagster.evm.erc4626 import VaultDeployment, VaultTreasury, require_managed
 from trading_dagster.evm.execution import EvmExecution, TradeExecutionSetting, list_running
@@ -36,12 +36,14 @@ from trading_dagster.evm.lending_desk import LendingDesk, LendingPool, ReserveTo
 from trading_dagster.evm.loan_interest import LoanInterest
 from trading_dagster.evm.multicall import MULTICALL3, Multicall
 from trading_dagster.evm.preflight import Preflight, check_chain
+from trading_dagster.evm.signing import allow_signing
 from trading_dagster.evm.swap_intent import NATIVE_DECIMALS, SwapLimits
 from trading_dagster.evm.trade_route import RouteTable
 from trading_dagster.evm.trading_account import TradingAccount
-from trading_dagster.evm.transaction import ExecutionSetting, TransactionExecutor, allow_signing
+from trading_dagster.evm.transaction import ExecutionSetting, TransactionExecutor
 from trading_dagster.evm.transaction_journal import TransactionJournal
 from trading_dagster.evm.treasury import HotWalletTreasury
+from trading_dagster.evm.vault_dex import VaultDex, check_vaults, find_reason_to_refuse
 from trading_dagster.evm.vault_report import VaultBalances, VaultReporter
 from trading_dagster.evm.wallet import HotWallet
 from trading_dagster.live.clock import SystemClock, WorldClock
@@ -110,6 +112,7 @@ class EvmVenue:
         min_gas: Native tokens the wallet should have; with less there is an alarm, and preflight fails.
         first_buy: How a token is probed before it is bought for the first time; None does not.
         vault: The vault whose tokens are traded; None trades those of the wallet.
+        vaults: Addresses of the ERC-4626 vaults whose shares may be traded; none refuses vaults.
         lending: Where shorts and credit supply are traded; None refuses them.
         multicall: Address of Multicall3.
         forbid_signing: Asked right before each signature; returns why not, or nothing.
@@ -121,7 +124,7 @@ class EvmVenue:
 
     chain_id: int
     key: WalletKey
-    dex: Dex
+    dex: OutputDex
     open_journal: Callable[[], TransactionJournal]
     alarm: AlarmSink
     rpc_variables: tuple[str, ...] = ()
@@ -137,6 +140,7 @@ class EvmVenue:
     min_gas: Decimal = Decimal("0.01")
     first_buy: FirstBuySetting | None = field(default_factory=FirstBuySetting)
     vault: VaultDeployment | None = None
+    vaults: tuple[str, ...] = ()
     lending: LendingPool | None = None
     multicall: str = MULTICALL3
     forbid_signing: Callable[[Intent], str] = allow_signing
@@ -148,10 +152,11 @@ class EvmVenue:
 
     def __post_init__(self) -> None:
         """Check."""
-        if self.vault is not None and self.lending is not None:
-            raise BadConfiguration(
-                f"Vault {self.vault.vault} cannot trade loans yet: trade them from a hot wallet, or leave lending out"
-            )
+        for name, asked in (("loans", self.lending), ("shares of other vaults", self.vaults)):
+            if self.vault is not None and asked:
+                raise BadConfiguration(
+                    f"Vault {self.vault.vault} cannot trade {name} yet: trade them from a hot wallet, or leave them out"
+                )
 
     @cached_property
     def wallet(self) -> HotWallet:
@@ -189,10 +194,16 @@ class EvmVenue:
         journal: TransactionJournal = self._local.journal
         return journal
 
-    def preflight(self, assets: Sequence[AssetIdentifier], reserves: Sequence[LendingReserve] = ()) -> Preflight:
-        """Check nodes, exchange, tokens, gas, vault and lending pool before trading begins.
+    def preflight(
+        self,
+        assets: Sequence[AssetIdentifier],
+        reserves: Sequence[LendingReserve] = (),
+        vaults: Sequence[TradingPairIdentifier] = (),
+    ) -> Preflight:
+        """Check nodes, exchange, tokens, gas, vaults and lending pool before trading begins.
 
-        ``assets`` are those of the universe, the reserve first, ``reserves`` its lending reserves.
+        ``assets`` are those of the universe, the reserve first, ``reserves`` its lending reserves, ``vaults`` its pairs
+        that are vaults.
 
         Raises WrongChain, ContractMissing, BadConfiguration, GasMissing, SigningKeyUnusable, NodeError, ClockSkewed.
         """
@@ -202,6 +213,7 @@ class EvmVenue:
         if self.lending is not None:
             tokens = [ReserveTokens(reserve.asset, reserve.atoken, reserve.vtoken) for reserve in reserves]
             check_lending(self.node, self.lending.pool, tokens, found.head)
+        check_vaults(self.node, self.vaults, vaults, assets[0], found.head)
         return found
 
     def open_desk(self, request: DeskRequest) -> Desk:
@@ -228,7 +240,8 @@ class EvmVenue:
             require_managed(client, self.vault, reserve, self.wallet.address, head)
         forbid = self.forbid_signing if halt is None else lambda _: str(halt)
         executor = self.make_executor(request.lease_token, request.check_lease, forbid)
-        routes = RouteTable(self.dex, reserve, universe.pairs)
+        vaults = {address: VaultDex(address, self.trader.address) for address in self.vaults}
+        routes = RouteTable(self.dex, reserve, universe.pairs, vaults)
         pricing = AmmPricing(client, routes)
         setting = TradeExecutionSetting(self.limits, self.swap_timeout_s, self.max_decision_age, self._lookback)
         treasury, balances, reporter = self._open_books(executor, request)
@@ -289,6 +302,7 @@ class EvmVenue:
             gas=self.gas,
             setting=self.transaction,
             forbid_signing=forbid_signing or self.forbid_signing,
+            refuse_signing=partial(find_reason_to_refuse, self.node),
             observe=self.observe,
             sleep=self.sleep,
         )

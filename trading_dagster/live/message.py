@@ -41,6 +41,7 @@ _KIND_OF_ALARM: dict[AlarmKind, tuple[MessageKind, MessageLevel]] = {
     AlarmKind.settlement_changed: (MessageKind.accounts, MessageLevel.alarm),
     AlarmKind.loan_incomplete: (MessageKind.freeze, MessageLevel.alarm),
     AlarmKind.liquidated: (MessageKind.accounts, MessageLevel.alarm),
+    AlarmKind.fill_below_least: (MessageKind.accounts, MessageLevel.alarm),
     AlarmKind.assets_unreported: (MessageKind.accounts, MessageLevel.alarm),
     AlarmKind.trade_unfinished: (MessageKind.unclean_state, MessageLevel.alarm),
 }

@@ -80,11 +80,16 @@ def _look_into_journal(step: LiveStep, venue: SigningVenue, trade: TradeExecutio
         where = f"its transaction {record.outcome.tx_hash} took effect, in block {record.outcome.block_number}"
         return f"{where}: release it all the same (force), then correct the accounts"
     try:
-        may_replan = _make_executor(step, venue).may_replan(intent_id)
+        executor = _make_executor(step, venue)
+        is_past = executor.may_replan(intent_id)
+        if not is_past and not record.intent.expires_at:
+            is_past = executor.is_final(intent_id)  # a vault's call has no deadline: what used its nonce ends it
     except NodeError as error:
         return f"no node tells whether it may still be mined: {error}"
-    if may_replan:
+    if is_past:
         return ""
+    if not record.intent.expires_at:
+        return "its transaction ended in a block that a reorg could still replace: wait some blocks"
     return "its transaction could still be mined: wait until its deadline has passed beyond every reorg"
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 from trading_dagster.accounting.account_check import expected_balances
-from trading_dagster.domain.identifier import AssetIdentifier
+from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.live.step import LiveStep, open_step
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.universe import load_universe
@@ -19,7 +19,12 @@ from trading_dagster.market.lending import LendingReserve
 class CheckedVenue(Protocol):
     """A venue that can be checked before it is traded on."""
 
-    def preflight(self, assets: Sequence[AssetIdentifier], reserves: Sequence[LendingReserve] = ()) -> Any:
+    def preflight(
+        self,
+        assets: Sequence[AssetIdentifier],
+        reserves: Sequence[LendingReserve] = (),
+        vaults: Sequence[TradingPairIdentifier] = (),
+    ) -> Any:
         """Check nodes, contracts, tokens and gas, the reserve first; returns head, address, gas balance and vault."""
         ...
 
@@ -76,11 +81,12 @@ def begin_ledger(live: LiveStrategy) -> WalletReport:
 def _report(step: LiveStep) -> WalletReport:
     venue = step.live.venue
     tokens = dict.fromkeys([step.universe.get_reserve_asset(), *expected_balances(step.state)])
-    tokens |= dict.fromkeys(pair.base for pair in step.universe.pairs if pair.is_spot())
+    tokens |= dict.fromkeys(pair.base for pair in step.universe.pairs if pair.is_spot() or pair.is_vault())
     if isinstance(venue, CheckedVenue):
         lending = step.universe.lending
         reserves = () if lending is None else lending.reserves
-        found, balances = venue.preflight(list(tokens), reserves), venue.read_held(list(tokens))
+        vaults = [pair for pair in step.universe.pairs if pair.is_vault()]
+        found, balances = venue.preflight(list(tokens), reserves, vaults), venue.read_held(list(tokens))
     else:
         found, balances = None, step.desk.balances.read_balances(list(tokens))
     return WalletReport(

@@ -37,6 +37,14 @@ class PricingModel(Protocol):
         """Return the fee as a fraction."""
         ...
 
+    def get_max_deposit(self, timestamp: datetime, pair: TradingPairIdentifier) -> float | None:
+        """Return the most USD a vault takes; 0 is closed, None no known limit, as for every other pair."""
+        ...
+
+    def get_max_redemption(self, timestamp: datetime, pair: TradingPairIdentifier) -> float | None:
+        """Return the most USD a vault gives back; 0 is closed, None no known limit, as for every other pair."""
+        ...
+
 
 @runtime_checkable
 class ImpactModel(Protocol):

@@ -23,7 +23,6 @@ from trading_dagster.domain.trade import (
     TradeType,
 )
 from trading_dagster.domain.trigger import Trigger
-from trading_dagster.domain.vault import VaultBook
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.strategy.clock import DecisionClock
 from trading_dagster.strategy.position_query import PositionQueries, PricingModel
@@ -54,7 +53,6 @@ class TradePlanning(PositionQueries):
         self.default_slippage_tolerance = _checked_slippage(default_slippage_tolerance)
         self.routing_model = routing_model
         self.routing_state = routing_state
-        self._vaults = VaultBook()
         self._introduced: dict[int | None, TradingPairIdentifier] = {}
         self._equity_of: tuple[tuple[int, int, int], float] | None = None
 

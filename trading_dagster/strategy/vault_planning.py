@@ -64,11 +64,11 @@ class VaultPlanning(TradePlanning):
 
     def get_max_deposit(self, pair: TradingPairIdentifier) -> float | None:
         """Return the most USD the pair takes now; 0 is closed, None no known limit."""
-        return self._vaults.get_max_deposit(pair, self.timestamp)
+        return self.pricing_model.get_max_deposit(self.timestamp, pair)
 
     def get_max_redemption(self, pair: TradingPairIdentifier) -> float | None:
         """Return the most USD the pair gives back now; 0 is closed, None no known limit."""
-        return self._vaults.get_max_redemption(pair, self.timestamp)
+        return self.pricing_model.get_max_redemption(self.timestamp, pair)
 
     def _refuse_closed_deposit(self, pair: TradingPairIdentifier, value: float) -> None:
         """Raise VaultClosed for more money than a vault takes now."""
