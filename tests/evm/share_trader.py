@@ -26,6 +26,7 @@ SET_FEE = Function("setFee", ("uint256",))
 SET_SLIP = Function("setSlip", ("uint256",))
 SET_CLOSED = Function("setClosed", ("bool",))
 SET_ASYNC = Function("setAsync", ("bool",))
+LOSE = Function("lose", ("uint256",))
 USD = 10**6
 SHARE = 10**18
 OPEN = 2**256 - 1

@@ -1,0 +1,244 @@
+"""Whole live cycles that trade shares of a vault: decided on candles, priced, filled and checked on the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from evm.conftest import deployed, evm_packages, market, rig, share_vault, share_vault_code  # noqa: F401 - fixtures
+from evm.deployment import FAST, Rig
+from evm.node import CHAIN_ID
+from evm.share_trader import LOSE, OPEN, SET_ASYNC, SET_CAPS, SET_CLOSED, SHARE, USD, ShareVault
+from live.evm_life import make_venue
+from live.test_evm_cycle import START, next_day
+from live.world import Steps, load
+
+import trading_dagster as td
+from trading_dagster.domain.error import BadConfiguration, UnexpectedAccountingCorrectionIssue
+from trading_dagster.domain.trade import TradeStatus
+from trading_dagster.evm.alarm import Alarm, Step
+from trading_dagster.evm.erc20 import transfer
+from trading_dagster.live.clock import ManualClock
+from trading_dagster.live.correction import CorrectionKind, correct_accounts
+from trading_dagster.live.cycle import CycleStatus, run_cycle
+from trading_dagster.live.repair import repair, retry
+from trading_dagster.live.revaluation import check_live_accounts, revalue
+from trading_dagster.live.strategy import LiveStrategy
+from trading_dagster.live.test_trade import perform_test_trade
+from trading_dagster.live.trigger_check import check_triggers
+from trading_dagster.live.wallet_check import check_wallet
+from trading_dagster.market.synthetic import (
+    create_synthetic_single_pair_universe,
+    generate_exchange,
+    generate_fixed_price_candles,
+)
+from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
+from trading_dagster.strategy.execution_context import ExecutionMode
+from trading_dagster.strategy.module import StrategyModule
+from trading_dagster.strategy.parameters import StrategyParameters
+
+
+def decide(input: td.StrategyInput) -> list[td.TradeExecution]:
+    """Buy in the first cycle with a stop loss, add in the second, get out in the third, as the vault allows."""
+    manager, pair = input.get_position_manager(), input.get_default_pair()
+    position = manager.get_current_position_for_pair(pair)
+    if position is None and input.cycle == 1:
+        limit = manager.get_max_deposit(pair)
+        value = 2_000.0 if limit is None else min(2_000.0, limit)
+        return manager.open_spot(pair, value=value, stop_loss_pct=0.9) if manager.check_enter_position(pair) else []
+    if position is not None and input.cycle == 2:
+        return manager.adjust_position(pair, 500.0, None, 1.0)
+    return manager.close_all() if position is not None and manager.can_redeem(position) else []
+
+
+@pytest.fixture
+def life(rig: Rig, share_vault: ShareVault, tmp_path: Path) -> Iterator[SimpleNamespace]:  # noqa: F811
+    rig.market.node.mine(5)
+    clock = ManualClock(START + timedelta(minutes=5))
+    pair = share_vault.pair
+
+    def create_trading_universe(input: td.CreateTradingUniverseInput) -> td.TradingStrategyUniverse:
+        today = input.timestamp.replace(hour=0, minute=0)
+        candles = generate_fixed_price_candles(td.TimeBucket.d1, today - timedelta(days=20), today, {pair: 1.0})
+        exchange = generate_exchange(1, CHAIN_ID, share_vault.address)
+        return create_synthetic_single_pair_universe(candles, CHAIN_ID, exchange, td.TimeBucket.d1, pair)
+
+    alarms: list[Alarm] = []
+    venue = make_venue(
+        rig.market,
+        tmp_path / "journal.sqlite",
+        alarms,
+        vaults=(share_vault.address,),
+        clock=clock,
+        max_decision_age=timedelta(hours=1),
+        sleep=lambda seconds: rig.market.node.mine(),
+    )
+    parameters = StrategyParameters({"cycle_duration": td.CycleDuration.cycle_1d, "slippage_tolerance": 0.01})
+    module = StrategyModule("Wallet", decide, parameters, create_trading_universe=create_trading_universe)
+    with SqlLedgerStore(tmp_path / "ledger.sqlite") as store:
+        live = LiveStrategy(
+            id="wallet",
+            strategy=module,
+            source=None,
+            venue=venue,
+            store=store,
+            clock=clock,
+            mode=ExecutionMode.real_trading,
+            wait_s=0.0,
+        )
+        yield SimpleNamespace(
+            live=live, venue=venue, clock=clock, market=rig.market, alarms=alarms, store=store, vault=share_vault
+        )
+    venue.journal.close()
+
+
+def require_exact(life: SimpleNamespace) -> None:
+    """Fail unless the wallet has what the ledger says, to the unit."""
+    rows = check_live_accounts(life.live).rows
+    assert [row.difference for row in rows] == [Decimal(0)] * len(rows)
+
+
+def test_three_cycles_buy_add_and_close_at_the_vaults_price(life: SimpleNamespace):
+    check_wallet(life.live)
+    first = run_cycle(life.live)
+    assert first.status is CycleStatus.done
+    assert first.sample.equity == pytest.approx(1_000_000, abs=0.01)
+    life.vault.earn(100_200 * USD)
+    next_day(life)
+    assert revalue(life.live).position_equity == pytest.approx(2_200, abs=0.01)
+    run_cycle(life.live)
+    require_exact(life)
+    assert revalue(life.live).position_equity == pytest.approx(2_700, abs=0.01)
+    next_day(life)
+    last = run_cycle(life.live)
+    assert last.sample.open_positions == 0
+    assert last.sample.equity == pytest.approx(1_000_200, abs=0.01)
+    trades = load(life.live).portfolio.get_all_trades()
+    assert [t.get_status() for t in trades] == [TradeStatus.success] * 3
+    assert [t.fill.gas_cost > 0 for t in trades] == [True] * 3
+    require_exact(life)
+    assert life.alarms == []
+
+
+def test_stop_loss_redeems_after_a_loss(life: SimpleNamespace):
+    run_cycle(life.live)
+    assert check_triggers(life.live).trades == ()
+    life.vault.do(LOSE, 200_000 * USD)
+    life.clock.moment += timedelta(minutes=3)
+    (trade,) = check_triggers(life.live).trades
+    assert trade.is_stop_loss()
+    assert trade.get_status() is TradeStatus.success
+    assert trade.executed_price == pytest.approx(0.8, rel=1e-3)
+    require_exact(life)
+
+
+def test_stop_loss_waits_while_the_vault_gives_nothing(life: SimpleNamespace):
+    run_cycle(life.live)
+    life.vault.do(LOSE, 200_000 * USD)
+    life.vault.do(SET_CAPS, OPEN, 0)
+    life.clock.moment += timedelta(minutes=3)
+    assert check_triggers(life.live).trades == ()
+    life.vault.do(SET_CAPS, OPEN, OPEN)
+    life.clock.moment += timedelta(minutes=3)
+    (trade,) = check_triggers(life.live).trades
+    assert trade.get_status() is TradeStatus.success
+    require_exact(life)
+
+
+def test_strategy_sees_what_the_vault_takes_and_gives(life: SimpleNamespace):
+    life.vault.do(SET_CAPS, 700 * USD, OPEN)
+    run_cycle(life.live)
+    (trade,) = load(life.live).portfolio.get_all_trades()
+    assert (trade.get_status(), trade.executed_reserve) == (TradeStatus.success, 700)
+    life.vault.do(SET_CAPS, OPEN, 0)
+    next_day(life)
+    run_cycle(life.live)
+    next_day(life)
+    assert run_cycle(life.live).sample.open_positions == 1, "nothing can be redeemed, so nothing is planned"
+    assert load(life.live).portfolio.frozen_positions == {}
+    require_exact(life)
+
+
+def test_test_trade_buys_and_redeems(life: SimpleNamespace):
+    report = perform_test_trade(life.live, value=50.0)
+    assert report.is_complete
+    assert report.cost == pytest.approx(0, abs=0.001)
+    assert report.accounts.is_clean
+
+
+def close_when(life: SimpleNamespace, when: Step) -> Any:
+    """Close the vault at a step of the first deposit's transaction; return its frozen position's journal record."""
+    done = []
+
+    def close(step: Step, intent_id: str) -> None:
+        if step is when and not done and not intent_id.endswith("approve"):
+            done.append(intent_id)
+            life.vault.do(SET_CLOSED, True)
+
+    venue = replace(life.venue, observe=close)
+    steps = Steps(replace(life.live, venue=venue))
+    steps.decide()
+    steps.execute()
+    steps.complete()
+    venue.journal.close()
+    (position,) = load(life.live).portfolio.frozen_positions.values()
+    (failed,) = position.trades.values()
+    assert failed.get_status() is TradeStatus.failed
+    assert "closed" in failed.failure
+    assert load(life.live).portfolio.get_cash() == 1_000_000
+    return life.venue.journal.find(f"trade/wallet/{failed.trade_id}/1")
+
+
+def test_deposit_that_a_closed_vault_refused_is_tried_again_when_it_opens(life: SimpleNamespace):
+    record = close_when(life, Step.planned)
+    assert not record.attempts
+    require_exact(life)
+    life.vault.do(SET_CLOSED, False)
+    result = retry(life.live)
+    assert result.is_complete, result.notes
+    assert result.accounts.is_clean
+    assert load(life.live).portfolio.get_cash() == pytest.approx(998_000)
+    assert not load(life.live).portfolio.frozen_positions
+
+
+def test_reverted_deposit_is_tried_again_once_no_reorg_reaches_it(life: SimpleNamespace):
+    record = close_when(life, Step.signed)
+    assert record.attempts
+    life.vault.do(SET_CLOSED, False)
+    assert "a reorg could still replace" in retry(life.live).notes[0]
+    assert "a reorg could still replace" in repair(life.live).refused[0]
+    life.market.node.mine(FAST.replan_depth)
+    result = retry(life.live)
+    assert result.is_complete, result.notes
+    assert load(life.live).portfolio.get_cash() == pytest.approx(998_000)
+    require_exact(life)
+
+
+def test_shares_that_came_from_elsewhere_stop_trading_until_they_are_corrected(life: SimpleNamespace):
+    run_cycle(life.live)
+    next_day(life)
+    node, owner = life.market.node, life.market.owner
+    node.do(owner, life.vault.address, transfer(life.vault.address, life.venue.wallet.address, 30 * SHARE).data)
+    node.mine(FAST.confirmations)
+    with pytest.raises(UnexpectedAccountingCorrectionIssue, match="SHARE"):
+        run_cycle(life.live)
+    (correction,) = correct_accounts(life.live, lambda _: True).corrections
+    assert (correction.kind, correction.quantity) == (CorrectionKind.position, 30)
+    require_exact(life)
+
+
+def test_wallet_check_refuses_vaults_that_cannot_be_traded(life: SimpleNamespace):
+    unnamed = replace(life.live, venue=replace(life.venue, vaults=()))
+    with pytest.raises(BadConfiguration, match="does not name"):
+        check_wallet(unnamed)
+    life.vault.do(SET_ASYNC, True)
+    with pytest.raises(BadConfiguration, match="settles deposits and redemptions later"):
+        check_wallet(life.live)
+    with pytest.raises(BadConfiguration, match="shares of other vaults"):
+        replace(life.venue, vault=SimpleNamespace(vault="0x" + "12" * 20))
