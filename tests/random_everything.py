@@ -35,7 +35,15 @@ def _vault(number: int, **terms) -> td.TradingPairIdentifier:
 
 INSTANT = _vault(4, limits=(td.VaultLimit(START + 6 * DAY, 2_000, 1_500), td.VaultLimit(START + 12 * DAY, None, None)))
 ASYNC = _vault(5, settlement_delay=30 * HOUR)
-VAULTS = (INSTANT, ASYNC)
+STOPS = _vault(6, limits=(td.VaultLimit(START + 9 * DAY, 0, 0),))
+ASYNC_STOPS = _vault(7, settlement_delay=40 * HOUR)
+VAULTS = (INSTANT, ASYNC, STOPS, ASYNC_STOPS)
+STOP_AT = {
+    DIES: DIES_AT,
+    STOPS: START + timedelta(hours=24 * 10 + 3),
+    ASYNC_STOPS: START + timedelta(hours=24 * 12 + 9),
+}
+"""When candles of a pair end."""
 
 
 def make_everything(seed: int) -> td.TradingStrategyUniverse:
@@ -44,8 +52,8 @@ def make_everything(seed: int) -> td.TradingStrategyUniverse:
     candles, feed = [], []
     for pair in (*PAIRS, *VAULTS):
         fine = _walk(generator, 100.0 * pair.internal_id, 0.002 if pair.is_vault() else 0.02, pair.internal_id)
-        if pair == DIES:
-            fine = fine[fine["timestamp"] < DIES_AT]
+        if pair in STOP_AT:
+            fine = fine[fine["timestamp"] < STOP_AT[pair]]
         if pair == LATE:
             fine = fine[fine["timestamp"] >= BEGINS_AT]
         hours = fine.groupby(fine["timestamp"].dt.floor("h"), as_index=False).agg(

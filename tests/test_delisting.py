@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tape import AAVE_USDC, START, WETH_USDC, run_on, universe_of
+from tape import AAVE_USDC, START, USDC, WETH_USDC, pair_of, run_on, token, universe_of
 
 import trading_dagster as td
 from trading_dagster.backtest.partition import PartitionedBacktest, PartitionWindow
 from trading_dagster.domain.time import CycleDuration, TimeBucket
 from trading_dagster.domain.trade import TradeType
+from trading_dagster.market.vault import to_vault
 
 DAY = timedelta(days=1)
 ALIVE = [100.0] * 12
@@ -183,17 +184,22 @@ def test_closing_looks_at_no_later_candle(exists, cut, future):
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
-@settings(max_examples=8, deadline=None)
-@given(st.lists(st.booleans(), min_size=14, max_size=14))
-def test_cutting_anywhere_changes_nothing(tmp_path_factory, exists):
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.booleans(), min_size=14, max_size=14), st.integers(min_value=0, max_value=4))
+def test_cutting_anywhere_changes_nothing(tmp_path_factory, exists, days):
+    """Of a market, or of a vault that settles some days later."""
     opens = [10.0 + n if n == 0 or exists[n] else None for n in range(14)]
-    universe = universe_of({WETH_USDC: [100.0] * 14, AAVE_USDC: opens}, TimeBucket.d1)
+    pair = vault(settlement_delay=days * DAY) if days else AAVE_USDC
+    universe = universe_of({WETH_USDC: [100.0] * 14, pair: opens}, TimeBucket.d1)
 
     def decide(input):
         pm = input.get_position_manager()
-        is_tradable = input.strategy_universe.can_open_spot(input.timestamp, AAVE_USDC)
-        if is_tradable and not pm.get_current_position_for_pair(AAVE_USDC):
-            return pm.open_spot(AAVE_USDC, value=1000)
+        is_tradable = input.strategy_universe.can_open_spot(input.timestamp, pair)
+        position = pm.get_current_position_for_pair(pair)
+        if is_tradable and position is None:
+            return pm.open_spot(pair, value=1000)
+        if days and is_tradable and input.cycle % 4 == 0 and not position.is_settling():
+            return pm.close_spot_position(position, quantity=position.get_quantity() / 2)
         return []
 
     whole = run_days(universe, decide, days=13)
@@ -207,5 +213,96 @@ def test_cutting_anywhere_changes_nothing(tmp_path_factory, exists):
     pd.testing.assert_frame_equal(result.trades, whole.trades, check_exact=True)
     gone = result.trades["trade_type"] == TradeType.delisting.value
     longest = max(np.diff([n for n in range(14) if opens[n] is not None], append=13))
-    assert gone.any() or longest <= 3
+    assert gone.any() or longest <= 3 or days
     assert result.state.portfolio.reserve.quantity >= Decimal(0)
+    assert result.state.portfolio.settlements == whole.state.portfolio.settlements
+    known = whole.state.portfolio
+    assert all(
+        trade.settles_at is None or trade.fill or trade.trade_id in known.settlements
+        for trade in known.get_all_trades()
+    )
+
+
+def vault(**terms):
+    return to_vault(pair_of(5, token(5, "SHARE"), USDC), td.VaultTerms("Lost", **terms))
+
+
+def run_vault(decide, pair, days=11, opens=DIES, **arguments):
+    return run_days(universe_of({WETH_USDC: ALIVE, pair: opens}, TimeBucket.d1), decide, days, **arguments)
+
+
+def act(pair, *, open_at=1, close_at=None, part=None):
+    """Return a decision that deposits 1000 USD in one cycle and redeems all, or a part, in another."""
+
+    def decide(input):
+        pm = input.get_position_manager()
+        if input.cycle == open_at:
+            return pm.open_spot(pair, value=1000)
+        if input.cycle == close_at:
+            position = pm.get_current_position_for_pair(pair)
+            return pm.close_spot_position(position, quantity=part)
+        return []
+
+    return decide
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [{}, {"settlement_delay": DAY}, {"limits": (td.VaultLimit(START + 2 * DAY, 0, 0),)}],
+    ids=["settles at once", "settles later", "closed"],
+)
+def test_a_vault_that_stops_is_left_at_its_last_real_price(terms):
+    """Bought at 10, or at 11 a day later; the last close is 18; gone on day 5, redeemed at once."""
+    pair = vault(**terms)
+    result = run_vault(act(pair), pair)
+    (position,) = result.state.portfolio.closed_positions.values()
+    sale = position.get_last_trade()
+    assert (position.closed_at, sale.trade_type) == (START + 5 * DAY, TradeType.delisting)
+    assert (sale.executed_at, sale.executed_price) == (START + 5 * DAY, 18)
+    entry = 11 if "settlement_delay" in terms else 10
+    assert result.state.portfolio.get_cash() == pytest.approx(9_000 + 1000 / entry * 18)
+    assert "SHARE-USDC is gone: no candle since 2022-01-06" in sale.notes
+    assert result.state.visualisation.messages[START + 5 * DAY] == [sale.notes]
+    assert result.statistics.loc["Closed because delisted", "All"] == 1
+
+
+def test_a_deposit_that_waits_at_a_vault_that_stops_comes_back_at_the_last_real_price():
+    pair = vault(settlement_delay=7 * DAY)
+    result = run_vault(act(pair), pair, costs=[td.GasPerTrade(usd=2)])
+    (position,) = result.state.portfolio.closed_positions.values()
+    deposit, sale = position.trades.values()
+    assert deposit.settles_at == START + 7 * DAY
+    assert (deposit.executed_at, deposit.executed_price) == (START + 5 * DAY, 18)
+    assert float(deposit.executed_quantity) == pytest.approx(998 / 18)
+    assert (sale.trade_type, sale.executed_price) == (TradeType.delisting, 18)
+    assert result.state.portfolio.get_cash() == pytest.approx(10_000 - 4)
+    assert not result.state.portfolio.settlements
+    said = result.state.visualisation.messages[START + 5 * DAY]
+    assert "its deposit #1 settled at its last real price 18.0" in said[0]
+    assert "closed at its last real price 18.0" in said[1]
+    assert list(result.costs["gas"]) == [2, 2]
+
+
+@pytest.mark.parametrize("part", [None, 40])
+def test_a_redemption_that_waits_at_a_vault_that_stops_is_paid_at_the_last_real_price(part):
+    """In at 12 on day 2, asked back on day 4, due on day 6, gone on day 5: what was not asked back is sold, too."""
+    pair = vault(settlement_delay=2 * DAY)
+    result = run_vault(act(pair, close_at=5, part=part), pair)
+    (position,) = result.state.portfolio.closed_positions.values()
+    _, redemption, *sales = position.trades.values()
+    assert redemption.settles_at == START + 6 * DAY
+    assert (redemption.executed_at, redemption.executed_price) == (START + 5 * DAY, 18)
+    assert [sale.trade_type for sale in sales] == ([] if part is None else [TradeType.delisting])
+    assert position.closed_at == START + 5 * DAY
+    assert result.state.portfolio.get_cash() == pytest.approx(9_000 + 1000 / 12 * 18)
+    said = result.state.visualisation.messages[START + 5 * DAY]
+    assert "its redemption #2 settled at its last real price 18.0" in said[0]
+    assert len(said) == 1 + len(sales)
+
+
+def test_a_vault_kept_on_its_last_price_keeps_its_orders_waiting():
+    pair = vault(settlement_delay=7 * DAY)
+    result = run_vault(act(pair), pair, more={"close_delisted": False})
+    (position,) = result.state.portfolio.open_positions.values()
+    assert position.is_settling()
+    assert result.equity_curve.iloc[-1] == 10_000

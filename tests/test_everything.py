@@ -186,6 +186,10 @@ def test_the_random_strategies_do_everything_that_is_tested():
         done["redeemed"] += sum(u.quantity < 0 for u in run.state.portfolio.reserve.balance_updates.values())
         for trade in run.state.portfolio.get_all_trades():
             done.update([trade.pair.kind, trade.trade_type, trade.get_status()])
+            gone = trade.pair.is_vault() and trade.trade_type is TradeType.delisting
+            done["vault that stopped", trade.pair.settles_later] += gone
+            early = trade.settles_at and trade.executed_at and trade.executed_at < trade.settles_at
+            done["order at a vault that stopped", trade.is_buy()] += bool(early)
             done["short that waited"] += trade.is_short() and trade.trade_type is TradeType.market_limit
         assert samples.frame["equity"].iloc[-1] > 0
     wanted = (
@@ -195,6 +199,10 @@ def test_the_random_strategies_do_everything_that_is_tested():
         "fund fees",
         "redeemed",
         "short that waited",
+        ("vault that stopped", False),
+        ("vault that stopped", True),
+        ("order at a vault that stopped", True),
+        ("order at a vault that stopped", False),
         TradingPairKind.spot_market_hold,
         TradingPairKind.lending_protocol_short,
         TradingPairKind.credit_supply,

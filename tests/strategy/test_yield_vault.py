@@ -50,6 +50,19 @@ def test_deposit_is_cut_to_what_the_vault_takes():
     assert signed(spread(desk, {a: 0.6, b: 1})) == {a: 700, b: 4_000}
 
 
+def test_vault_without_a_price_takes_no_part_and_keeps_what_is_in_it():
+    """Its last candle is three days old: neither is anything put into it, nor taken out."""
+    hours = 24 * 3 + 1
+    a, b = vault(5), vault(6)
+    desk = Desk({a: [1.0] + [None] * hours, b: [1.0] * (hours + 1)}).at(0)
+    bought = Desk({a: [1.0] + [None] * hours, b: [1.0] * (hours + 1)}).at(0)
+    bought.execute(bought.manager.open_spot(a, 4_000))
+
+    assert signed(spread(desk.at(hours), {a: 0.6, b: 1})) == {b: 10_000}
+    assert signed(spread(bought.at(hours), {a: 0.1, b: 1})) == {b: 6_000}
+    assert spread(bought, {a: 0.1, b: 1}, allocation=0.00005) == []
+
+
 def test_vault_that_gives_nothing_back_keeps_its_value_and_takes_no_part():
     a, b = vault(5, limits=(VaultLimit(START + HOUR, None, 0),)), vault(6)
     desk = Desk({a: FLAT, b: FLAT}).at(0)

@@ -15,6 +15,7 @@ from trading_dagster.domain.fund_fee import FIRST_PERIOD, FundFees
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import from_unix_us, to_unix_us
 from trading_dagster.execution.port import ExecutionModel
+from trading_dagster.execution.vault_settlement import VaultSettlement
 from trading_dagster.market.panel import ONE_US
 from trading_dagster.pricing.candle_pricing import CandlePricing
 from trading_dagster.strategy.position_manager import PositionManager
@@ -36,12 +37,13 @@ class BeforeCycle(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DelistedCloses:
-    """Closes positions on pairs that are gone."""
+    """Closes positions on pairs that are gone, after what a vault that is gone had to settle."""
 
     delistings: Delistings
     manager: PositionManager
     pricing: CandlePricing
     execution: ExecutionModel
+    settlement: VaultSettlement | None = None
 
     def next_from(self, index: int) -> int | None:
         """Return the first cycle index from one on at which a pair is gone."""
@@ -49,6 +51,8 @@ class DelistedCloses:
 
     def run(self, index: int) -> None:
         """Close the positions on the pairs that are gone at a cycle."""
+        if self.settlement is not None:
+            self.delistings.settle_orders(index, self.manager, self.settlement)
         trades = self.delistings.plan_closes(index, self.manager, self.pricing)
         if trades:
             self.execution.execute_trades(self.manager.timestamp, self.manager.state, trades)

@@ -97,10 +97,13 @@ class BacktestRun:
         feed = universe.stop_loss_candles
         execution = simulate_execution(self.wallet, self._has_trigger_feed, costs, max_price_impact(plan.parameters))
         self.has_charges = costs.changes_fills
+        settlement = (
+            VaultSettlement(self.wallet, pricing, costs) if any(pair.settles_later for pair in universe.pairs) else None
+        )
         self._before: list[BeforeCycle] = []
         if plan.parameters.get("close_delisted", True):
             delistings = Delistings(universe.candles, pricing.data_delay_tolerance, plan.grid_us)
-            self._before.append(DelistedCloses(delistings, manager, pricing, execution))
+            self._before.append(DelistedCloses(delistings, manager, pricing, execution, settlement))
         fund_fees = read_fund_fees(plan.parameters, plan.strategy.details)
         if fund_fees is not None:
             self._before.append(PeriodicFundFees(fund_fees, plan, state))
@@ -108,7 +111,6 @@ class BacktestRun:
         self._delayed = delay_execution(execution, costs, market, plan)
         penalty = plan.parameters.get("liquidation_penalty", DEFAULT_LIQUIDATION_PENALTY)
         self.equity_log = EquityLog(plan.grid_us, self.marks, next_cycle, state.portfolio)
-        has_slow_vaults = any(pair.settles_later for pair in universe.pairs)
         self.cycle = DecisionCycle(
             clock=self.clock,
             strategy_input=self.input,
@@ -117,7 +119,7 @@ class BacktestRun:
             sync_model=self.treasury,
             equity_log=self.equity_log,
             hooks=_hooks_of(plan),
-            settlement=VaultSettlement(self.wallet, pricing, costs) if has_slow_vaults else None,
+            settlement=settlement,
             loans=None
             if universe.lending is None
             else LoanService(

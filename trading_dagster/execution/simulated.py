@@ -19,7 +19,7 @@ from trading_dagster.domain.loan import LoanChange
 from trading_dagster.domain.money import SELL_OVERSHOOT_EPSILON
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware, to_naive
-from trading_dagster.domain.trade import TradeExecution, TradePricing
+from trading_dagster.domain.trade import TradeExecution, TradePricing, TradeType
 from trading_dagster.domain.vault import VaultBook
 from trading_dagster.execution.wallet import SimulatedWallet, check_wallet
 
@@ -79,7 +79,7 @@ class SimulatedExecution:
     def _execute(self, at: datetime, state: State, trade: TradeExecution) -> None:
         plan, wallet = trade.plan, self.wallet
         state.record(TradeStarted(at, plan.trade_id, plan.position_id))
-        if plan.pair.settles_later:
+        if plan.pair.settles_later and plan.trade_type is not TradeType.delisting:  # nobody is left to wait for
             self._request(at, state, trade)
             return
         if plan.loan is not None:

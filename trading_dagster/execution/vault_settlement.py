@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 from trading_dagster.domain.error import CandleSampleUnavailable
 from trading_dagster.domain.event import TradeCharged, TradeExecuted
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeCharges, TradeExecution
 from trading_dagster.execution.costed import without_gas
@@ -50,10 +52,25 @@ class VaultSettlement:
                 continue
             self._settle(timestamp, state, trade, price)
             settled.append(trade)
+        self._check(state, settled)
+        return settled
+
+    def settle_last(
+        self, timestamp: datetime, state: State, position: TradingPosition, price: float
+    ) -> list[TradeExecution]:
+        """Settle the orders of a position whose vault is gone, whenever they were due, at its last real price."""
+        settlements = state.portfolio.settlements
+        waiting = [trade_id for trade_id, owner in settlements.items() if owner == position.position_id]
+        settled = [position.trades[trade_id] for trade_id in waiting]
+        for trade in settled:
+            self._settle(timestamp, state, trade, price)
+        self._check(state, settled)
+        return settled
+
+    def _check(self, state: State, settled: Sequence[TradeExecution]) -> None:
         if settled:
             touched: set[AssetIdentifier] = {trade.pair.base for trade in settled}
             check_wallet(state, self._wallet, touched | {state.portfolio.reserve.asset})
-        return settled
 
     def _settle(self, timestamp: datetime, state: State, trade: TradeExecution, price: float) -> None:
         plan = trade.plan

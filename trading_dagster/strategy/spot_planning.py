@@ -264,7 +264,8 @@ class SpotPlanning(VaultPlanning):
         reserve = quantity * Decimal(pricing.price)
         if position.pair.is_vault():
             refuse_settling(position)
-            self._refuse_closed_redemption(position.pair, float(reserve))
+            if trade_type is not TradeType.delisting:  # limits are those of a vault that is there
+                self._refuse_closed_redemption(position.pair, float(reserve))
         return self._plan(
             position,
             -quantity,

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from trading_dagster.domain.error import InvalidTrade
+from trading_dagster.domain.error import CandleSampleUnavailable, InvalidTrade
 from trading_dagster.domain.identifier import TradingPairIdentifier
 from trading_dagster.domain.money import DUST
 from trading_dagster.domain.position import TradingPosition
@@ -116,8 +116,8 @@ class YieldManager:
     """Spreads cash over yield positions by rules.
 
     A position whose vault gives nothing back now, or has an order that did not settle, keeps its value and takes no
-    part. Deposits are cut to what a vault takes, redemptions to what it gives, and money that a vault pays in a later
-    cycle is not spent in this one.
+    part; nor does a vault without a share price now. Deposits are cut to what a vault takes, redemptions to what it
+    gives, and money that a vault pays in a later cycle is not spent in this one.
     """
 
     def __init__(self, position_manager: PositionManager, rules: YieldRuleset) -> None:
@@ -176,11 +176,11 @@ class YieldManager:
         pinned = {
             pair: position.get_value()
             for pair, position in self._positions()
-            if position is not None and not self.position_manager.can_redeem(position)
+            if position is not None and not (self.position_manager.can_redeem(position) and self._has_price(pair))
         }
         left = max(available - sum(pinned.values()), 0.0)
         for rule in self.rules.weights:
-            if rule.pair in pinned:
+            if rule.pair in pinned or not self._has_price(rule.pair):
                 continue
             if rule is self.rules.weights[-1]:
                 amount = left
@@ -205,6 +205,15 @@ class YieldManager:
                 raise InvalidTrade(f"max_pool_participation needs TVL, which {type(pricing).__name__} does not know")
             limit = min(limit, get_usd_tvl(decision.timestamp, rule.pair) * rule.max_pool_participation)
         return limit
+
+    def _has_price(self, pair: TradingPairIdentifier) -> bool:
+        if pair.is_credit_supply():
+            return True
+        try:
+            self.position_manager.pricing_model.get_mid_price(self.position_manager.timestamp, pair)
+        except CandleSampleUnavailable:
+            return False
+        return True
 
     def _positions(self) -> list[tuple[TradingPairIdentifier, TradingPosition | None]]:
         manager = self.position_manager
@@ -235,6 +244,8 @@ class YieldManager:
 
     def _allowed_change(self, pair: TradingPairIdentifier, position: TradingPosition | None, target: float) -> float:
         """Return by how many USD a position may change towards its target now."""
+        if not self._has_price(pair):
+            return 0.0
         change = target - (0.0 if position is None else position.get_value())
         if change > 0:
             limit = self.position_manager.get_max_deposit(pair)
