@@ -34,7 +34,7 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.execution.simulated import SimulatedExecution
-from trading_dagster.research.price_difference import explain_fill
+from trading_dagster.statistics.price_step import explain_fill
 from trading_dagster.statistics.trade_table import CHARGE_COLUMNS
 
 SLOW = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -20,7 +20,7 @@ import trading_dagster as td
 from trading_dagster.backtest import plan_backtest
 from trading_dagster.domain.error import BacktestExecutionFailed, PriceImpactToleranceExceeded
 from trading_dagster.domain.trade import TradeType
-from trading_dagster.research.price_difference import explain_fill
+from trading_dagster.statistics.price_step import explain_fill
 
 assert START == TAPE_START
 HOUR = timedelta(hours=1)

@@ -98,7 +98,14 @@ def test_what_is_shown_as_json_can_be_read(run: Run, deployment: Path):
     assert wallet["balances"][0]["quantity"] == "7000"
     text = run("live", "status", deployment)[1]
     assert "Kill switch     off" in text
-    assert "Cash" in run("live", "show-valuation", deployment)[1]
+    shown = run("live", "show-valuation", deployment)[1]
+    assert "Cash" in shown
+    assert "Share price" in shown
+    costs = {row["cost"]: row for row in json.loads(run("live", "show-costs", deployment, "--json")[1])}
+    assert costs["fee"]["usd"] == costs["total"]["usd"] > 0
+    head, *rows = run("live", "show-costs", deployment)[1].splitlines()
+    assert head.split() == ["cost", "USD", "USD", "a", "trade", "of", "volume"]
+    assert [row.split()[0] for row in rows] == list(costs)
 
 
 def test_what_the_strategy_said_is_shown(run: Run, deployment: Path, tmp_path: Path):

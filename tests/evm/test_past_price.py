@@ -11,7 +11,7 @@ from evm.trader import Trader
 
 from trading_dagster.domain.trade import TradeFill
 from trading_dagster.evm.past_price import PastPrices
-from trading_dagster.research.price_difference import explain_fill
+from trading_dagster.statistics.price_step import explain_fill
 
 
 @pytest.fixture

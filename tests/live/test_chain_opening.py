@@ -83,6 +83,21 @@ def test_own_fees_of_a_fund_are_refused_where_a_vault_takes_its_own(write):
     assert open_venue(path).vault is not None
 
 
+def test_costs_of_the_strategy_are_named_as_not_used_on_a_chain(write, tmp_path, caplog):
+    path = write()
+    text = (STRATEGIES / "ema_cross.py").read_text(encoding="utf-8")
+    costly = text.replace("class Parameters:\n", "class Parameters:\n    costs = (td.Slippage(bps=5),)\n")
+    (tmp_path / "costly.py").write_text(costly, encoding="utf-8")
+    open_venue(path)
+    assert "costs" not in caplog.text
+    path.write_text(
+        path.read_text(encoding="utf-8").replace(f"{STRATEGIES}/ema_cross.py", "costly.py"), encoding="utf-8"
+    )
+    open_venue(path)
+    assert "Parameters.costs are for backtests and paper" in caplog.text
+    assert "Slippage(bps=5" in caplog.text
+
+
 def test_vault_of_a_local_chain_is_read_from_its_beginning(write):
     venue = open_venue(write(chain="local", exchange=f"kind: uniswap_v2, {CONTRACTS}", wallet=f', vault: "{VAULT}"'))
     assert venue.vault is not None

@@ -28,8 +28,8 @@ from trading_dagster.research.divergence_table import (
     matched_table,
     unmatched_table,
 )
-from trading_dagster.research.price_difference import STEPS
 from trading_dagster.research.trade_match import Cause, World
+from trading_dagster.statistics.price_step import STEPS
 from trading_dagster.storage.ledger_store import MemoryLedgerStore
 from trading_dagster.strategy.module import load_strategy_file
 

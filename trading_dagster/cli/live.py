@@ -190,6 +190,14 @@ def show_valuation(name: Name, home: Home = None, as_json: Json = False) -> None
     live_action.show("valuation", name, home, as_json)
 
 
+@live_app.command("show-costs")
+def show_costs(name: Name, home: Home = None, as_json: Json = False) -> None:
+    """Show what trades cost: fee, tax, price impact, slippage and gas, from the ledger alone."""
+    from trading_dagster.cli import live_action
+
+    live_action.show("costs", name, home, as_json)
+
+
 @live_app.command("show-messages")
 def show_messages(
     name: Name,

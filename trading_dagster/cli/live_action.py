@@ -15,6 +15,7 @@ import typer
 
 from trading_dagster.cli.live_print import (
     format_table,
+    print_costs,
     print_json,
     print_messages,
     print_positions,
@@ -33,7 +34,7 @@ from trading_dagster.live.correction import CorrectionReport, correct_accounts
 from trading_dagster.live.cycle import CycleStatus, run_cycle
 from trading_dagster.live.deployment import Deployment
 from trading_dagster.live.deployment_file import find_deployment_files, read_deployment, read_deployments
-from trading_dagster.live.inspection import show_messages, show_positions, show_status, show_valuation
+from trading_dagster.live.inspection import show_costs, show_messages, show_positions, show_status, show_valuation
 from trading_dagster.live.live_home import LiveHome
 from trading_dagster.live.opening import open_live, open_observer
 from trading_dagster.live.operation import TradingResult
@@ -259,12 +260,14 @@ def _show_result(result: TradingResult) -> None:
 
 
 def show(what: str, name: str, home: Path | None, as_json: bool, with_closed: bool = False) -> None:
-    """Show positions, valuation or status, from the ledger alone."""
+    """Show positions, valuation, costs or status, from the ledger alone."""
     with observing(name, home) as live:
         if what == "positions":
             _show(show_positions(live, with_closed=with_closed), print_positions, as_json)
         elif what == "valuation":
             _show(show_valuation(live), print_valuation, as_json)
+        elif what == "costs":
+            _show(show_costs(live), print_costs, as_json)
         else:
             _show(show_status(live), print_status, as_json)
 

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from trading_dagster.domain.trade import TradeExecution
-from trading_dagster.live.inspection import MessageRow, PositionRow, Status, Valuation
+from trading_dagster.live.inspection import CostRow, MessageRow, PositionRow, Status, Valuation
 from trading_dagster.live.operation import TradingResult
 from trading_dagster.live.wallet_check import WalletReport
 
@@ -70,6 +70,21 @@ def print_valuation(valuation: Valuation) -> None:
             worth = "" if price is None else f", {float(valuation.fee_shares) * price:,.2f} USD"
             lines.append(f"{'Shares made as fees':<36}{valuation.fee_shares:>16,.6f}{worth}")
     typer.echo("\n" + "\n".join(lines))
+
+
+def print_costs(rows: Sequence[CostRow]) -> None:
+    """Write what trades cost, by kind."""
+    head = ("cost", "USD", "USD a trade", "of volume")
+    lines = [
+        (
+            row.cost,
+            f"{row.usd or 0.0:,.4f}",
+            "-" if row.usd_per_trade is None else f"{row.usd_per_trade:,.4f}",
+            "-" if row.of_volume is None else f"{row.of_volume:.4%}",
+        )
+        for row in rows
+    ]
+    typer.echo(format_table(head, lines))
 
 
 def print_status(status: Status) -> None:

@@ -116,7 +116,8 @@ class SettlementRequested(Event):
 class TradeExecuted(Event):
     """The venue filled the trade. Quantity is signed, fees in USD.
 
-    On a chain ``tx_hash`` and ``block_number`` say where; ``gas_cost`` is native tokens, with the trade's approvals.
+    On a chain ``tx_hash`` and ``block_number`` say where; ``gas_cost`` is native tokens, with the trade's approvals,
+    and ``gas_usd`` what they were worth, None where nobody knew.
     ``loan`` is what it did to the loan of its position; a trade planned with one has one.
     """
 
@@ -130,6 +131,7 @@ class TradeExecuted(Event):
     block_number: int | None = None
     gas_cost: Decimal | None = None
     loan: LoanChange | None = None
+    gas_usd: float | None = None
 
 
 @value

@@ -137,6 +137,8 @@ class TradeFill:
     """What the chain took for it, native tokens; None where there is no chain."""
     loan: LoanChange | None = None
     """What it did to the loan of its position; None without one."""
+    gas_usd: float | None = None
+    """What the gas was worth, USD; None where that is not known."""
 
     def get_value(self, pair: TradingPairIdentifier) -> float:
         """Return the USD value: the reserve, for shorts what was borrowed or repaid at the price."""

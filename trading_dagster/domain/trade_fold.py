@@ -72,6 +72,7 @@ def fill_trade(
         event.block_number,
         event.gas_cost,
         event.loan,
+        event.gas_usd,
     )
     position.apply_fill(trade)
     portfolio.trade_count += 1

@@ -46,6 +46,7 @@ from trading_dagster.evm.first_buy import FirstBuyCheck
 from trading_dagster.evm.loan_execution import LoanExecution
 from trading_dagster.evm.loan_intent import is_loan
 from trading_dagster.evm.loan_settlement import correct_loan_settlements
+from trading_dagster.evm.native_price import NativePrice, no_price
 from trading_dagster.evm.settlement import correct_settlements, find_reopened
 from trading_dagster.evm.swap_intent import (
     SwapLimits,
@@ -114,11 +115,13 @@ class EvmExecution:
         first_buy: FirstBuyCheck | None = None,
         trader: TradingAccount | None = None,
         make_loans: Callable[[LoanParts], LoanExecution] | None = None,
+        native_price: NativePrice = no_price,
     ) -> None:
         """Take the parts; ``save`` makes the state's new events durable, ``now`` is aware UTC.
 
         With ``first_buy`` a token is probed before it is bought for the first time. ``trader`` is whose tokens are
         traded, by default those of the executor's wallet. Trades with loans are refused without ``make_loans``.
+        ``native_price`` is what gas is valued by.
         """
         self._client = client
         self._executor = executor
@@ -129,7 +132,7 @@ class EvmExecution:
         self._setting = setting
         self._first_buy = first_buy
         self._trader = trader or TradingAccount.of_wallet(executor.account)
-        self._book = TradeBook(executor.account, now, alarm)
+        self._book = TradeBook(executor.account, now, alarm, native_price)
         self._decimals: set[AssetIdentifier] = set()
         self._loans = None if make_loans is None else make_loans(LoanParts(self._book, self._wait))
 
@@ -419,6 +422,7 @@ class EvmExecution:
         gross = float(fill.reserve) if trade.is_buy() else float(fill.reserve) / (1 - fee)
         name = end.intent.intent_id
         approvals = (self._journal.find(f"{name}/{step}") for step in ("revoke", "approve"))
+        gas_cost = total_gas_cost([end, *approvals])
         state.record(
             TradeExecuted(
                 self._now(),
@@ -430,7 +434,8 @@ class EvmExecution:
                 gross * fee,
                 outcome.tx_hash,
                 outcome.block_number,
-                total_gas_cost([end, *approvals]),
+                gas_cost,
+                gas_usd=self._book.value_gas(state, gas_cost),
             )
         )
         return None

@@ -124,13 +124,15 @@ class LoanExecution:
             self.book.fail(state, trade, end.failure or "nothing was to be done")
             self._book_rounding(state, fill, job)
             return
+        gas_cost = read_gas_cost(self.runner.journal, job.name)
         events = list_fill_events(
             state,
             trade,
             fill,
             at=self.book.now(),
             outcome=last.outcome,
-            gas_cost=read_gas_cost(self.runner.journal, job.name),
+            gas_cost=gas_cost,
+            gas_usd=self.book.value_gas(state, gas_cost),
             is_complete=not end.failure,
         )
         for event in events:

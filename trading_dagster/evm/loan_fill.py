@@ -91,6 +91,7 @@ def list_fill_events(
     at: datetime,
     outcome: Outcome,
     gas_cost: Decimal,
+    gas_usd: float | None,
     is_complete: bool,
 ) -> Iterator[Event]:
     """Yield what is to be recorded, in order, one after the other was; ``at`` is aware UTC."""
@@ -102,7 +103,7 @@ def list_fill_events(
     if before is not None and before.borrowed is not None and fill.is_debt_gone:
         gain = fill.repaid - before.borrowed.total
         yield from list_interest(state, trade.position_id, before.borrowed, gain, at)
-    yield _executed(trade, position.loan, fill, at, outcome, gas_cost, is_complete=is_complete)
+    yield _executed(trade, position.loan, fill, at, outcome, gas_cost, gas_usd, is_complete=is_complete)
     if fill.dust:
         tokens = trade.pair.base.underlying
         assert tokens is not None, "a trade that leaves base tokens borrows some"
@@ -142,6 +143,7 @@ def _executed(
     at: datetime,
     outcome: Outcome,
     gas_cost: Decimal,
+    gas_usd: float | None,
     *,
     is_complete: bool,
 ) -> TradeExecuted:
@@ -174,6 +176,7 @@ def _executed(
         outcome.block_number,
         gas_cost,
         change,
+        gas_usd,
     )
 
 

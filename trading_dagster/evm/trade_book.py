@@ -6,12 +6,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from trading_dagster.domain.event import PositionFrozen, TradeDiscarded, TradeFailed
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.domain.transaction import Account
 from trading_dagster.evm.alarm import Alarm, AlarmKind, AlarmSink
+from trading_dagster.evm.native_price import NativePrice, no_price
 
 logger = logging.getLogger(__name__)
 
@@ -20,11 +22,17 @@ MAY_BE_SENT = "it may have been sent"
 
 @dataclass(frozen=True, slots=True)
 class TradeBook:
-    """Writes for one account; ``now`` is aware UTC."""
+    """Writes for one account; ``now`` is aware UTC, ``native_price`` in reserve."""
 
     account: Account
     now: Callable[[], datetime]
     alarm: AlarmSink
+    native_price: NativePrice = no_price
+
+    def value_gas(self, state: State, gas_cost: Decimal) -> float | None:
+        """Return what native tokens are worth, USD; None where that is not known."""
+        price = self.native_price()
+        return None if price is None else float(gas_cost) * price * state.portfolio.reserve.reserve_token_price
 
     def fail(self, state: State, trade: TradeExecution, reason: str) -> None:
         """End a trade that failed, and put its position aside."""

@@ -97,6 +97,7 @@ def open_chain_venue(deployment: setting.Deployment, parts: ChainParts) -> EvmVe
         vaults=find_vaults(deployment),
         lending=_find_lending(deployment, chain),
         multicall=asked.multicall or chain.multicall or MULTICALL3,
+        wrapped_native=asked.wrapped_native or ("" if chain.wrapped_native is None else chain.wrapped_native.address),
         forbid_signing=forbid_signing,
         clock=clock,
     )

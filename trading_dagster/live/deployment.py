@@ -205,6 +205,8 @@ class Chain:
         confirmations: Blocks after which a transaction counts as settled; None is the registry's number.
         min_gas: Native tokens that the wallet should have; with less there is an alarm.
         multicall: Address of Multicall3 where the registry knows none.
+        wrapped_native: Address of the token that stands for native ones where the registry knows none; gas is valued
+            by its price.
     """
 
     name: str
@@ -212,6 +214,7 @@ class Chain:
     confirmations: Annotated[int, Field(ge=1, le=10_000)] | None = None
     min_gas: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     multicall: Address | None = None
+    wrapped_native: Address | None = None
 
     @property
     def is_local(self) -> bool:

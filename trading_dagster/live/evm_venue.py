@@ -35,6 +35,7 @@ from trading_dagster.evm.gas import DEFAULT_POLICY, GasPolicy
 from trading_dagster.evm.lending_desk import LendingDesk, LendingPool, ReserveTokens, check_lending
 from trading_dagster.evm.loan_interest import LoanInterest
 from trading_dagster.evm.multicall import MULTICALL3, Multicall
+from trading_dagster.evm.native_price import native_price
 from trading_dagster.evm.preflight import Preflight, check_chain
 from trading_dagster.evm.signing import allow_signing
 from trading_dagster.evm.swap_intent import NATIVE_DECIMALS, SwapLimits
@@ -115,6 +116,7 @@ class EvmVenue:
         vaults: Addresses of the ERC-4626 vaults whose shares may be traded; none refuses vaults.
         lending: Where shorts and credit supply are traded; None refuses them.
         multicall: Address of Multicall3.
+        wrapped_native: Address of the token by whose price gas is valued; empty when there is none.
         forbid_signing: Asked right before each signature; returns why not, or nothing.
         clock: The time of events.
         wall_clock: The time that blocks are compared with, also where events go by that of a replay.
@@ -143,6 +145,7 @@ class EvmVenue:
     vaults: tuple[str, ...] = ()
     lending: LendingPool | None = None
     multicall: str = MULTICALL3
+    wrapped_native: str = ""
     forbid_signing: Callable[[Intent], str] = allow_signing
     clock: WorldClock = field(default_factory=SystemClock)
     wall_clock: WorldClock = field(default_factory=SystemClock)
@@ -271,6 +274,9 @@ class EvmVenue:
                 first_buy=self._first_buy_check(client),
                 trader=self.trader,
                 make_loans=make_loans,
+                native_price=native_price(
+                    pricing, request.clock.timestamp, universe.pairs, reserve, self.wrapped_native
+                ),
             ),
             treasury=treasury,
             balances=balances,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.time import from_unix_us, to_unix_us
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.live.strategy import LiveStrategy
+from trading_dagster.statistics.cost_table import summarise_costs
 from trading_dagster.storage.lease import strategy_resource
 from trading_dagster.storage.ledger_store import LedgerStore, Sample
 from trading_dagster.storage.strategy_ledger import StrategyLedger
@@ -152,6 +154,16 @@ class MessageRow:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class CostRow:
+    """A kind of cost of all trades that executed: USD, USD a trade, a fraction of what was traded; None without any."""
+
+    cost: str
+    usd: float | None
+    usd_per_trade: float | None
+    of_volume: float | None
+
+
 def show_messages(live: LiveStrategy, count: int = 20) -> tuple[MessageRow, ...]:
     """Return the newest messages of the strategy itself, in order; raises BadInput where there is no ledger."""
     if count < 1:
@@ -190,6 +202,13 @@ def show_valuation(live: LiveStrategy) -> Valuation:
         state.sync.treasury.share_count,
         state.sync.treasury.fee_shares,
     )
+
+
+def show_costs(live: LiveStrategy) -> tuple[CostRow, ...]:
+    """Return what the trades of a ledger cost, by kind, as a backtest's ``cost_summary`` does."""
+    table = summarise_costs(_load(live))
+    values = ([None if math.isnan(value) else value for value in row] for row in table.to_numpy().tolist())
+    return tuple(CostRow(str(cost), *row) for cost, row in zip(table.index, values, strict=True))
 
 
 def show_status(live: LiveStrategy) -> Status:

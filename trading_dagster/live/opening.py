@@ -51,6 +51,11 @@ from trading_dagster.strategy.module import StrategyModule, load_strategy_file
 
 logger = logging.getLogger(__name__)
 
+IGNORED_COSTS = (
+    "%s: the strategy's Parameters.costs are for backtests and paper, and are not used here: on a chain trades cost "
+    "what it takes, see `live show-costs`. Not used: %s"
+)
+"""What is told where a strategy's own costs would come on top of real ones."""
 
 WAIT_S = 120.0
 """How long a step waits for another executor to finish, seconds: longer than a killed one's lease lasts."""
@@ -222,6 +227,9 @@ class _Parts:
             deployment,
             ChainParts(self.home, parameters, self.clock, self.switch, self.reporter),
         )
+        costs = parameters.get("costs")
+        if costs:
+            logger.warning(IGNORED_COSTS, deployment.file, ", ".join(map(repr, costs)))
         if venue.vault is not None:
             require_no_fund_fees(venue.vault, LiveFundFees.of_strategy(self.strategy))
         return venue

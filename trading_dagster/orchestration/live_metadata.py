@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,7 @@ from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.trigger_check import TriggerReport
 from trading_dagster.orchestration.key_figure import frame_to_markdown
 from trading_dagster.orchestration.metadata import picture
+from trading_dagster.statistics.cost_table import COSTS, trade_costs
 from trading_dagster.storage.ledger_store import Sample
 from trading_dagster.storage.strategy_ledger import StrategyLedger
 
@@ -157,11 +159,21 @@ def _trade_table(trades: Sequence[TradeExecution]) -> str:
                 "price": _number(trade.executed_price),
                 "USD": f"{abs(trade.get_value()):,.2f}",
                 "fee, USD": _number(trade.lp_fees_paid),
+                **_costs_of(trade),
                 "transaction": "-" if trade.fill is None else trade.fill.tx_hash or "-",
             }
             for trade in trades
         ]
     )
+
+
+def _costs_of(trade: TradeExecution) -> Mapping[str, str]:
+    """Return what a trade cost beside its fee, where that is known."""
+    costs = dict(zip(COSTS, trade_costs(trade), strict=True))
+    return {
+        f"{name}, USD": _number(None if trade.fill is None or math.isnan(costs[name]) else costs[name])
+        for name in ("impact", "slippage", "gas")
+    }
 
 
 def _position_table(positions: Any) -> str:

@@ -11,9 +11,11 @@ from fractions import Fraction
 
 import pandas as pd
 
+from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.research.divergence import DivergenceReport, LiveDecision
-from trading_dagster.research.price_difference import STEPS
 from trading_dagster.research.trade_match import MatchedTrade
+from trading_dagster.statistics.cost_table import COSTS, trade_costs
+from trading_dagster.statistics.price_step import STEPS
 from trading_dagster.statistics.table import Table
 
 BPS = 10_000
@@ -73,7 +75,7 @@ def matched_table(report: DivergenceReport) -> pd.DataFrame:
 
     ``difference`` and its steps are reserve per base token, the same in ``_bps`` are basis points of the backtest's
     price; ``cost`` is reserve tokens, positive where live did worse. ``gas_cost`` is native tokens of a chain, gas in
-    USD is what ``Parameters.costs`` took. Missing numbers are NaN.
+    USD is what they were worth, or what ``Parameters.costs`` took. Missing numbers are NaN.
     """
     return Table.from_rows([_matched_row(each) for each in report.matched], MATCHED_COLUMNS).frame
 
@@ -152,13 +154,18 @@ def _matched_row(each: MatchedTrade) -> tuple[object, ...]:
         float(live_fill.reserve),
         float(test_fill.reserve),
         math.nan if live_fill.gas_cost is None else float(live_fill.gas_cost),
-        float(live.charges.gas),
-        float(test.charges.gas),
+        _gas_usd(live),
+        _gas_usd(test),
         each.delay.total_seconds(),
         _number(live.price_structure.block_number),
         _number(live_fill.block_number),
         live_fill.tx_hash or "",
     )
+
+
+def _gas_usd(trade: TradeExecution) -> float:
+    """Return what a trade's gas was worth, USD; NaN where that is not known."""
+    return trade_costs(trade)[COSTS.index("gas")]
 
 
 def _number(value: int | None) -> float:

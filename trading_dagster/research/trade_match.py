@@ -16,7 +16,7 @@ from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeExecution, TradeFlag, TradeStatus
 from trading_dagster.research.ledger_history import LedgerHistory
-from trading_dagster.research.price_difference import PriceSteps, explain_fill
+from trading_dagster.statistics.price_step import PriceSteps, explain_fill
 
 TimeOf = Callable[[TradeExecution], datetime]
 MidAtFill = Callable[[TradeExecution], float | None]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from fractions import Fraction
 
 import pandas as pd
 
 from trading_dagster.domain.state import State
-from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.trade import NO_CHARGES, TradeExecution
+from trading_dagster.execution.costed_loan import is_loan_swap
+from trading_dagster.statistics.price_step import explain_fill
 
 COSTS = ("fee", "tax", "impact", "slippage", "gas", "delay")
 
@@ -28,8 +32,10 @@ def analyse_costs(state: State) -> pd.DataFrame:
     Returns:
         ``fee`` is what liquidity providers took and ``tax`` what the token took; ``gas`` left cash beside it; the
         others are in its price. ``delay`` is negative where the market moved in favour of the trade while it waited;
-        no other cost ever is. ``total`` is their sum. Only fee and tax are known of trades on a chain: their gas is
-        native tokens (`TradeFill.gas_cost`).
+        no other cost of a simulated trade ever is. ``total`` is their sum.
+        On a chain they are what the trade's price is explained by, so all but the gas sum to what it lost against the
+        mid price of its decision; what the market did until the fill is in ``slippage``, which may be negative. ``gas``
+        is NaN, and not in the total, where the price of native tokens was not known.
     """
     rows = [_row(trade) for trade in state.portfolio.get_all_trades() if trade.is_success()]
     return pd.DataFrame(rows, columns=list(COST_COLUMNS)).astype(COST_COLUMNS)
@@ -40,11 +46,11 @@ def summarise_costs(state: State) -> pd.DataFrame:
 
     Returns:
         Columns ``usd``; ``usd_per_trade``, the mean of all executed trades; ``of_volume``, a fraction of what was
-        traded. NaN where nothing was traded.
+        traded. NaN where nothing was traded. Gas of which the price was not known is left out.
     """
     table = analyse_costs(state)
     volume, count = math.fsum(table["value_usd"]), len(table)
-    sums = [math.fsum(table[name]) for name in (*COSTS, "total")]
+    sums = [math.fsum(table[name].dropna()) for name in (*COSTS, "total")]
     return pd.DataFrame(
         {
             "usd": sums,
@@ -56,12 +62,40 @@ def summarise_costs(state: State) -> pd.DataFrame:
 
 
 def trade_costs(trade: TradeExecution) -> tuple[float, ...]:
-    """Return what an executed trade cost, USD, in the order of `COSTS`."""
+    """Return what an executed trade cost, USD, in the order of `COSTS`; gas is NaN where it is not known."""
+    if _is_real(trade):
+        return _real_costs(trade)
     tax, charges = trade.token_tax_paid, trade.charges
-    fee = trade.lp_fees_paid or 0.0
-    if trade.price_structure.block_number is None:  # a pool's fee never has the tax in it
-        fee = max(fee - tax, 0.0)
+    fee = max((trade.lp_fees_paid or 0.0) - tax, 0.0)
     return fee, tax, charges.impact, charges.slippage, float(charges.gas), charges.delay
+
+
+def has_costs(trade: TradeExecution) -> bool:
+    """Tell whether more than the fee is known of what a trade cost: its costs were simulated, or a chain took them."""
+    return trade.charges is not NO_CHARGES or _is_real(trade)
+
+
+def sum_costs(trades: Iterable[TradeExecution]) -> dict[str, float]:
+    """Return by name of `COSTS` what executed trades cost together, USD, without gas that is not known."""
+    rows = [trade_costs(trade) for trade in trades]
+    return {name: math.fsum(row[k] for row in rows if not math.isnan(row[k])) for k, name in enumerate(COSTS)}
+
+
+def _is_real(trade: TradeExecution) -> bool:
+    """Tell whether a trade was quoted or executed on a chain."""
+    return trade.price_structure.block_number is not None or (
+        trade.fill is not None and trade.fill.gas_cost is not None
+    )
+
+
+def _real_costs(trade: TradeExecution) -> tuple[float, ...]:
+    """Return what a chain's trade cost; where a loan only changes in size its price explains nothing."""
+    fill, side = trade.fill, 1 if trade.price_structure.side else -1
+    gas = math.nan if fill is None or fill.gas_usd is None else fill.gas_usd
+    if fill is None or not (trade.pair.is_spot() or is_loan_swap(trade)):
+        return trade.lp_fees_paid or 0.0, 0.0, 0.0, 0.0, gas, 0.0
+    lost = explain_fill(trade).scaled(Fraction(side * abs(fill.quantity)))
+    return float(lost.fee), float(lost.tax), float(lost.impact), float(lost.slippage), gas, 0.0
 
 
 def _row(trade: TradeExecution) -> tuple[object, ...]:
@@ -74,5 +108,5 @@ def _row(trade: TradeExecution) -> tuple[object, ...]:
         trade.executed_at,
         trade.get_value(),
         *costs,
-        math.fsum(costs),
+        math.fsum(cost for cost in costs if not math.isnan(cost)),
     )

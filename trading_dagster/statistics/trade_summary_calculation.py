@@ -14,6 +14,7 @@ from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.domain.trade import TradeExecution, TradeType
+from trading_dagster.statistics.cost_table import sum_costs
 from trading_dagster.statistics.drawdown import max_drawdown, max_runup
 from trading_dagster.statistics.measure_gain import profit_factor
 from trading_dagster.statistics.measure_ratio import cap_sortino, sharpe_ratio, sortino_ratio
@@ -105,6 +106,7 @@ def summarise_positions(
     daily = None if curve is None else calculate_daily_returns_from_curve(curve, end)
     returns = None if curve is None else calculate_returns(curve)
     interest = [position.get_repaid_interest() for position in positions]
+    costs = sum_costs(trades)
     return TradeSummary(
         time_bucket=time_bucket,
         duration=duration,
@@ -125,10 +127,10 @@ def summarise_positions(
         trade_volume_taxed=_volume(t for t in trades if _is_taxed(t)),
         lp_fees_paid=math.fsum(t.lp_fees_paid or 0.0 for t in trades),
         token_tax_paid=math.fsum(t.token_tax_paid for t in trades),
-        price_impact_paid=math.fsum(t.charges.impact for t in trades),
-        slippage_paid=math.fsum(t.charges.slippage for t in trades),
-        gas_paid=math.fsum(float(t.charges.gas) for t in trades),
-        delay_paid=math.fsum(t.charges.delay for t in trades),
+        price_impact_paid=costs["impact"],
+        slippage_paid=costs["slippage"],
+        gas_paid=costs["gas"],
+        delay_paid=costs["delay"],
         average_trade=fmean(percents) if percents else None,
         median_trade=median(percents) if percents else None,
         average_winning_trade_profit_pc=fmean(wins) if wins else None,

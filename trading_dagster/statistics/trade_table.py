@@ -12,7 +12,8 @@ import pandas as pd
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_unix_us
-from trading_dagster.domain.trade import NO_CHARGES, TradeExecution, TradeFlag
+from trading_dagster.domain.trade import TradeExecution, TradeFlag
+from trading_dagster.statistics.cost_table import has_costs, trade_costs
 from trading_dagster.statistics.exit_table import exit_kind
 from trading_dagster.statistics.table import Table
 
@@ -42,7 +43,7 @@ TRADE_COLUMNS: dict[str, str] = {
 }
 
 CHARGE_COLUMNS: dict[str, str] = dict.fromkeys(("tax", "impact", "slippage", "gas", "delay"), "float64")
-"""What trades cost beside the fee, USD; only in tables of runs that simulate it. The tax is a part of the fee."""
+"""What trades cost beside the fee, USD; only in tables of runs that know it. The tax is a part of the fee."""
 
 POSITION_COLUMNS: dict[str, str] = {
     "position_id": "int64",
@@ -85,11 +86,11 @@ DECISION_COLUMNS: dict[str, str] = {
 def trades_table(state: State) -> pd.DataFrame:
     """Return one row a trade, by id; times are naive UTC, amounts in USD, exact amounts as text.
 
-    ``profit`` is what a sell realised against the average cost, NaN for buys. Where costs were simulated the table
-    has the columns of `CHARGE_COLUMNS` too.
+    ``profit`` is what a sell realised against the average cost, NaN for buys. Where costs were simulated, or a chain
+    took them, the table has the columns of `CHARGE_COLUMNS` too; see `analyse_costs`.
     """
     trades = state.portfolio.get_all_trades()
-    return trade_rows(trades, has_charges=any(trade.charges is not NO_CHARGES for trade in trades)).frame
+    return trade_rows(trades, has_charges=any(map(has_costs, trades))).frame
 
 
 def trade_columns(has_charges: bool) -> dict[str, str]:
@@ -138,8 +139,7 @@ def trade_rows(trades: Iterable[TradeExecution], has_charges: bool = False) -> T
 def _charges_of(trade: TradeExecution) -> tuple[float, ...]:
     if trade.fill is None:
         return (np.nan,) * len(CHARGE_COLUMNS)
-    charges = trade.charges
-    return trade.token_tax_paid, charges.impact, charges.slippage, float(charges.gas), charges.delay
+    return trade_costs(trade)[1:]
 
 
 @cache

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trading_dagster.domain.error import InvalidTrade
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.trade import TradeExecution, TradeFill, TradePlan, TradePricing, TradeType
-from trading_dagster.research.price_difference import STEPS, explain_fill, explain_quote
+from trading_dagster.statistics.price_step import STEPS, explain_fill, explain_quote
 
 AT = datetime(2024, 1, 1)
 USD = AssetIdentifier(1, "0x01", "USDC", 6)
