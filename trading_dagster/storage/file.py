@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +32,41 @@ def write_frame(frame: pd.DataFrame, path: Path) -> Path:
 
 def _fill(path: Path, content: bytes) -> None:
     path.write_bytes(content)
+
+
+ARROW_TYPES: dict[str, pa.DataType] = {
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "str": pa.string(),
+    "datetime64[us]": pa.timestamp("us"),
+    "timedelta64[us]": pa.duration("us"),
+}
+
+
+def tables_to_parquet(tables: Sequence[Table]) -> list[bytes]:
+    """Return tables of the same types as Parquet files: together sooner, but each the same as it would be alone."""
+    types = tables[0].types
+    joined = Table.join(tables, types).columns
+    rows = pa.table({name: pa.array(joined[name], type=ARROW_TYPES[dtype]) for name, dtype in types.items()})
+    has_durations = "timedelta64[us]" in types.values()
+    files, begin = [], 0
+    for table in tables:
+        sink = pa.BufferOutputStream()
+        # Dictionaries, statistics and a copy of the schema cost more than they save in the small tables of a partition;
+        # only durations have no Parquet type of their own.
+        with pq.ParquetWriter(
+            sink,
+            rows.schema,
+            compression="snappy",
+            use_dictionary=False,
+            write_statistics=False,
+            store_schema=has_durations,
+        ) as writer:
+            writer.write_table(rows.slice(begin, len(table)))
+        files.append(bytes(sink.getvalue()))
+        begin += len(table)
+    return files
 
 
 def parquet_to_table(content: bytes, types: Mapping[str, str]) -> Table:

@@ -21,8 +21,7 @@ from trading_dagster.domain.error import LedgerError, StorageFailed
 from trading_dagster.market.atomic_file import temporary_beside
 from trading_dagster.statistics.table import Table
 from trading_dagster.storage.event_codec import SCHEMA_VERSION
-from trading_dagster.storage.file import parquet_to_table
-from trading_dagster.storage.parquet_encoding import tables_to_parquet
+from trading_dagster.storage.file import parquet_to_table, tables_to_parquet
 
 LEDGER_FILE = "ledger.jsonl"
 GENESIS = "genesis"
