@@ -33,6 +33,7 @@ class ImportRequest:
     show_progress: bool
     start_at: datetime | None = None
     end_at: datetime | None = None
+    workers: int | None = None
 
     @classmethod
     def parse(
@@ -43,6 +44,7 @@ class ImportRequest:
         show_progress: bool,
         start: str | None = None,
         end: str | None = None,
+        workers: int | None = None,
     ) -> ImportRequest:
         """Return the request that options of the command line make; raises BadInput."""
         named = [*repairs, *(rule.value for rule in DROP_BROKEN if drop_broken)]
@@ -50,7 +52,7 @@ class ImportRequest:
         end_at = None if end is None else parse_time("--end", end)
         if start_at is not None and end_at is not None and start_at >= end_at:
             raise BadInput(f"--start {start_at} is not before --end {end_at}")
-        return cls(parse_rules(named), show_progress, start_at, end_at)
+        return cls(parse_rules(named), show_progress, start_at, end_at, workers)
 
 
 def open_files(path: Path, exchange: str | None, pair: str | None, mapping: Path | None) -> CandleSource:
@@ -146,6 +148,7 @@ def _import(
             start_at=request.start_at,
             end_at=request.end_at,
             rules=request.rules,
+            workers=request.workers,
             progress=request.show_progress,
         )
     except OSError as error:

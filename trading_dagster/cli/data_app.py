@@ -30,6 +30,7 @@ Repair = Annotated[
     list[str] | None,
     typer.Option(help="A repair rule; may be repeated. What it touches is kept. An unknown name lists them all."),
 ]
+Workers = Annotated[int | None, typer.Option(help="How many months are imported at once; one a core by default.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress bars.")]
 
 
@@ -43,12 +44,13 @@ def import_data(
     mapping: Mapping = None,
     drop_broken: DropBroken = False,
     repair: Repair = None,
+    workers: Workers = None,
     no_progress: NoProgress = False,
 ) -> None:
     """Copy candles of files into the lake, only what is missing."""
     from trading_dagster.cli.data import ImportRequest, open_files, run_import
 
-    request = ImportRequest.parse(repair or [], drop_broken=drop_broken, show_progress=not no_progress)
+    request = ImportRequest.parse(repair or [], drop_broken=drop_broken, show_progress=not no_progress, workers=workers)
     run_import(open_files(file, exchange, pair, mapping), name or file.name.split(".")[0], lake, request)
 
 

@@ -16,16 +16,18 @@ if os.name == "posix":
 TEMPORARY_SUFFIX = ".tmp"
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None], turn: Callable[[], None] = lambda: None) -> None:
     """Let ``write`` make a temporary file beside ``path``, flush it to disk and rename it.
 
-    A crash leaves the old file and perhaps a hidden ``*.tmp`` that everybody ignores.
+    A crash leaves the old file and perhaps a hidden ``*.tmp`` that everybody ignores. ``turn`` is called when only the
+    renaming is left; when it raises, the file stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     try:
         write(temporary)
         sync(temporary)
+        turn()
         temporary.replace(path)
         sync(path.parent)
     finally:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -63,6 +62,7 @@ class CandleFile:
     def __init__(self, path: Path, pair: str | None = None) -> None:
         self.path = path
         self._only_pair = pair
+        self._pairs: tuple[FilePair, ...] | None = None  # no cached_property: in Python 3.11 its lock is for all files
         if not path.is_file():
             raise MarketDataMissing(f"path {path}: there is no such file; give a file or folder of candles")
         kind = FORMATS.get(path.suffix.lower())
@@ -91,9 +91,14 @@ class CandleFile:
         """Tell whether there is a column ``tvl``."""
         return "tvl" in self._names
 
-    @cached_property
+    @property
     def pairs(self) -> tuple[FilePair, ...]:
-        """Return the pairs of the file, sorted by venue and name."""
+        """Return the pairs of the file, sorted by venue and name; they are looked for once."""
+        if self._pairs is None:
+            self._pairs = self._find_pairs()
+        return self._pairs
+
+    def _find_pairs(self) -> tuple[FilePair, ...]:
         prefix = "hash_" if self._marks else ""
         wanted = [("time", prefix + how, None, how) for how in ("min", "max", "count")]
         columns = {name: pc.field(name) for name in [*self._marks, self._time]}
@@ -143,7 +148,8 @@ class CandleFile:
             CandleContractBroken: A column is not numeric or the file is damaged.
         """
         distinct = list(dict.fromkeys(item.pair for item in pairs))
-        codes = {item.key: distinct.index(item.pair) for item in pairs}
+        places = {pair: place for place, pair in enumerate(distinct)}
+        codes = {item.key: places[item.pair] for item in pairs}
         names = pd.Index(distinct, dtype="str")
         first_us, end_us = to_unix_us(start), to_unix_us(end)
         scanner = self._data.scanner(

@@ -18,6 +18,7 @@ from trading_dagster.market.contract import Candles
 from trading_dagster.market.exchange import format_description
 from trading_dagster.market.file_layout import FileLayout, is_other_dump, recognise
 from trading_dagster.market.layout_file import LayoutFile
+from trading_dagster.market.side_by_side import choose_workers, map_in_order
 from trading_dagster.market.source import Market
 
 UNNAMED_VENUE = "file"
@@ -31,17 +32,20 @@ OneFile: TypeAlias = CandleFile | LayoutFile
 Part = tuple[OneFile, FilePair]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class OpenFile:
     """A file as it was when it was opened: ``mark`` is its time of change and its size."""
 
     mark: tuple[int, int]
     file: OneFile
+    _bucket: TimeBucket | None = None
 
-    @cached_property
+    @property
     def bucket(self) -> TimeBucket:
-        """Return the width of the candles, found out from their times."""
-        return self.file.infer_bucket()
+        """Return the width of the candles, found out from their times once."""
+        if self._bucket is None:
+            self._bucket = self.file.infer_bucket()
+        return self._bucket
 
 
 class FileSource:
@@ -155,13 +159,16 @@ class FileSource:
         """Return what each pair has in which file, by venue, pair and bucket."""
         if self._parts is None:
             parts: dict[tuple[str, str, TimeBucket], list[Part]] = {}
-            for known in self._files.values():
-                bucket = self._bucket or known.bucket
+            for known, bucket in map_in_order(self._look_into, self._files.values(), choose_workers(None)):
                 for item in known.file.pairs:
                     key = (item.exchange or self._exchange, item.pair, bucket)
                     parts.setdefault(key, []).append((known.file, item))
             self._parts = parts
         return self._parts
+
+    def _look_into(self, known: OpenFile) -> tuple[OpenFile, TimeBucket]:
+        """Find out the pairs of a file and the width of their candles."""
+        return known, self._bucket or known.bucket
 
 
 class EmbeddedSample:

@@ -7,7 +7,6 @@ import json
 import zipfile
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -43,11 +42,16 @@ class LayoutFile:
     def __init__(self, path: Path, layout: FileLayout) -> None:
         self.path = path
         self._layout = layout
+        self._found: tuple[FilePair, ...] | None = None
 
-    @cached_property
+    @property
     def pairs(self) -> tuple[FilePair, ...]:
-        """Return the pairs of the file, sorted by venue and name."""
-        frame = self._load()
+        """Return the pairs of the file, sorted by venue and name; they are looked for once."""
+        if self._found is None:
+            self._found = self._find_pairs(self._load())
+        return self._found
+
+    def _find_pairs(self, frame: Candles) -> tuple[FilePair, ...]:
         found = []
         for (venue, pair), own in frame.groupby(["exchange", "pair"], sort=True):
             times = own["timestamp"].astype("datetime64[us]").astype(np.int64)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,13 @@ def parse_market_key(key: str) -> HumanReadableTradingPairDescription:
 
 
 def write_month(
-    path: Path, bucket: TimeBucket, frame: Candles, coverages: Sequence[Coverage], *, is_compact: bool = False
+    path: Path,
+    bucket: TimeBucket,
+    frame: Candles,
+    coverages: Sequence[Coverage],
+    *,
+    is_compact: bool = False,
+    turn: Callable[[], None] = lambda: None,
 ) -> MonthContent:
     """Write a month atomically and return its footer.
 
@@ -106,8 +112,9 @@ def write_month(
             `EXTRA_COLUMNS` are kept where they are.
         coverages: One for each market, also those without candles.
         is_compact: Take time to make the file small: for months that do not grow any more.
+        turn: Called when all is ready, before the file is put into place.
     """
-    frame = _in_order(frame)
+    frame = in_order(frame)
     extra = extra_columns(frame)
     numbers = (*OHLCV, *extra)
     table = pa.table(
@@ -132,6 +139,7 @@ def write_month(
             use_dictionary=["market"],
             column_encoding={"timestamp": "DELTA_BINARY_PACKED", **dict.fromkeys(numbers, "BYTE_STREAM_SPLIT")},
         ),
+        turn,
     )
     return content
 
@@ -143,7 +151,7 @@ def as_markets(marks: pd.Series, names: Iterable[str] = ()) -> pd.Series:
     return marks.astype(pd.CategoricalDtype(known))
 
 
-def _in_order(frame: Candles) -> Candles:
+def in_order(frame: Candles) -> Candles:
     """Return the rows sorted by market and time, the markets as a categorical of those there are."""
     marks = as_markets(frame["market"]).cat.remove_unused_categories()
     codes, times = marks.cat.codes.to_numpy(), frame["timestamp"].to_numpy()
@@ -164,9 +172,28 @@ def read_footer(path: Path) -> MonthContent:
         CandleContractBroken: The file is damaged.
         LakeNotSupported: It was written by a newer version.
     """
+    about = _read_about(path)
+    bucket = TimeBucket(about["bucket"])
+    coverages = tuple(_coverage(item, bucket) for item in about["markets"])
+    return MonthContent(
+        about["content_hash"],
+        about["row_count"],
+        coverages,
+        about.get("version", 1),
+        bool(about.get("is_compact", False)),
+    )
+
+
+def read_digest(path: Path) -> tuple[str, int]:
+    """Return content hash and number of rows of a month file; raises as `read_footer`."""
+    about = _read_about(path)
+    return about["content_hash"], about["row_count"]
+
+
+def _read_about(path: Path) -> dict[str, Any]:
     try:
         metadata = pq.read_metadata(path).metadata or {}
-        about = json.loads(metadata[FOOTER_KEY])
+        about: dict[str, Any] = json.loads(metadata[FOOTER_KEY])
     except (pa.ArrowInvalid, KeyError, ValueError) as error:
         raise CandleContractBroken(
             f"path {path}: not a month of the lake ({error}); delete it, import again"
@@ -177,11 +204,7 @@ def read_footer(path: Path) -> MonthContent:
             f"path {path}: written in version {version} of the lake, this program knows up to {VERSION}: update it, "
             "or use another lake"
         )
-    bucket = TimeBucket(about["bucket"])
-    coverages = tuple(_coverage(item, bucket) for item in about["markets"])
-    return MonthContent(
-        about["content_hash"], about["row_count"], coverages, version, bool(about.get("is_compact", False))
-    )
+    return about
 
 
 def extra_columns(frame: Candles) -> list[str]:

@@ -7,7 +7,7 @@ written first: a process killed in between repeats the step and writes the same 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,13 +19,14 @@ import pyarrow.parquet as pq
 from trading_dagster.domain.error import CandleContractBroken
 from trading_dagster.domain.time import from_unix_us, to_unix_us
 from trading_dagster.market.atomic_file import write_atomically
-from trading_dagster.market.contract import Candles, check_candles
+from trading_dagster.market.contract import Candles, check_candles, timestamps_us
 from trading_dagster.market.month_file import (
     Coverage,
     Interval,
     MonthContent,
     as_markets,
     extra_columns,
+    in_order,
     join_intervals,
     market_key,
     missing_intervals,
@@ -47,10 +48,12 @@ class ImportOptions:
     Args:
         rules: What may be repaired; candles that break the contract after that are refused.
         checkpoint_s: After how many seconds what was read so far is written, so that an interrupted download keeps it.
+        turn: Called when files are ready to be put into place; it waits for the months before.
     """
 
     rules: Sequence[RepairRule] = ()
     checkpoint_s: float = 60.0
+    turn: Callable[[], None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -138,7 +141,8 @@ def _read_piece(source: CandleSource, interval: Interval, members: Sequence[Mark
     start, end = (from_unix_us(edge) for edge in interval)
     keys = {market.pair: market_key(market) for market in members}
     names = sorted(keys.values())
-    places = {pair: names.index(key) for pair, key in keys.items()}
+    place_of_key = {key: place for place, key in enumerate(names)}
+    places = {pair: place_of_key[key] for pair, key in keys.items()}
     frames = []
     for frame in source.load_candles(members, start, end):
         is_inside = ((frame["timestamp"] >= start) & (frame["timestamp"] < end)).to_numpy()
@@ -159,11 +163,12 @@ def _write_pending(
     repaired = repair_candles(fresh.rename(columns={"market": "pair"}), bucket, options.rules, source_name)
     check_candles(repaired.frame, bucket, source_name, any_order=True)
     if options.rules:
+        options.turn()
         _write_repairs(path, repaired.touched.rename(columns={"pair": "market"}), pending.pieces)
     good = repaired.frame.rename(columns={"pair": "market"})
     old = read_footer(path) if path.is_file() else MonthContent("", 0, ())
-    frame = _join([read_month(path), good]) if old.row_count else good
-    write_month(path, bucket, frame, list(_coverages(frame, old, pending.pieces)))
+    frame = in_order(_join([read_month(path), good]) if old.row_count else good)
+    write_month(path, bucket, frame, list(_coverages(frame, old, pending.pieces)), turn=options.turn)
     report.rows_added += len(good)
     report.rows_dropped += repaired.dropped_count
     report.rows_changed += repaired.changed_count
@@ -191,6 +196,7 @@ def _write_repairs(month: Path, touched: Candles, pieces: Sequence[Piece]) -> No
 
 
 def _coverages(frame: Candles, old: MonthContent, pieces: Sequence[Piece]) -> Iterator[Coverage]:
+    """Yield what a month of rows in order covers once the pieces are in it."""
     asked: dict[str, list[Interval]] = {market_key(item.market): list(item.covered) for item in old.coverages}
     latest = {market_key(item.market): item.market for item in old.coverages}
     for interval, members in pieces:
@@ -198,10 +204,14 @@ def _coverages(frame: Candles, old: MonthContent, pieces: Sequence[Piece]) -> It
             asked.setdefault(market_key(market), []).append(interval)
             latest[market_key(market)] = market
     held: dict[str, tuple[Market, int]] = {}
-    spans = frame.groupby("market", observed=True)["timestamp"].agg(["min", "max", "size"])
-    for mark, first, last, size in spans.itertuples():
-        own = replace(latest[str(mark)], first_at=first.to_pydatetime(), last_at=last.to_pydatetime())
-        held[str(mark)] = own, int(size)
+    codes, times = frame["market"].cat.codes.to_numpy(), timestamps_us(frame, "month")
+    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]][: len(codes)])
+    ends = np.r_[starts[1:], len(codes)][: len(starts)]
+    names = frame["market"].cat.categories.to_list()
+    for code, first, last, size in zip(codes[starts], times[starts], times[ends - 1], ends - starts, strict=True):
+        key = str(names[code])
+        own = replace(latest[key], first_at=from_unix_us(int(first)), last_at=from_unix_us(int(last)))
+        held[key] = own, int(size)
     for key, market in latest.items():
         here, count = held.get(key, (market, 0))
         yield Coverage(here, count, join_intervals(asked[key]))
@@ -209,6 +219,9 @@ def _coverages(frame: Candles, old: MonthContent, pieces: Sequence[Piece]) -> It
 
 def _join(frames: Sequence[Candles]) -> Candles:
     """Return the rows of frames; their markets stay a categorical, whichever each of them has."""
+    kinds = [frame["market"].dtype for frame in frames]
+    if isinstance(kinds[0], pd.CategoricalDtype) and all(kind == kinds[0] for kind in kinds):
+        return pd.concat(frames, ignore_index=True)
     names = {str(name) for frame in frames for name in as_markets(frame["market"]).cat.categories}
     return pd.concat([frame.assign(market=as_markets(frame["market"], names)) for frame in frames], ignore_index=True)
 

@@ -107,6 +107,8 @@ def repair_candles(
     Raises:
         CandleContractBroken: Columns or times cannot be read.
     """
+    if not rules:
+        return Repaired(frame, frame[:0].assign(rule="", action=""))
     times = timestamps_us(frame, source_name)
     codes, _ = pair_codes(frame)
     columns = {name: values.copy() for name, values in numeric_columns(frame, OHLCV, source_name).items()}

@@ -7,7 +7,6 @@ or a script cannot be imported by other processes; for it they are forked from t
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import sys
 import threading
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from trading_dagster.domain.error import BadInput, WorkerDied
+from trading_dagster.market.side_by_side import count_cores
 from trading_dagster.market.universe_store import write_universe
 from trading_dagster.research.grid_outcome import GridOutcome
 from trading_dagster.research.grid_run import GridRunner, GridTask, RemoteRunner, run_in_worker, start_worker
@@ -31,8 +31,7 @@ def count_workers(wanted: int | None, tasks: int) -> int:
     """Return how many processes to use: as wanted or as many as there are cores, but not more than tasks."""
     if wanted is not None and wanted < 1:
         raise BadInput(f"max_workers is {wanted}: give 1 or more, or None for one a processor core")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(wanted or cores, tasks))
+    return max(1, min(wanted or count_cores(), tasks))
 
 
 RunTasks: TypeAlias = "Callable[[Sequence[GridTask]], Iterator[tuple[int, GridOutcome]]]"
