@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from trading_dagster.domain.error import BadInput, MarketDataMissing
 from trading_dagster.domain.identifier import HumanReadableTradingPairDescription
 from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
 from trading_dagster.market.availability import CandleAvailability, Now, read_stored_availability, utc_now
-from trading_dagster.market.contract import Candles
+from trading_dagster.market.contract import Candles, bucket_width_us
 from trading_dagster.market.month_file import (
     EXTRA_COLUMNS,
     TVL_COLUMNS,
@@ -34,6 +34,7 @@ from trading_dagster.market.month_file import (
     read_footer,
     read_month,
 )
+from trading_dagster.market.month_reader import read_rows
 from trading_dagster.market.panel import OHLCV, PRICE_COLUMNS
 from trading_dagster.market.source import Market
 
@@ -41,6 +42,9 @@ LAKE_VARIABLE = "TRADING_DAGSTER_LAKE"
 DEFAULT_LAKE = Path(".trading-dagster") / "lake"
 MONTH_FILES = "[0-9][0-9][0-9][0-9]-[0-9][0-9].parquet"
 BATCH_ROWS = 250_000
+PART_ROWS = 2_000_000
+"""How many candles are read at once, about 100 bytes each in memory."""
+
 LAKE_VIEW = """
 CREATE VIEW candles AS SELECT
     parse_path(filename)[-3] AS source, parse_path(filename)[-2] AS bucket,
@@ -140,7 +144,11 @@ class LakeSource:
         return _join_markets(self.lake.read_contents(self.name))
 
     def load_candles(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
-        """Yield the candles that open in [start, end) in frames of bounded size; see `CandleSource`."""
+        """Yield the candles that open in [start, end) in frames of bounded size; see `CandleSource`.
+
+        They come market by market in the order of their names here (`market_key`), each in the order of time, however
+        the markets are given and the months are cut.
+        """
         yield from self._load(markets, start, end, self._files(markets, start, end), OHLCV)
 
     def list_liquidity(self) -> Sequence[Market]:
@@ -148,7 +156,7 @@ class LakeSource:
         return _join_markets([item for item in self.lake.read_contents(self.name) if has_tvl(item[0])])
 
     def load_liquidity(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
-        """Yield the TVL of bars that open in [start, end), where it is known; see `LiquiditySource`."""
+        """Yield the TVL of bars that open in [start, end), where it is known, in the order of `load_candles`."""
         files = [path for path in self._files(markets, start, end) if has_tvl(path)]
         for frame in self._load(markets, start, end, files, TVL_COLUMNS):
             yield frame.dropna().rename(columns=dict(zip(TVL_COLUMNS, PRICE_COLUMNS, strict=True)))
@@ -168,27 +176,21 @@ class LakeSource:
     ) -> Iterator[Candles]:
         if not files:
             return
-        pair_of = {market_key(market): market.pair for market in markets}
-        pairs = pd.Index(list(dict.fromkeys(pair_of.values())), dtype="str")
-        with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            result = connection.sql(
-                f"SELECT market, epoch_us(timestamp) AS time_us, {', '.join(names)} "  # noqa: S608 - values are bound
-                f"FROM read_parquet({sql_list([str(path) for path in files])}) "
-                "WHERE market IN (SELECT unnest($markets)) "
-                "AND timestamp >= make_timestamptz($start) AND timestamp < make_timestamptz($end)",
-                params={"markets": list(pair_of), "start": to_unix_us(start), "end": to_unix_us(end)},
-            )
-            for batch in result.to_arrow_reader(BATCH_ROWS):
-                if batch.num_rows == 0:
-                    continue
-                marks = batch["market"].dictionary_encode()
-                code_of = pairs.get_indexer(pd.Index([pair_of[key] for key in marks.dictionary.to_pylist()]))
-                codes = code_of[marks.indices.to_numpy(zero_copy_only=False)]
-                times = batch["time_us"].to_numpy(zero_copy_only=False).view("datetime64[us]")
-                columns = {column: batch[column].to_numpy(zero_copy_only=False) for column in names}
+        asked = (to_unix_us(start), to_unix_us(end))
+        by_key = {market_key(market): market for market in markets}
+        pairs = pd.Index(sorted({market.pair for market in markets}), dtype="str")
+        for keys in _parts(by_key, asked):
+            own = pairs.get_indexer(pd.Index([by_key[key].pair for key in keys]))
+            rows = read_rows(files, keys, asked, names)
+            for first in range(0, len(rows.codes), BATCH_ROWS):
+                part = slice(first, first + BATCH_ROWS)
                 yield pd.DataFrame(
-                    {"timestamp": times, "pair": pd.Categorical.from_codes(codes, pairs), **columns}, copy=False
+                    {
+                        "timestamp": rows.times_us[part].view("datetime64[us]"),
+                        "pair": pd.Categorical.from_codes(own[rows.codes[part]], pairs),
+                        **{name: rows.columns[name][part] for name in names},
+                    },
+                    copy=False,
                 )
 
     def read_availability(
@@ -212,6 +214,23 @@ def _join_markets(contents: Sequence[tuple[Path, MonthContent]]) -> tuple[Market
     return tuple(found[key] for key in sorted(found, key=lambda key: (key[0].to_timedelta(), key[1])))
 
 
+def _parts(markets: Mapping[str, Market], asked: Interval) -> Iterator[list[str]]:
+    """Yield the names of markets, sorted, in parts of about `PART_ROWS` candles, or of one market."""
+    part: list[str] = []
+    count = 0
+    for key in sorted(markets):
+        market = markets[key]
+        first, last = max(asked[0], to_unix_us(market.first_at)), min(asked[1], to_unix_us(market.end_at))
+        rows = max(0, (last - first) // bucket_width_us(market.bucket))
+        if part and count + rows > PART_ROWS:
+            yield part
+            part, count = [], 0
+        part.append(key)
+        count += rows
+    if part:
+        yield part
+
+
 def folder_name(source: str) -> str:
     """Return the folder of a source: its name in safe characters."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", source).strip("-.") or "source"
@@ -227,7 +246,6 @@ def months_between(start_us: int, end_us: int) -> Iterator[tuple[str, Interval]]
 
 
 def sql_list(values: Sequence[str]) -> str:
-    """Return texts as a list in SQL."""
     """Return texts as a list in SQL."""
     quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
     return f"[{quoted}]"

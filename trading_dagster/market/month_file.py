@@ -43,7 +43,7 @@ TVL_COLUMNS = tuple(f"tvl_{name}" for name in PRICE_COLUMNS)
 EXTRA_COLUMNS = (*TVL_COLUMNS, "buys", "sells")
 """What only some sources have: TVL in USD over the bar, and how many swaps bought and sold the base token."""
 VERSION = 2
-GROUP_ROWS = 131_072
+GROUP_ROWS = 32_768
 QUICK_LEVEL, COMPACT_LEVEL = 3, 15
 """Levels of compression: for months that still grow, and for those at rest."""
 
