@@ -48,7 +48,7 @@ def test_no_median_is_below_what_it_is_said_not_to_be_below(rows: int, pairs: in
     if has_holes:
         values[draw.random(rows) < 0.1] = np.nan
     codes = np.sort(draw.integers(0, pairs, rows))
-    least = _least_median(values, codes)
+    least = _least_median(values, codes, np.arange(len(values)))
     for row in np.flatnonzero(least > 0):
         places = [place for place in range(row - 50, row + 51) if place != row and 0 <= place < rows]
         around = [values[place] for place in places if codes[place] == codes[row] and np.isfinite(values[place])]

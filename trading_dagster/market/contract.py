@@ -278,14 +278,18 @@ def numeric_columns(frame: Candles, names: Sequence[str], source_name: str) -> d
 
 
 def pair_codes(frame: Candles) -> tuple[Integers, list[str]]:
-    """Return a number for each row and the pair name of each number, in sorted order of names.
+    """Return a number for each row and the pair name of each number, in sorted order of names; some may have no row.
 
     A pair is what ``exchange`` (if any) and ``pair_id`` or else ``pair`` say; without them all rows are one pair.
     """
     key = "pair_id" if "pair_id" in frame.columns else "pair" if "pair" in frame.columns else None
     if key is None:
         return np.zeros(len(frame), dtype=np.int64), [""]
-    codes, values = pd.factorize(frame[key], sort=True)
+    column = frame[key]
+    if isinstance(column.dtype, pd.CategoricalDtype) and column.cat.categories.is_monotonic_increasing:
+        codes, values = np.asarray(column.cat.codes, dtype=np.int64), column.cat.categories
+    else:
+        codes, values = pd.factorize(column, sort=True)
     names = [str(value) for value in values]
     if "exchange" in frame.columns:
         venue_codes, venues = pd.factorize(frame["exchange"], sort=True)
@@ -294,11 +298,20 @@ def pair_codes(frame: Candles) -> tuple[Integers, list[str]]:
     return np.asarray(codes, dtype=np.int64), names
 
 
+def is_in_order(codes: Integers, times_us: Integers) -> bool:
+    """Tell whether rows are sorted by pair, then time."""
+    same = codes[1:] == codes[:-1]
+    return bool(((codes[1:] > codes[:-1]) | (same & (times_us[1:] >= times_us[:-1]))).all())
+
+
 def duplicated_rows(codes: Integers, times_us: Integers) -> Flags:
     """Return True for every row whose pair and time an earlier row has."""
+    repeated: Flags = np.zeros(len(codes), dtype=np.bool_)
+    if is_in_order(codes, times_us):
+        repeated[1:] = (codes[1:] == codes[:-1]) & (times_us[1:] == times_us[:-1])
+        return repeated
     order = np.lexsort((times_us, codes))
     repeated_in_order = np.r_[False, (np.diff(codes[order]) == 0) & (np.diff(times_us[order]) == 0)][: len(order)]
-    repeated: Flags = np.zeros(len(order), dtype=np.bool_)
     repeated[order] = repeated_in_order
     return repeated
 

@@ -36,15 +36,17 @@ from trading_dagster.market.month_file import (
 )
 from trading_dagster.market.month_reader import read_rows
 from trading_dagster.market.panel import OHLCV, PRICE_COLUMNS
+from trading_dagster.market.side_by_side import choose_workers, map_in_order
 from trading_dagster.market.source import Market
 
 LAKE_VARIABLE = "TRADING_DAGSTER_LAKE"
 DEFAULT_LAKE = Path(".trading-dagster") / "lake"
 MONTH_FILES = "[0-9][0-9][0-9][0-9]-[0-9][0-9].parquet"
 BATCH_ROWS = 250_000
-PART_ROWS = 2_000_000
-"""How many candles are read at once, about 100 bytes each in memory."""
+ROWS_AT_ONCE = 4_000_000
+"""How many candles are read at once, about 100 bytes each in memory, in up to `MOST_WORKERS` threads."""
 
+MOST_WORKERS = 4
 LAKE_VIEW = """
 CREATE VIEW candles AS SELECT
     parse_path(filename)[-3] AS source, parse_path(filename)[-2] AS bucket,
@@ -149,7 +151,13 @@ class LakeSource:
         They come market by market in the order of their names here (`market_key`), each in the order of time, however
         the markets are given and the months are cut.
         """
-        yield from self._load(markets, start, end, self._files(markets, start, end), OHLCV)
+        files = self._files(markets, start, end)
+        yield from self._load(markets, (to_unix_us(start), to_unix_us(end)), [files] if files else [], OHLCV)
+
+    def load_unordered(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
+        """Yield the same month by month, each market by market and in the order of time; see `UnorderedSource`."""
+        files = self._files(markets, start, end)
+        yield from self._load(markets, (to_unix_us(start), to_unix_us(end)), [[file] for file in files], OHLCV)
 
     def list_liquidity(self) -> Sequence[Market]:
         """Return the markets in whose files there is TVL; see `LiquiditySource`."""
@@ -158,7 +166,7 @@ class LakeSource:
     def load_liquidity(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
         """Yield the TVL of bars that open in [start, end), where it is known, in the order of `load_candles`."""
         files = [path for path in self._files(markets, start, end) if has_tvl(path)]
-        for frame in self._load(markets, start, end, files, TVL_COLUMNS):
+        for frame in self._load(markets, (to_unix_us(start), to_unix_us(end)), [files] if files else [], TVL_COLUMNS):
             yield frame.dropna().rename(columns=dict(zip(TVL_COLUMNS, PRICE_COLUMNS, strict=True)))
 
     def month_files(self, bucket: TimeBucket, start: datetime, end: datetime) -> list[str]:
@@ -172,16 +180,22 @@ class LakeSource:
         return [Path(file) for bucket in buckets for file in self.month_files(bucket, start, end)]
 
     def _load(
-        self, markets: Sequence[Market], start: datetime, end: datetime, files: Sequence[Path], names: Sequence[str]
+        self, markets: Sequence[Market], asked: Interval, groups: Sequence[Sequence[Path]], names: Sequence[str]
     ) -> Iterator[Candles]:
-        if not files:
-            return
-        asked = (to_unix_us(start), to_unix_us(end))
+        """Yield the rows of each group of files after the other, those of a group in order."""
         by_key = {market_key(market): market for market in markets}
         pairs = pd.Index(sorted({market.pair for market in markets}), dtype="str")
-        for keys in _parts(by_key, asked):
+        workers = choose_workers(None, MOST_WORKERS)
+        parts = [
+            (files, keys)
+            for files in groups
+            for keys in _parts(by_key, _span_of(files, asked), ROWS_AT_ONCE // workers)
+        ]
+        read = map_in_order(
+            lambda part: read_rows(*part, asked, names), parts, max(1, min(workers, len(parts))), ahead=1
+        )
+        for (_, keys), rows in zip(parts, read, strict=True):
             own = pairs.get_indexer(pd.Index([by_key[key].pair for key in keys]))
-            rows = read_rows(files, keys, asked, names)
             for first in range(0, len(rows.codes), BATCH_ROWS):
                 part = slice(first, first + BATCH_ROWS)
                 yield pd.DataFrame(
@@ -214,15 +228,22 @@ def _join_markets(contents: Sequence[tuple[Path, MonthContent]]) -> tuple[Market
     return tuple(found[key] for key in sorted(found, key=lambda key: (key[0].to_timedelta(), key[1])))
 
 
-def _parts(markets: Mapping[str, Market], asked: Interval) -> Iterator[list[str]]:
-    """Yield the names of markets, sorted, in parts of about `PART_ROWS` candles, or of one market."""
+def _span_of(files: Sequence[Path], asked: Interval) -> Interval:
+    """Return the part of a span that months, in the order of time, have."""
+    first, last = (datetime.strptime(path.stem, "%Y-%m") for path in (files[0], files[-1]))  # noqa: DTZ007 - UTC
+    end = last.replace(year=last.year + last.month // 12, month=last.month % 12 + 1)
+    return max(asked[0], to_unix_us(first)), min(asked[1], to_unix_us(end))
+
+
+def _parts(markets: Mapping[str, Market], asked: Interval, most_rows: int) -> Iterator[list[str]]:
+    """Yield the names of markets, sorted, in parts of at most as many candles, or of one market."""
     part: list[str] = []
     count = 0
     for key in sorted(markets):
         market = markets[key]
         first, last = max(asked[0], to_unix_us(market.first_at)), min(asked[1], to_unix_us(market.end_at))
         rows = max(0, (last - first) // bucket_width_us(market.bucket))
-        if part and count + rows > PART_ROWS:
+        if part and count + rows > most_rows:
             yield part
             part, count = [], 0
         part.append(key)

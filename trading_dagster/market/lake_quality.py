@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import pandas as pd
 
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.market.quality import quality_report
+from trading_dagster.market.side_by_side import choose_workers, map_in_order
 from trading_dagster.market.source import CandleSource, Market, group_markets
 
 ROWS_AT_ONCE = 1_000_000
@@ -36,8 +35,8 @@ def report_quality(source: CandleSource, bucket: TimeBucket, *, rows_at_once: in
     if not markets:
         return pd.DataFrame()
     start, end = min(market.first_at for market in markets), max(market.end_at for market in markets)
-    with ThreadPoolExecutor(max_workers=min(MOST_WORKERS, os.cpu_count() or 1)) as pool:
-        reports = [found for found in pool.map(report, _parts(markets, start, end, rows_at_once)) if found is not None]
+    done = map_in_order(report, _parts(markets, start, end, rows_at_once), choose_workers(None, MOST_WORKERS))
+    reports = [found for found in done if found is not None]
     return pd.concat(reports, ignore_index=True) if reports else pd.DataFrame()
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
 
 from trading_dagster.domain.error import BadInput, MarketDataMissing
 from trading_dagster.domain.identifier import HumanReadableTradingPairDescription, TradingPairIdentifier
 from trading_dagster.domain.time import TimeBucket, require_naive_utc
-from trading_dagster.market.contract import Candles, check_candles, timestamps_us
+from trading_dagster.market.contract import Candles, check_candles, pair_codes, timestamps_us
 from trading_dagster.market.dataset import Dataset, UniverseOptions
 from trading_dagster.market.exchange import Exchange, format_description
 from trading_dagster.market.file_source import EmbeddedSample
@@ -23,10 +22,12 @@ from trading_dagster.market.lending_file import RateInput, lend_tokens_of
 from trading_dagster.market.panel import OHLCV, PRICE_COLUMNS, CandlePanel
 from trading_dagster.market.panel_builder import PanelBuilder, merge_panels, refuse_sparse
 from trading_dagster.market.resample import open_on_time, resample_panel
+from trading_dagster.market.side_by_side import choose_workers, map_in_order
 from trading_dagster.market.source import (
     CandleSource,
     LiquiditySource,
     Market,
+    UnorderedSource,
     choose_market,
     group_markets,
     usable_markets,
@@ -35,6 +36,7 @@ from trading_dagster.market.universe import default_delay_tolerance
 from trading_dagster.market.vault import VaultLike, find_vaults, mark_vaults
 
 CHUNK_CELLS = 20_000_000
+MOST_WORKERS = 4
 ReadMarkets = Callable[[Sequence[Market], datetime, datetime], Iterator[Candles]]
 
 
@@ -133,11 +135,12 @@ def load_partial_data(
             progress=progress,
         )
 
-    candles = load(bucket, chosen, source.load_candles, OHLCV)
+    read = source.load_unordered if isinstance(source, UnorderedSource) else source.load_candles
+    candles = load(bucket, chosen, read, OHLCV)
     feed: CandlePanel | None = None
     if stop_loss_bucket is not None:
         finer = _choose_each(available, [market.description for market in chosen], stop_loss_bucket, source.name)
-        feed = candles if stop_loss_bucket is bucket else load(stop_loss_bucket, finer, source.load_candles, OHLCV)
+        feed = candles if stop_loss_bucket is bucket else load(stop_loss_bucket, finer, read, OHLCV)
     tvl: CandlePanel | None = None
     if liquidity:
         if not isinstance(source, LiquiditySource):
@@ -323,12 +326,16 @@ def _read_panel(
     ids_of = dict(members)
     for group in group_markets(ids_of):
         ids = {market.pair: ids_of[market] for market in group}
-        for frame in read(group, start, end):
+
+        def add(frame: Candles, ids: Mapping[str, int] = ids) -> None:
             if not is_tvl:
                 check_candles(frame, bucket, source_name, any_order=True)
-            codes, names = pd.factorize(frame["pair"])
-            pair_ids = np.asarray([ids[str(name)] for name in names], dtype=np.int64)[codes]
+            codes, names = pair_codes(frame[["pair"]])
+            pair_ids = np.asarray([ids.get(name, -1) for name in names], dtype=np.int64)[codes]
             times = timestamps_us(frame, source_name)
-            builder.add(pair_ids, times, {name: frame[name].to_numpy(dtype=np.float64) for name in columns})
+            values = {name: frame[name].to_numpy(dtype=np.float64) for name in columns}
+            builder.add(pair_ids, times, values, is_checked=not is_tvl)
+
+        deque(map_in_order(add, read(group, start, end), choose_workers(None, MOST_WORKERS)), maxlen=0)
     refuse_sparse(len(members), builder.bar_count, builder.rows_added, source_name)
     return builder.build()

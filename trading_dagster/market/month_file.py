@@ -28,10 +28,10 @@ from trading_dagster.domain.error import CandleContractBroken, LakeNotSupported
 from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription
 from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
 from trading_dagster.market.atomic_file import write_atomically
-from trading_dagster.market.contract import Candles
+from trading_dagster.market.contract import Candles, is_in_order
 from trading_dagster.market.exchange import split_ticker
 from trading_dagster.market.identifier_json import pair_from_json, pair_to_json
-from trading_dagster.market.panel import OHLCV, PRICE_COLUMNS
+from trading_dagster.market.panel import OHLCV, PRICE_COLUMNS, Integers
 from trading_dagster.market.source import Market
 
 FOOTER_KEY = b"trading_dagster"
@@ -154,10 +154,10 @@ def as_markets(marks: pd.Series, names: Iterable[str] = ()) -> pd.Series:
 def in_order(frame: Candles) -> Candles:
     """Return the rows sorted by market and time, the markets as a categorical of those there are."""
     marks = as_markets(frame["market"]).cat.remove_unused_categories()
-    codes, times = marks.cat.codes.to_numpy(), frame["timestamp"].to_numpy()
+    codes: Integers = np.asarray(marks.cat.codes, dtype=np.int64)
+    times = frame["timestamp"].to_numpy()
     frame = frame.assign(market=marks).reset_index(drop=True)
-    is_sorted = (codes[1:] > codes[:-1]) | ((codes[1:] == codes[:-1]) & (times[1:] >= times[:-1]))
-    return frame if is_sorted.all() else frame.iloc[np.lexsort((times, codes))].reset_index(drop=True)
+    return frame if is_in_order(codes, times) else frame.iloc[np.lexsort((times, codes))].reset_index(drop=True)
 
 
 def _to_dictionary(marks: pd.Series) -> pa.DictionaryArray:

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trading_dagster.domain.error import CandleContractBroken
+from trading_dagster.market.contract import is_in_order
 from trading_dagster.market.month_file import Interval
 from trading_dagster.market.panel import Floats, Integers
 
-Batch = tuple[Integers, Integers, dict[str, Floats]]
-MOST_CODES = np.iinfo(np.int16).max
+LEAST_RUN = 32
+"""From how many rows of a market in a row on they are moved together, rather than one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,15 @@ class MonthRows:
         times_us: Open times, microseconds since 1970.
         columns: Values by name.
     """
+
+    codes: Integers
+    times_us: Integers
+    columns: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rows of one month in the order in which they are stored."""
 
     codes: Integers
     times_us: Integers
@@ -48,7 +58,7 @@ def read_rows(files: Sequence[Path], keys: Sequence[str], asked: Interval, names
     Raises:
         CandleContractBroken: A file is damaged.
     """
-    batches: list[Batch] = []
+    batches: list[_Batch] = []
     for path in files:
         try:
             batches += _read_month(path, keys, asked, names)
@@ -57,18 +67,10 @@ def read_rows(files: Sequence[Path], keys: Sequence[str], asked: Interval, names
     if not batches:
         nothing: Integers = np.zeros(0, dtype=np.int64)
         return MonthRows(nothing, nothing, {name: np.zeros(0) for name in names})
-    codes, times = (np.concatenate([batch[place] for batch in batches]) for place in (0, 1))
-    order = _order(codes, times)
-    columns = {}
-    for name in names:
-        values = np.concatenate([batch[2].pop(name) for batch in batches])
-        columns[name] = values if order is None else values[order]
-    if order is not None:
-        codes, times = codes[order], times[order]
-    return MonthRows(codes, times, columns)
+    return _join_runs(batches, names) or _sort_rows(batches, names)
 
 
-def _read_month(path: Path, keys: Sequence[str], asked: Interval, names: Sequence[str]) -> list[Batch]:
+def _read_month(path: Path, keys: Sequence[str], asked: Interval, names: Sequence[str]) -> list[_Batch]:
     file = pq.ParquetFile(path)
     every = range(file.num_row_groups)
     groups = [place for place in every if _may_have(file.metadata.row_group(place), keys[0], keys[-1])]
@@ -91,7 +93,7 @@ def _read_month(path: Path, keys: Sequence[str], asked: Interval, names: Sequenc
             part = slice(rows[0], rows[-1] + 1) if rows[-1] + 1 - rows[0] == len(rows) else rows
             codes, times = codes[part], times[part]
             columns = {name: values[part] for name, values in columns.items()}
-        batches.append((codes, times, columns))
+        batches.append(_Batch(codes, times, columns))
     return batches
 
 
@@ -101,14 +103,31 @@ def _may_have(group: pq.RowGroupMetaData, first: str, last: str) -> bool:
     return held is None or not held.has_min_max or (held.min <= last and held.max >= first)
 
 
-def _order(codes: Integers, times: Integers) -> Integers | None:
-    """Return the order of rows by market and time; None when they have it."""
-    same = codes[1:] == codes[:-1]
-    if ((codes[1:] > codes[:-1]) | (same & (times[1:] >= times[:-1]))).all():
+def _join_runs(batches: Sequence[_Batch], names: Sequence[str]) -> MonthRows | None:
+    """Return the rows in order by moving the runs of each market; None where they are short, or do not ascend."""
+    runs: list[tuple[int, int, int, int]] = []
+    for place, batch in enumerate(batches):
+        codes = batch.codes
+        starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
+        if len(codes) < LEAST_RUN * len(starts) or not is_in_order(codes, batch.times_us):
+            return None
+        ends = np.r_[starts[1:], len(codes)]
+        runs += zip(codes[starts].tolist(), [place] * len(starts), starts.tolist(), ends.tolist(), strict=True)
+    runs.sort()
+    times = np.concatenate([batches[place].times_us[start:end] for _, place, start, end in runs])
+    codes = np.repeat([code for code, *_ in runs], [end - start for *_, start, end in runs])
+    if not is_in_order(codes, times):
         return None
-    short = codes.astype(np.int16) if codes.max() <= MOST_CODES else codes  # so that it is a radix sort
-    order: Integers = np.argsort(short, kind="stable")
-    own, at = codes[order], times[order]
-    if ((own[1:] == own[:-1]) & (at[1:] < at[:-1])).any():
-        order = np.lexsort((times, codes))
-    return order
+    values = {
+        name: np.concatenate([batches[place].columns[name][start:end] for _, place, start, end in runs])
+        for name in names
+    }
+    return MonthRows(codes, times, values)
+
+
+def _sort_rows(batches: Sequence[_Batch], names: Sequence[str]) -> MonthRows:
+    codes = np.concatenate([batch.codes for batch in batches])
+    times = np.concatenate([batch.times_us for batch in batches])
+    order = np.lexsort((times, codes))
+    values = {name: np.concatenate([batch.columns[name] for batch in batches])[order] for name in names}
+    return MonthRows(codes[order], times[order], values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,7 +46,7 @@ class ForwardFill:
 
 
 class PanelBuilder:
-    """Scatters rows into the dense columns of a panel, batch by batch, in any order.
+    """Scatters rows into the dense columns of a panel, batch by batch, in any order; several threads may add at once.
 
     Args:
         bucket: Width of a bar.
@@ -77,13 +78,16 @@ class PanelBuilder:
         self.bar_count = max(0, -((self.start_us - to_unix_us(end)) // self.width_us))
         self.rows_added = 0
         shape = (len(self.pair_ids), self.bar_count)
-        self._columns: dict[str, Floats] = {name: np.full(shape, np.nan) for name in columns}
+        self._columns: dict[str, Floats] = {name: np.empty(shape) for name in columns}  # gaps: see build
+        self._lock = threading.Lock()
         self._exists: Flags = np.zeros(shape, dtype=np.bool_)
         self._sorted_ids: Integers = np.sort(np.asarray(self.pair_ids, dtype=np.int64))
         self._rows: Integers = np.argsort(np.asarray(self.pair_ids, dtype=np.int64))
 
-    def add(self, pair_ids: Integers, times_us: Integers, columns: Mapping[str, Floats]) -> None:
-        """Add rows; arrays of equal length.
+    def add(
+        self, pair_ids: Integers, times_us: Integers, columns: Mapping[str, Floats], *, is_checked: bool = False
+    ) -> None:
+        """Add rows; arrays of equal length. Of those that keep the candle contract already only the places are checked.
 
         Raises:
             CandleContractBroken: Off the grid, duplicated, not finite, not above zero, or high below low.
@@ -91,9 +95,13 @@ class PanelBuilder:
         """
         for first in range(0, len(times_us), BATCH_ROWS):
             part = slice(first, first + BATCH_ROWS)
-            self._add_batch(pair_ids[part], times_us[part], {name: columns[name][part] for name in self._columns})
+            self._add_batch(
+                pair_ids[part], times_us[part], {name: columns[name][part] for name in self._columns}, is_checked
+            )
 
-    def _add_batch(self, pair_ids: Integers, times_us: Integers, columns: Mapping[str, Floats]) -> None:
+    def _add_batch(
+        self, pair_ids: Integers, times_us: Integers, columns: Mapping[str, Floats], is_checked: bool
+    ) -> None:
         bars = (times_us - self.start_us) // self.width_us
         inside = (bars >= 0) & (bars < self.bar_count)
         if not inside.all():
@@ -108,17 +116,21 @@ class PanelBuilder:
                 f"{self.source_name}: pair_id {pair_ids[unknown[0]]} at {from_unix_us(int(times_us[unknown[0]]))} is "
                 f"not among the pairs {list(self.pair_ids)[:20]}: drop its candles or add the pair"
             )
-        self._check(pair_ids, times_us, columns)
+        if not is_checked:
+            self._check(pair_ids, times_us, columns)
         cells = self._rows[places] * self.bar_count + bars
+        is_ascending = bool((cells[1:] > cells[:-1]).all())
+        is_dense = is_ascending and int(cells[-1] - cells[0]) == len(cells) - 1
+        where = slice(int(cells[0]), int(cells[-1]) + 1) if is_dense else cells
         exists = self._exists.reshape(-1)
-        before = int(np.count_nonzero(exists))
-        taken = exists[cells]
-        exists[cells] = True
-        if int(np.count_nonzero(exists)) != before + len(cells):
+        with self._lock:
+            taken = exists[where].copy()
+            exists[where] = True
+            self.rows_added += len(cells)
+        if taken.any() or not (is_ascending or len(np.unique(cells)) == len(cells)):
             self._refuse_duplicate(pair_ids, times_us, cells, taken)
         for name, values in self._columns.items():
-            values.reshape(-1)[cells] = columns[name]
-        self.rows_added += len(cells)
+            values.reshape(-1)[where] = columns[name]
 
     def _check(self, pair_ids: Integers, times_us: Integers, columns: Mapping[str, Floats]) -> None:
         off_grid = np.flatnonzero((times_us - self.start_us) % self.width_us)
@@ -148,6 +160,9 @@ class PanelBuilder:
     def build(self, fill: ForwardFill | None = None) -> CandlePanel:
         """Return the panel, its gaps filled as asked; the builder must not be used after."""
         filled: Flags = np.zeros(self._exists.shape, dtype=np.bool_)
+        if self.rows_added < self._exists.size:
+            for values in self._columns.values():
+                np.copyto(values, np.nan, where=~self._exists)
         panel = CandlePanel(self.bucket, self.start_us, self.pair_ids, self._columns, self._exists, filled)
         return panel if fill is None else fill_forward(panel, fill, reuse=True)
 

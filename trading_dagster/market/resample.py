@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -19,30 +20,32 @@ from trading_dagster.market.contract import (
     timestamps_us,
 )
 from trading_dagster.market.panel import OHLCV, CandlePanel, Floats, Integers
+from trading_dagster.market.side_by_side import choose_workers, map_in_order
 
-ROW_CELLS = 4_000_000
+ROW_CELLS = 1_000_000
+MOST_WORKERS = 4
 Reduction = Callable[[Floats, Integers], Floats]
 
 
 def _first(values: Floats, starts: Integers) -> Floats:
-    return values[starts]
+    return values[..., starts]
 
 
 def _last(values: Floats, starts: Integers) -> Floats:
-    ends: Integers = np.append(starts[1:], len(values)) - 1
-    return values[ends]
+    ends: Integers = np.append(starts[1:], values.shape[-1]) - 1
+    return values[..., ends]
 
 
 def _max(values: Floats, starts: Integers) -> Floats:
-    return np.asarray(np.maximum.reduceat(values, starts))
+    return np.asarray(np.maximum.reduceat(values, starts, axis=-1))
 
 
 def _min(values: Floats, starts: Integers) -> Floats:
-    return np.asarray(np.minimum.reduceat(values, starts))
+    return np.asarray(np.minimum.reduceat(values, starts, axis=-1))
 
 
 def _sum(values: Floats, starts: Integers) -> Floats:
-    return np.asarray(np.add.reduceat(values, starts))
+    return np.asarray(np.add.reduceat(values, starts, axis=-1))
 
 
 REDUCTIONS: Mapping[str, Reduction] = {"open": _first, "high": _max, "low": _min, "close": _last, "volume": _sum}
@@ -113,18 +116,28 @@ def resample_panel(panel: CandlePanel, bucket: TimeBucket) -> CandlePanel:
     names = [name for name in panel.columns if name in REDUCTIONS]
     columns = {name: np.full(shape, np.nan) for name in names}
     exists = np.zeros(shape, dtype=np.bool_)
-    step = max(1, ROW_CELLS // max(1, panel.bar_count))
-    for first in range(0, len(panel.pair_ids), step):
-        part = slice(first, first + step)
-        rows, bars = np.nonzero(panel.exists[part] & ~panel.forward_filled[part])
+    whole = _group_starts(bar_of)
+
+    def reduce(part: slice) -> None:
+        real = panel.exists[part] & ~panel.forward_filled[part]
+        if real.all():
+            exists[part, bar_of[whole]] = True
+            for name in names:
+                columns[name][part, bar_of[whole]] = REDUCTIONS[name](panel.columns[name][part], whole)
+            return
+        rows, bars = np.nonzero(real)
         if not len(rows):
-            continue
+            return
         cells = rows * bar_count + bar_of[bars]
-        starts = _group_starts(cells, cells)
+        starts = _group_starts(cells)
         exists[part].reshape(-1)[cells[starts]] = True
         for name in names:
             reduced = REDUCTIONS[name](panel.columns[name][part][rows, bars], starts)
             columns[name][part].reshape(-1)[cells[starts]] = reduced
+
+    step = max(1, ROW_CELLS // max(1, panel.bar_count))
+    parts = [slice(first, first + step) for first in range(0, len(panel.pair_ids), step)] if bar_count else []
+    deque(map_in_order(reduce, parts, choose_workers(None, MOST_WORKERS)), maxlen=0)
     return CandlePanel(bucket, start, panel.pair_ids, columns, exists, np.zeros(shape, dtype=np.bool_))
 
 

@@ -98,28 +98,31 @@ def _volume_spikes(volume: Floats, codes: Integers) -> Flags:
     starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
     means = np.add.reduceat(np.nan_to_num(volume), starts) / np.diff(np.r_[starts, len(volume)])
     of_row = np.repeat(means, np.diff(np.r_[starts, len(volume)]))
-    candidates = (volume > 2 * of_row) & (volume > VOLUME_FACTOR * _least_median(volume, codes))
+    candidates = volume > 2 * of_row
+    rows = np.flatnonzero(candidates)
+    candidates[rows] = volume[rows] > VOLUME_FACTOR * _least_median(volume, codes, rows)
     return _stands_out(volume, candidates, volume, codes, VOLUME_FACTOR, needs_neighbours=True)
 
 
-def _least_median(values: Floats, codes: Integers) -> Floats:
-    """Return what the median of the `REACH` rows on either side of each row cannot be below; 0 where nothing is known.
+def _least_median(values: Floats, codes: Integers, rows: Integers) -> Floats:
+    """Return what the median of the `REACH` rows on either side of rows cannot be below; 0 where nothing is known.
 
     A window has at least three whole blocks of `BLOCK` rows in it. Of each at least 21 rows are at or above its fifth
     smallest, without the row itself that makes 62 of 100: so the median is at or above the smallest of the three.
     """
     count = len(values)
-    least: Floats = np.zeros(count)
+    least: Floats = np.zeros(len(rows))
     whole = count // BLOCK
     if count <= 2 * REACH or whole < 3:
         return least
     blocks = np.partition(np.nan_to_num(values[: whole * BLOCK]).reshape(whole, BLOCK), 4, axis=1)[:, 4]
-    rows = np.arange(REACH, count - REACH)
-    rows = rows[(codes[rows - REACH] == codes[rows + REACH])]
-    first = -((REACH - rows) // BLOCK)
-    last = (rows + REACH + 1) // BLOCK
+    known = np.flatnonzero((rows >= REACH) & (rows < count - REACH))
+    known = known[codes[rows[known] - REACH] == codes[rows[known] + REACH]]
+    middle = rows[known]
+    first = -((REACH - middle) // BLOCK)
+    last = (middle + REACH + 1) // BLOCK
     inside = np.minimum.reduce([blocks[np.minimum(first + place, whole - 1)] for place in range(3)])
-    least[rows] = np.where(last - first >= 3, inside, 0.0)
+    least[known] = np.where(last - first >= 3, inside, 0.0)
     return least
 
 

@@ -35,13 +35,15 @@ def choose_workers(wanted: int | None, most: int | None = None) -> int:
     return workers if most is None else max(1, min(workers, most))
 
 
-def map_in_order(work: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+def map_in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], workers: int, *, ahead: int = AHEAD
+) -> Iterator[Result]:
     """Yield the results of items in their order; items are taken by the caller's thread, few ahead.
 
     The error of the first item in order that fails is raised. What was begun by then is finished before, what was not
     is never begun; so it is when the caller stops asking. One worker works in the caller's thread.
     """
-    if workers == 1:
+    if workers <= 1:
         yield from map(work, items)
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix="market")
@@ -49,7 +51,7 @@ def map_in_order(work: Callable[[Item], Result], items: Iterable[Item], workers:
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) >= AHEAD * workers:
+            if len(waiting) >= ahead * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

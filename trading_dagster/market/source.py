@@ -76,8 +76,17 @@ class CandleSource(Protocol):
         """Yield the candles that open in [start, end), naive UTC, in frames of bounded size.
 
         Each frame has ``timestamp`` (naive UTC), ``pair`` (BASE/QUOTE), ``open``, ``high``, ``low``, ``close``,
-        ``volume``. The markets of one call have one bucket and different pairs.
+        ``volume``. The markets of one call have one bucket and different pairs. The order of the rows is always the
+        same; the lake's is by market, then time. Unless it is a `RemoteSource`, several threads may ask at once.
         """
+
+
+@runtime_checkable
+class UnorderedSource(Protocol):
+    """A source that gives candles faster to whom their order does not matter."""
+
+    def load_unordered(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
+        """Yield what `CandleSource.load_candles` does, in another order, but always in the same."""
 
 
 @runtime_checkable
