@@ -6,10 +6,10 @@ import pytest
 from eth_utils.address import to_checksum_address as checksum
 from evm.broken import NoAudit, NoReceiptMeansFailed, SendThenSave
 from evm.crash import MARK, count_swaps
-from evm.deployment import FAST, GAS, OpenLease, Rig
-from evm.node import Faults, run_proxy
+from evm.deployment import FAST, GAS, PATIENT, OpenLease, Rig
+from evm.node import CHAIN_ID, Faults, run_proxy
 
-from trading_dagster.domain.error import BadConfiguration, IntentConflict, LeaseLost
+from trading_dagster.domain.error import BadConfiguration, BlockUnavailable, IntentConflict, LeaseLost
 from trading_dagster.domain.transaction import (
     AttemptPurpose,
     Finished,
@@ -20,8 +20,9 @@ from trading_dagster.domain.transaction import (
     Planned,
 )
 from trading_dagster.evm.alarm import AlarmKind, Step
-from trading_dagster.evm.block import Receipt
+from trading_dagster.evm.block import BlockReference, Receipt
 from trading_dagster.evm.client import EvmClient
+from trading_dagster.evm.endpoint import HttpEndpoint
 from trading_dagster.evm.gas import GWEI, GasPolicy
 from trading_dagster.evm.nonce_search import find_nonce_user
 from trading_dagster.evm.token_flow import TRANSFER_TOPIC
@@ -265,6 +266,35 @@ def test_foreign_transaction_while_idle_halts(rig: Rig):
     assert isinstance(rig.journal.find("swap-0"), Planned)
     assert kinds(rig) == [AlarmKind.foreign_use]
     assert rig.journal.find_wallet(rig.account).halt_reason
+
+
+class PruningClient(EvmClient):
+    """Asks a node that keeps the state of the newest blocks only, as most do."""
+
+    kept = 16
+
+    def read_transaction_count(self, address: str, block: BlockReference) -> int:
+        if isinstance(block, int) and block < self.read_head().number - self.kept:
+            raise BlockUnavailable("missing trie node")
+        return super().read_transaction_count(address, block)
+
+
+def test_foreign_transaction_of_long_ago_halts_though_the_node_forgot_it(rig: Rig):
+    turn(rig, rig.executor())
+    send_foreign(rig)
+    rig.market.node.mine(100)
+    client = PruningClient([HttpEndpoint(rig.market.node.url)], CHAIN_ID, PATIENT)
+
+    executor = rig.executor(client=client)
+    executor.plan(swap_intent(rig))
+    turn(rig, executor, 3)
+
+    assert isinstance(rig.journal.find("swap-0"), Planned)
+    assert kinds(rig) == [AlarmKind.foreign_use]
+    assert "name an archive node, or look the wallet up" in rig.journal.find_wallet(rig.account).halt_reason
+    executor.resume("it was me")
+    turn(rig, executor, 5)
+    assert swaps_on_chain(rig) == {0: 1}
 
 
 def test_gap_left_by_a_foreign_transaction_is_filled(rig: Rig):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trading_dagster.domain.error import BlockUnavailable
 from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.client import EvmClient
 
@@ -21,11 +22,17 @@ def find_nonce_user(client: EvmClient, address: str, nonce: int, head: BlockHead
 
     The account's count of transactions grows with the blocks: steps back that double find a block before the use,
     halving finds the first block after it. None means not found: a count was stale or a reorg got between; ask again.
-    Needs the state of blocks as far back as the use; raises BlockUnavailable where a node has pruned it.
+    Needs the state of blocks as far back as the use; raises BlockUnavailable where no node has it any more.
     """
 
     def is_used(number: int) -> bool:
-        return client.read_transaction_count(address, number) > nonce
+        try:
+            return client.read_transaction_count(address, number) > nonce
+        except BlockUnavailable as error:
+            raise BlockUnavailable(
+                f"What used nonce {nonce} of {address} cannot be found, as no node has the state of block {number} "
+                f"({error}): name an archive node, or look the wallet up in an explorer"
+            ) from error
 
     high = head.number
     if not is_used(high):

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from trading_dagster.domain.error import BadConfiguration, CallReverted, NodeError
+from trading_dagster.domain.error import BadConfiguration, BlockUnavailable, CallReverted, NodeError
 from trading_dagster.domain.transaction import (
     Account,
     Attempt,
@@ -34,7 +34,7 @@ from trading_dagster.evm.audit import audit_ends, read_canonical_hash
 from trading_dagster.evm.block import BlockHeader, Receipt
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.gas import DEFAULT_POLICY, Fee, FeeAboveCap, GasPolicy
-from trading_dagster.evm.nonce_search import NonceUser, find_nonce_user
+from trading_dagster.evm.nonce_search import find_nonce_user
 from trading_dagster.evm.signing import WalletLease, allow_signing, refuse_nothing
 from trading_dagster.evm.transaction_journal import TransactionJournal
 from trading_dagster.evm.wallet import HotWallet, UnsignedTransaction
@@ -255,7 +255,7 @@ class TransactionExecutor:
             return  # ours: its receipt will be there
         self._observe(Step.nonce_lost, record.intent.intent_id)
         if owner is None:
-            self._halt(user, record.nonce)
+            self._halt(f"{user.tx_hash} in block {user.block.number}", record.nonce)
         if head.number - user.block.number + 1 < self._setting.confirmations:
             return
         whose = f"intent {owner}" if owner else "somebody else"
@@ -404,9 +404,13 @@ class TransactionExecutor:
     def _watch_for_foreign_use(self, count: int, head: BlockHeader) -> None:
         wallet = self._open_wallet(head)
         if count > wallet.nonce_floor and not wallet.halt_reason:
-            user = find_nonce_user(self._client, self.account.address, wallet.nonce_floor, head)
+            try:
+                user = find_nonce_user(self._client, self.account.address, wallet.nonce_floor, head)
+            except BlockUnavailable as error:  # long ago: whoever it was, it was not us, as we would know of it
+                self._halt(f"a transaction that cannot be seen any more ({error})", wallet.nonce_floor)
+                return
             if user is not None and self._journal.find_owner(user.tx_hash) is None:
-                self._halt(user, wallet.nonce_floor)
+                self._halt(f"{user.tx_hash} in block {user.block.number}", wallet.nonce_floor)
 
     def _find_gaps(self, count: int, head: BlockHeader) -> None:
         """Plan an empty transaction for a nonce that nobody of ours uses and that stays unused.
@@ -439,15 +443,15 @@ class TransactionExecutor:
                 self._lease.token,
             )
 
-    def _halt(self, user: NonceUser, nonce: int) -> None:
+    def _halt(self, user: str, nonce: int) -> None:
         wallet = self._journal.find_wallet(self.account)
         if wallet is not None and not wallet.halt_reason:
             reason = (
-                f"nonce {nonce} of {self.account} was used by {user.tx_hash} in block {user.block.number}, not by "
-                "us: move the funds if the key is known to others, else find the second signer; then resume"
+                f"nonce {nonce} of {self.account} was used by {user}, not by us: move the funds if the key is known to "
+                "others, else find the second signer; then resume"
             )
             self._journal.halt(self.account, reason, self._lease.token)
-            self._tell(AlarmKind.foreign_use, user.tx_hash, reason)
+            self._tell(AlarmKind.foreign_use, user, reason)
             self._observe(Step.halted, "")
 
     # Small parts
