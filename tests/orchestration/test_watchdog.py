@@ -290,3 +290,8 @@ def test_runs_are_told_apart_by_tag_or_by_their_assets() -> None:
     assert find_deployment(run(asset_selection=frozenset({dg.AssetKey(["live", "flip", "trades"])}))) == "flip"
     assert find_deployment(run(asset_selection=frozenset({dg.AssetKey(["ema_cross", "portfolio"])}))) is None
     assert find_deployment(run()) is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", '{"alarmed": {}}', '{"alarmed": {}, "ending": {}, "newer": 1}'])
+def test_a_cursor_of_another_version_does_not_stop_the_watchdog(text: str) -> None:
+    assert WatchCursor.parse(text) == WatchCursor()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -10,6 +11,8 @@ from datetime import datetime, timedelta
 from trading_dagster.live.progress import Progress
 from trading_dagster.market.availability import CandleAvailability
 from trading_dagster.market.exchange import format_description
+
+logger = logging.getLogger(__name__)
 
 MAX_NAMED = 5
 
@@ -32,13 +35,20 @@ class PollCursor:
 
     @classmethod
     def parse(cls, text: str | None) -> PollCursor:
-        """Return the cursor of a text; a new one for none."""
+        """Return the cursor of a text; a new one for none, and for one of another version: waiting begins anew."""
         if not text:
             return cls()
-        fields = json.loads(text)
-        return cls(
-            _read(fields["decision_at"]), _read(fields["first_polled_at"]), int(fields["polls"]), fields["alarmed"]
-        )
+        try:
+            fields = json.loads(text)
+            return cls(
+                _read(fields["decision_at"]),
+                _read(fields["first_polled_at"]),
+                int(fields["polls"]),
+                bool(fields["alarmed"]),
+            )
+        except (ValueError, TypeError, KeyError) as error:
+            logger.warning("The sensor's cursor %s is none of this version (%s): it begins anew", text[:200], error)
+            return cls()
 
     def __str__(self) -> str:
         """Return it as JSON."""

@@ -36,8 +36,15 @@ class WatchCursor:
 
     @classmethod
     def parse(cls, text: str | None) -> WatchCursor:
-        """Return the cursor of a text; a new one for none."""
-        return cls(**json.loads(text)) if text else cls()
+        """Return the cursor of a text; a new one for none, and for one of another version: alarms come once more."""
+        if not text:
+            return cls()
+        try:
+            fields = json.loads(text)
+            return cls({str(k): str(v) for k, v in fields["alarmed"].items()}, dict(fields["ending"]))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            logger.warning("The watchdog's cursor %s is none of this version (%s): it begins anew", text[:200], error)
+            return cls()
 
     def __str__(self) -> str:
         """Return it as JSON."""
