@@ -20,6 +20,7 @@ from trading_dagster.market.availability import CandleAvailability
 from trading_dagster.orchestration.live_availability import Poll, PollCursor, judge_poll
 from trading_dagster.orchestration.live_run import cycle_request
 from trading_dagster.orchestration.live_sensor import build_cycle_sensor, judge_timer
+from trading_dagster.orchestration.live_step import start_cycle
 from trading_dagster.orchestration.live_timing import Due, NotDue
 from trading_dagster.orchestration.live_unit import DECISION_TAG, SKIP_TAG, LiveUnit
 
@@ -162,14 +163,52 @@ def test_the_sensor_asks_for_a_run_and_then_says_what_it_waits_for(live: tuple[L
 
 def test_the_sensor_builds_the_list_of_pairs_the_first_time(live: tuple[LiveUnit, ManualClock]) -> None:
     unit, _ = live
-    assert unit.home.read_pairs("flip") is None
+    assert unit.home.read_pairs("flip", unit.edition) is None
 
     tick(unit)
 
-    known = unit.home.read_pairs("flip")
+    known = unit.home.read_pairs("flip", unit.edition)
     assert known is not None
     assert known[0] is TimeBucket.h1
     assert known[1] == [(ChainId.centralised_exchange, "coinbase", "BTC", "USD", 0.001)]
+
+
+def test_a_pair_that_was_taken_out_of_the_strategy_is_not_waited_for(tmp_path: Path) -> None:
+    unit, _ = make_unit(tmp_path, extra=AVAILABILITY)
+    bucket, pairs = TimeBucket.h1, [(ChainId.centralised_exchange, "coinbase", "GONE", "USD")]
+    tick(unit)
+    file = unit.home.root / "flip" / "pairs.json"
+    file.write_text(
+        json.dumps({"bucket": bucket.value, "pairs": [[int(pairs[0][0]), *pairs[0][1:], None]], "made_by": "before"})
+    )
+
+    (request,) = tick(unit).run_requests
+
+    assert request.run_key == "flip:2018-03-01T00:00:00"
+    unit.close()
+
+
+def test_a_pair_that_is_gone_from_the_universe_is_not_waited_for_after_one_skipped_decision(
+    live: tuple[LiveUnit, ManualClock],
+) -> None:
+    unit, clock = live
+    file = unit.home.root / "flip" / "pairs.json"
+    gone = [int(ChainId.centralised_exchange), "coinbase", "GONE", "USD", None]
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"bucket": TimeBucket.h1.value, "pairs": [gone], "made_by": unit.edition}))
+
+    skipped = start_cycle(unit, at(0), "GONE/USD has no candles")
+
+    assert skipped.skipped == "GONE/USD has no candles"
+    clock.moment = aware(1, 0)
+    assert [each.run_key for each in tick(unit).run_requests] == ["flip:2018-03-01T01:00:00"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", '{"decision_at": 3}', '{"polls": 1}'])
+def test_a_cursor_of_another_version_begins_anew(live: tuple[LiveUnit, ManualClock], text: str) -> None:
+    unit, _ = live
+    assert PollCursor.parse(text) == PollCursor()
+    assert len(tick(unit, text).run_requests) == 1
 
 
 def test_a_ledger_decided_by_somebody_else_is_respected(live: tuple[LiveUnit, ManualClock]) -> None:

@@ -63,24 +63,29 @@ class LiveHome:
             )
         return datetime.fromisoformat(stored["began_at"])
 
-    def write_universe(self, deployment_id: str, decision_at: datetime, universe: TradingStrategyUniverse) -> Path:
+    def write_universe(
+        self, deployment_id: str, decision_at: datetime, universe: TradingStrategyUniverse, made_by: str = ""
+    ) -> Path:
         """Keep the universe of a decision time, naive UTC; universes of long ago are removed."""
         folder = self.cycle_folder(deployment_id, decision_at)
         write_universe(universe, folder / "universe")
-        self.write_pairs(deployment_id, universe)
+        self.write_pairs(deployment_id, universe, made_by)
         self._prune(deployment_id, folder)
         return folder
 
     def write_pairs(
-        self, deployment_id: str, universe: TradingStrategyUniverse
+        self, deployment_id: str, universe: TradingStrategyUniverse, made_by: str = ""
     ) -> tuple[TimeBucket, list[HumanReadableTradingPairDescription]]:
-        """Keep candle width and pairs of a universe, and return them: whose candles are awaited."""
+        """Keep candle width and pairs of a universe, and return them: whose candles are awaited.
+
+        ``made_by`` tells of which edition of strategy and deployment the universe is.
+        """
         pairs = {pair.get_pricing_pair().get_identifier(): pair.get_pricing_pair() for pair in universe.pairs}
         listed = [
             [pair.chain_id, pair.exchange_name, pair.base.token_symbol, pair.quote.token_symbol, pair.fee]
             for pair in pairs.values()
         ]
-        content = {"bucket": universe.time_bucket.value, "pairs": listed}
+        content = {"bucket": universe.time_bucket.value, "pairs": listed, "made_by": made_by}
         write_json_atomically(self._folder(deployment_id) / "pairs.json", content)
         return _read_pairs(content)
 
@@ -96,13 +101,15 @@ class LiveHome:
         found = self._cycle_folders(deployment_id)
         return datetime.strptime(found[-1].name, TIME_FORMAT) if found else None  # noqa: DTZ007 - naive means UTC
 
-    def read_pairs(self, deployment_id: str) -> tuple[TimeBucket, list[HumanReadableTradingPairDescription]] | None:
-        """Return candle width and pairs of the newest universe, None before the first."""
+    def read_pairs(
+        self, deployment_id: str, made_by: str = ""
+    ) -> tuple[TimeBucket, list[HumanReadableTradingPairDescription]] | None:
+        """Return candle width and pairs of the newest universe; None before the first of this edition."""
         try:
             content = json.loads((self._folder(deployment_id) / "pairs.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        return _read_pairs(content)
+        return _read_pairs(content) if content.get("made_by", "") == made_by else None
 
     def cycle_folder(self, deployment_id: str, decision_at: datetime) -> Path:
         """Return the folder of a decision time, naive UTC."""

@@ -89,11 +89,11 @@ def look(unit: LiveUnit) -> Poll:
 
 
 def read_availability(unit: LiveUnit, live: LiveStrategy) -> list[CandleAvailability]:
-    """Return what the source has of the pairs of the newest universe; of a universe built now, before the first."""
-    known = unit.home.read_pairs(unit.id)
+    """Return what the source has of the pairs of the newest universe; of one built now, before an edition's first."""
+    known = unit.home.read_pairs(unit.id, unit.edition)
     if known is None:
         at = live.newest_decision_at()
-        known = unit.home.write_pairs(unit.id, load_universe(live, at))
+        known = unit.home.write_pairs(unit.id, load_universe(live, at), unit.edition)
     bucket, pairs = known
     assert isinstance(live.source, AvailabilitySource)
     return list(live.source.read_availability(pairs, bucket))

@@ -80,8 +80,9 @@ def start_cycle(unit: LiveUnit, decision_at: datetime, skip_reason: str | None =
     if not progress.has_passed(decision_at) and (is_late or skip_reason is not None):
         reason = skip_reason or f"it would have been decided {late_by} late"
         skip_cycle(live, universe, decision_at, reason)
+        unit.home.write_pairs(unit.id, universe, unit.edition)  # a pair that is gone now is not waited for again
         return CycleStart(decision_at, universe, count, reason)
-    unit.home.write_universe(unit.id, decision_at, universe)
+    unit.home.write_universe(unit.id, decision_at, universe, unit.edition)
     return CycleStart(decision_at, universe, count, None)
 
 
@@ -91,7 +92,7 @@ def load_cycle(unit: LiveUnit, decision_at: datetime) -> tuple[LiveStrategy, Tra
     universe = unit.home.read_universe(unit.id, decision_at)
     if universe is None:
         universe = load_universe(live, decision_at)
-        unit.home.write_universe(unit.id, decision_at, universe)
+        unit.home.write_universe(unit.id, decision_at, universe, unit.edition)
     cache = DiskIndicatorCache(unit.home.cycle_folder(unit.id, decision_at) / "indicators")
     return replace(live, indicator_store=cache), universe
 

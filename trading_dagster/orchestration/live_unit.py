@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -55,6 +56,11 @@ class LiveUnit:
     def has_own_clock(self) -> bool:
         """Tell whether it goes by the deployment's clock: another one may be set by hand, and not go on by waiting."""
         return self._clock is None
+
+    @property
+    def edition(self) -> str:
+        """Return what changes when the deployment or its strategy is edited: a universe made before may be another."""
+        return hashlib.blake2b(f"{self.deployment!r} {self.module.source_hash()}".encode(), digest_size=16).hexdigest()
 
     @property
     def group(self) -> str:
