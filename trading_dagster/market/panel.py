@@ -53,6 +53,7 @@ class CandlePanel:
     forward_filled: Flags
     _rows: dict[int, int] = field(init=False, repr=False)
     _series: dict[tuple[int, str], pd.Series] = field(init=False, repr=False, default_factory=dict)
+    _hashes: dict[int, str] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check shapes and make every array read-only."""
@@ -169,7 +170,11 @@ class CandlePanel:
 
     def content_hash(self, pair_id: int) -> str:
         """Return a hash of all that the panel holds of a pair; equal exactly when the data is equal."""
-        row = self.row_of(pair_id)
+        if pair_id not in self._hashes:
+            self._hashes[pair_id] = self._hash_content(self.row_of(pair_id))
+        return self._hashes[pair_id]
+
+    def _hash_content(self, row: int) -> str:
         digest = hashlib.blake2b(f"{self.bucket.value} {self.start_us} {self.bar_count}".encode(), digest_size=16)
         for name in sorted(self.columns):
             digest.update(name.encode())
