@@ -119,10 +119,12 @@ def test_everything_comes_back(tmp_path):
     assert list(back.lending.rates) == list(universe.lending.rates)
 
 
-def test_columns_are_mapped_and_read_only(tmp_path):
+@pytest.mark.parametrize(("smallest_mapped", "is_mapped"), [(129, True), (1 << 20, False)])
+def test_long_columns_are_mapped_and_all_are_read_only(tmp_path, monkeypatch, smallest_mapped, is_mapped):
+    monkeypatch.setattr("trading_dagster.market.universe_store.SMALLEST_MAPPED", smallest_mapped)
     write_universe(make_full_universe(), tmp_path)
     column = read_universe(tmp_path).candles.columns["close"]
-    assert isinstance(column, np.memmap)
+    assert isinstance(column, np.memmap) is is_mapped
     with pytest.raises(ValueError, match="read-only"):
         column[0, 0] = 1.0
 

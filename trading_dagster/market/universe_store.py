@@ -1,4 +1,4 @@
-"""Keep a universe in a folder: JSON for what it is, memory-mapped columns for its candles.
+"""Keep a universe in a folder: JSON for what it is, columns for its candles that are memory-mapped if long.
 
 The folder holds ``universe.json``, which names a subfolder by the universe's cache key; the subfolder never changes.
 Replacing ``universe.json`` is what makes a new universe visible, so a reader sees the old or the new one, whole.
@@ -42,6 +42,8 @@ FORMAT_VERSION = 1
 INDEX_FILE = "universe.json"
 ROLES = ("candles", "stop_loss_candles", "liquidity")
 ATTEMPTS = 3
+SMALLEST_MAPPED = 1 << 20
+"""Bytes; a smaller file is read sooner than it is mapped."""
 
 
 def write_universe(universe: TradingStrategyUniverse, folder: Path | str) -> None:
@@ -61,7 +63,7 @@ def write_universe(universe: TradingStrategyUniverse, folder: Path | str) -> Non
 
 
 def read_universe(folder: Path | str, *, verify: bool = False) -> TradingStrategyUniverse:
-    """Return the universe of a folder, its columns memory-mapped: processes that read it share the memory.
+    """Return the universe of a folder, its long columns memory-mapped: processes that read it share the memory.
 
     Args:
         folder: Where `write_universe` put it.
@@ -202,8 +204,8 @@ def _write_panel(panel: CandlePanel, folder: Path, role: str) -> None:
 def _read_panel(about: Mapping[str, Any], folder: Path, role: str) -> CandlePanel:
     def load(name: str) -> Any:
         path = folder / f"{role}.{name}.npy"
-        shape_is_empty = path.stat().st_size <= 128
-        return np.load(path, mmap_mode=None if shape_is_empty else "r", allow_pickle=False)
+        is_small = path.stat().st_size < SMALLEST_MAPPED
+        return np.load(path, mmap_mode=None if is_small else "r", allow_pickle=False)
 
     return CandlePanel(
         bucket=TimeBucket(about["bucket"]),
