@@ -29,6 +29,7 @@ def mean_of(partitions: PartitionedBacktest) -> np.ndarray:
 def test_opening_again_takes_the_indicators_and_reads_the_universe(
     driver: BacktestDriver, opened: PartitionedBacktest
 ) -> None:
+    driver.open()
     again = driver.open()
 
     assert again.plan.indicators is opened.plan.indicators

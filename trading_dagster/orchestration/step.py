@@ -22,7 +22,7 @@ from trading_dagster.strategy.module import StrategyModule
 from trading_dagster.strategy.parameters import require_for_backtest
 
 _opened: WeakValueDictionary[Path, PartitionedBacktest] = WeakValueDictionary()
-"""Backtests that this process has open, by their folder."""
+"""Backtests that this process has open, by their folder: the first of those that share a plan."""
 
 
 def build_universe(strategy: StrategyModule, folder: BacktestFolder, data: CandleData) -> TradingStrategyUniverse:
@@ -56,10 +56,13 @@ def accept_indicators(plan: BacktestPlan, folder: BacktestFolder) -> None:
 
 def open_backtest(strategy: StrategyModule, folder: BacktestFolder, grain: Grain) -> PartitionedBacktest:
     """Return the partitions of a strategy's backtest; raises SnapshotOutdated when an earlier step is not current."""
-    plan, plan_hash = _plan_again(strategy, folder) or _plan_anew(strategy, folder)
+    again = _plan_again(strategy, folder)
+    plan, plan_hash = again or _plan_anew(strategy, folder)
     folder.require_origin("indicators", _indicator_origin(plan), strategy)
     windows = cut_windows(strategy.parameters, grain)
-    opened = _opened[folder.root] = PartitionedBacktest(plan, folder.partitions(grain), windows, plan_hash)
+    opened = PartitionedBacktest(plan, folder.partitions(grain), windows, plan_hash)
+    if again is None:
+        _opened[folder.root] = opened
     return opened
 
 
