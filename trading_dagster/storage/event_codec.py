@@ -29,6 +29,8 @@ from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, B
 from trading_dagster.domain.trigger import Trigger, TriggerCondition, TriggerType
 
 SCHEMA_VERSION = 1
+MOST_REMEMBERED = 1_000
+"""Tokens, and pairs, whose text is kept."""
 
 _VALUES: dict[str, type[Any]] = {
     cls.__name__: cls
@@ -204,6 +206,21 @@ def _field_encoder(cls: type, tag: str, encoders: _Encoders) -> Callable[[Any], 
     return encode
 
 
+def _remembering(encode: Callable[[Any], str]) -> Callable[[Any], str]:
+    """Return what encodes the objects it met last only once: all events of a run name the same few tokens and pairs."""
+    known: dict[int, tuple[object, str]] = {}
+
+    def encode_once(value: object) -> str:
+        found = known.get(id(value))
+        if found is None:
+            if len(known) >= MOST_REMEMBERED:
+                known.clear()
+            found = known[id(value)] = (value, encode(value))  # holding the value keeps its id from being used again
+        return found[1]
+
+    return encode_once
+
+
 _ENCODERS: _Encoders = {
     type(None): lambda _: "null",
     str: _quote,
@@ -213,7 +230,7 @@ _ENCODERS: _Encoders = {
     Decimal: lambda value: f'{{"$decimal":"{value}"}}',
     datetime: lambda value: f'{{"$time":"{value.isoformat()}"}}',
     timedelta: lambda value: f'{{"$duration":{value // timedelta(microseconds=1)}}}',
-    TradingPairIdentifier: lambda value: f'{{"$pair":{_quote(value.get_identifier())}}}',
+    TradingPairIdentifier: _remembering(lambda value: f'{{"$pair":{_quote(value.get_identifier())}}}'),
     tuple: lambda value: f'{{"$tuple":{_encode_sequence(value)}}}',
     list: _encode_sequence,
     frozenset: lambda value: f'{{"$flags":{_encode_sequence(sorted(item.value for item in value))}}}',
@@ -221,6 +238,7 @@ _ENCODERS: _Encoders = {
 }
 _ENCODERS |= {cls: _field_encoder(cls, "$type", _ENCODERS) for cls in _VALUES.values() if cls not in _ENCODERS}
 _ENCODERS |= {cls: _field_encoder(cls, "$type", _ENCODERS) for cls in _EVENTS.values()}
+_ENCODERS[AssetIdentifier] = _remembering(_ENCODERS[AssetIdentifier])
 _ENCODERS |= dict.fromkeys(_ENUMS.values(), lambda value: f'{{"$enum":"{value.__class__.__name__}.{value.name}"}}')
 
 _FULL_ENCODERS = dict(_ENCODERS)
