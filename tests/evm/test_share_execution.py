@@ -6,7 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from evm.share_trader import OPEN, SET_CAPS, SET_CLOSED, SET_SLIP, SHARE, USD, ShareTrader
+from evm.share_trader import OPEN, SET_CAPS, SET_CLOSED, SET_FEE, SET_SLIP, SHARE, USD, ShareTrader
 from evm.test_execution import SHORT, trade_id_of
 from evm.test_transaction import kinds
 
@@ -110,6 +110,15 @@ def test_first_deposit_is_not_made_where_the_way_back_is_dear(share_trader: Shar
     trader.execute(buy, first_buy=make_guard(trader))
     assert buy.get_status() is TradeStatus.discarded
     assert "may not be bought" in buy.failure
+
+
+def test_fee_of_a_vault_is_held_to_the_price_impact_that_is_allowed(share_trader: ShareTrader):
+    trader = share_trader
+    trader.vault.do(SET_FEE, 600)
+    buy = trader.buy(trader.shares, 1_000)
+    trader.execute(buy)
+    assert buy.get_status() is TradeStatus.discarded
+    assert "has a price impact of 6.0000%, allowed are 5.0000%" in buy.failure
 
 
 def test_limit_reached_before_it_began_drops_the_trade_and_leaves_the_position(share_trader: ShareTrader):

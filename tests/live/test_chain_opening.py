@@ -6,17 +6,21 @@ from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+import trading_dagster as td
 from trading_dagster.domain.error import BadConfiguration
 from trading_dagster.evm.chain_data import KNOWN_CHAINS
 from trading_dagster.evm.uniswap_v3 import RouterKind, UniswapV3Dex
-from trading_dagster.live.chain_opening import find_exchange
+from trading_dagster.live.chain_opening import describe_pools, find_exchange
 from trading_dagster.live.deployment_file import read_deployment
 from trading_dagster.live.evm_venue import EvmVenue
 from trading_dagster.live.live_home import LiveHome
 from trading_dagster.live.opening import open_live
 from trading_dagster.live.strategy import LiveStrategy
+from trading_dagster.market.mapped_source import MappedSource
+from trading_dagster.market.memory_source import MemorySource
 
 STRATEGIES = Path(__file__).parents[2] / "strategies"
 VAULT = "0x" + "ab" * 20
@@ -203,3 +207,60 @@ def test_lending_needs_a_known_pool_a_hot_wallet_and_a_chain(write):
     paper.write_text("".join(line for line in text.splitlines(keepends=True) if "wallet:" not in line))
     with pytest.raises(BadConfiguration, match="lending is for mode live"):
         read_deployment(add(paper, "lending: {}\n"))
+
+
+SHARES = "0x1111111111111111111111111111111111111111"
+
+
+def write_vaults(path: Path, *vaults: str, pool: str = SHARES) -> Path:
+    """Name vaults in a deployment, and make its pair that of one."""
+    text = path.read_text(encoding="utf-8").replace("0x3333333333333333333333333333333333333333", pool)
+    listing = ", ".join(f'"{vault}"' for vault in vaults)
+    path.write_text(f"{text.replace('    fee: 0.0025', '')}vaults: [{listing}]\n", encoding="utf-8")
+    return path
+
+
+def test_named_vaults_may_be_traded_and_their_pairs_are_vaults(write):
+    path = write_vaults(write(), SHARES, VAULT)
+    assert open_venue(path).vaults == (SHARES, VAULT)
+    (pair,) = describe_pools(read_deployment(path)).values()
+    assert pair.is_vault()
+    assert (pair.base.address, pair.pool_address, pair.fee, pair.exchange_name) == (SHARES, SHARES, 0.0, "erc4626")
+    assert open_venue(write()).vaults == ()
+
+
+def test_strategy_names_a_vault_as_the_data_do_or_by_its_address(write):
+    prices = dict.fromkeys(("open", "high", "low", "close"), 1.0)
+    days = pd.date_range("2024-01-01", periods=30, freq="D").as_unit("us")
+    candles = pd.DataFrame({"timestamp": days, "pair": "BTC/USD", **prices, "volume": 0.0})
+    source = MemorySource({td.TimeBucket.d1: candles}, exchange="coinbase")
+    mapped = MappedSource(source, describe_pools(read_deployment(write_vaults(write(), SHARES))))
+    terms = td.VaultTerms("Safe", protocol="euler")
+    in_data = (td.ChainId.centralised_exchange, "coinbase", "BTC", "USD")
+    for name in (in_data, (td.ChainId.base, "erc4626", "WBTC", "USDC"), (td.ChainId.base, SHARES)):
+        dataset = td.load_partial_data(mapped, None, td.TimeBucket.d1, pairs=[], vaults=[td.Vault(name, terms)])
+        universe = td.TradingStrategyUniverse.create_from_dataset(dataset)
+        pair = universe.get_pair_by_vault_name("Safe")
+        assert (pair.is_vault(), pair.base.address, pair.fee) == (True, SHARES, 0.0)
+        assert universe.get_pair_by_human_description(in_data) == pair
+
+
+@pytest.mark.parametrize(
+    ("vaults", "more", "problem"),
+    [
+        ((SHARES, SHARES), {}, "vaults.1: 0x1111.* is named twice"),
+        (("0x52908400098527886E0F7030069857D2E4169Ee7",), {}, "vaults.0: .*checksum"),
+        ((SHARES,), {"pool": VAULT}, "pairs.0.pool: it is 0xabab.*, but base is the vault"),
+        (("SAFE",), {}, "vaults.0: 'SAFE' cannot be used"),
+    ],
+)
+def test_vaults_that_cannot_be_meant_are_refused(write, vaults, more, problem):
+    path = write_vaults(write(), *vaults, **more)
+    with pytest.raises(BadConfiguration, match=problem):
+        describe_pools(read_deployment(path))
+
+
+def test_a_vault_that_is_managed_trades_no_shares_of_others(write):
+    path = write_vaults(write(wallet=f', vault: "{VAULT}", vault_first_block: 1'), SHARES)
+    with pytest.raises(BadConfiguration, match="vaults are for hot wallets"):
+        read_deployment(path)
