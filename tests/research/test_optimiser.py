@@ -184,6 +184,33 @@ def test_a_search_ends_when_every_point_was_tried(universe, strategy):
     assert found.best is None  # nobody traded
 
 
+def test_indicators_come_from_a_registry_or_its_method(universe, strategy):
+    indicators = td.IndicatorRegistry()
+
+    @indicators.define()
+    def ema(close, span):
+        return close.ewm(span=span, adjust=False).mean()
+
+    def decide_trades(input):
+        manager, value = input.get_position_manager(), input.indicators.get_indicator_value("ema")
+        is_above = value is not None and input.indicators.get_price() > value
+        if is_above == manager.is_any_open():
+            return []
+        return manager.open_spot(input.get_default_pair(), value=1_000.0) if is_above else manager.close_all()
+
+    def search(create_indicators):
+        return td.perform_optimisation(
+            4, td.optimise_profit, decide_trades, universe,
+            strategy.parameters.replace(**dict.fromkeys(SEARCHED, 1), span=td.Integer(20, 60)), create_indicators, 2,
+            progress=False,
+        )  # fmt: skip
+
+    one, other = search(indicators), search(indicators.create_indicators)
+    assert one.get_failed_count() == 0
+    assert len({each.value for each in one.tried}) == 4
+    assert points(one) == points(other)
+
+
 def test_real_numbers_are_rounded_before_they_are_used(universe, strategy):
     seen = set()
 

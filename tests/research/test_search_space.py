@@ -70,6 +70,21 @@ def test_a_rounding_of_nothing_is_refused():
         SearchSpace(td.prepare_optimiser_parameters(Parameters), 0)
 
 
+@pytest.mark.parametrize(
+    "dimension", [td.Real(-5.0, 100.0), td.Categorical([100, "much"]), td.Integer(0, 10)], ids=repr
+)
+def test_values_that_the_engine_refuses_are_refused_before_the_search(dimension):
+    with pytest.raises(td.ParameterTypeInvalid, match="initial_cash"):
+        space_of(initial_cash=dimension)
+
+
+def test_several_costs_are_one_value_and_a_grid_of_costs_is_a_choice():
+    fees, slippage = (td.PairFee(0.001),), (td.Slippage(bps=5),)
+    space = space_of(a=td.Integer(1, 2), costs=[list(fees), list(slippage)])
+    assert space.axes["costs"].dimension.categories == (fees, slippage)
+    assert "costs" not in space_of(a=td.Integer(1, 2), costs=[*fees, *slippage]).axes
+
+
 def run(proposer, batches, size, value_of):
     tried = []
     for _ in range(batches):

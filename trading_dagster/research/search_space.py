@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from itertools import product
@@ -34,7 +34,7 @@ def prepare_optimiser_parameters(parameters: type | StrategyParameters) -> Strat
     values = parameters if isinstance(parameters, StrategyParameters) else StrategyParameters.from_class(parameters)
     changes: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, list) and name != "costs":
+        if isinstance(value, list):
             if not value:
                 raise BadInput(f"Parameters.{name} is an empty list: give the values to search, or a single one")
             changes[name] = value[0] if len(value) == 1 else Categorical(value, name=name)
@@ -92,6 +92,11 @@ class Axis:
         return number if isinstance(self.dimension, Integer) else float(number * self.step)
 
     @property
+    def telling(self) -> Sequence[int]:
+        """Return the numbers that tell whether all values are of use: each choice, or the ends of a range."""
+        return range(self.size) if isinstance(self.dimension, Categorical) else (self.low, self.high)
+
+    @property
     def size(self) -> int:
         """Return how many values there are."""
         return self.high - self.low + 1
@@ -103,6 +108,10 @@ class SearchSpace:
     Args:
         parameters: From `prepare_optimiser_parameters`.
         rounding: What real numbers are multiples of.
+
+    Raises:
+        BadInput: The rounding is none, or leaves no two values of a range.
+        ParameterTypeInvalid: The engine refuses a choice or an end of a range.
     """
 
     def __init__(self, parameters: StrategyParameters, rounding: Decimal | float | str = Decimal("0.01")) -> None:
@@ -115,6 +124,9 @@ class SearchSpace:
             for name, value in parameters.items()
             if isinstance(value, Real | Integer | Categorical)
         }
+        for name, axis in self.axes.items():
+            for number in axis.telling:
+                parameters.replace(**{name: axis.value_at(number)})  # what the engine refuses, it refuses now
 
     @property
     def names(self) -> tuple[str, ...]:
