@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 import trading_dagster as td
 from trading_dagster.domain.error import BadInput, SearchFailed
+from trading_dagster.domain.event import CycleCompleted
 from trading_dagster.research.bump import OtherFuture, change_future
 from trading_dagster.research.optimiser import OptimiserOptions
+from trading_dagster.research.optimiser_result import OptimiserResult
 from trading_dagster.research.walk_forward import WalkForwardOptions, trade_steps, walk_strategy_forward
+from trading_dagster.research.walk_forward_result import WalkForwardStep
 from trading_dagster.research.walk_forward_window import end_universe, plan_windows
 from trading_dagster.strategy.module import load_strategy_file
 
@@ -250,3 +253,27 @@ def test_a_universe_ends_with_what_was_known(universe):
     assert np.shares_memory(known.candles.columns["close"], universe.candles.columns["close"])
     with pytest.raises(BadInput, match="within a candle of 1h"):
         end_universe(universe, cut + timedelta(minutes=30))
+
+
+@pytest.mark.parametrize("name", ["credit_parking", "long_short_momentum", "take_profit_grid", "yield_rotation"])
+def test_loans_orders_and_vaults_are_carried_over_the_seams(name):
+    """Windows that keep the parameters give the ledger of one backtest, event for event."""
+    strategy = load_strategy_file(EMA_CROSS.with_name(f"{name}.py"))
+    parameters = strategy.parameters
+    start, length = parameters.backtest_start, (parameters.backtest_end - parameters.backtest_start) / 16
+    windows = plan_windows(start, start + 8 * length, parameters.cycle_duration, length, length)
+    universe = td.plan_backtest(strategy, end=windows[-1].test_end).universe
+    steps = [WalkForwardStep(window, OptimiserResult(parameters, []), (), parameters) for window in windows]
+    chained = trade_steps(strategy, universe, steps, options_of())
+    whole = td.run_backtest(
+        strategy, universe=universe, start=windows[0].test_start, end=windows[-1].test_end, name=chained.plan.name,
+        progress=False,
+    )  # fmt: skip
+
+    def happened(result):
+        return [repr(event) for event in result.events if not isinstance(event, CycleCompleted)]
+
+    assert len(whole.trades) > 10
+    assert happened(chained) == happened(whole)
+    pd.testing.assert_series_equal(chained.equity_curve, whole.equity_curve)
+    assert chained.state.visualisation.messages == whole.state.visualisation.messages
