@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from tests.cli.conftest import Run
-from trading_dagster.cli.setting import is_dimension, parse_dimensions, parse_settings
 from trading_dagster.domain.error import ParameterMissing, ParameterTypeInvalid
 from trading_dagster.strategy.dimension import Categorical, Integer, Real
+from trading_dagster.strategy.parameter_text import is_dimension, parse_dimensions, parse_settings
 
 SPACE = ["--set", "fast_bars=Integer(5,50)", "--set", "slow_bars=[72,96]", "--set", "allocation=Real(0.5, 1)"]
 QUICK = ["--workers", "1", "--min-trades", "1", "--no-progress"]

@@ -11,12 +11,13 @@ import typer
 
 from trading_dagster.backtest.inline import run_backtest
 from trading_dagster.backtest.result import BacktestResult
-from trading_dagster.cli.setting import parse_pair, parse_settings, parse_time
+from trading_dagster.cli.setting import parse_pair
 from trading_dagster.domain.error import BadConfiguration, ParameterMissing
 from trading_dagster.market.file_source import FileSource
 from trading_dagster.market.source import CandleSource
 from trading_dagster.orchestration.key_figure import calculate_key_figures, format_table, key_figure_rows
 from trading_dagster.strategy.module import StrategyModule, load_strategy_file
+from trading_dagster.strategy.parameter_text import parse_settings, parse_time
 
 
 @dataclass(frozen=True, slots=True)

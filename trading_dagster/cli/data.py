@@ -9,7 +9,6 @@ from pathlib import Path
 
 import typer
 
-from trading_dagster.cli.setting import parse_time
 from trading_dagster.domain.error import BadConfiguration, BadInput
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.market.exchange_api import CcxtApi
@@ -23,6 +22,7 @@ from trading_dagster.market.repair import DROP_BROKEN, RepairRule, parse_rules
 from trading_dagster.market.source import CandleSource
 from trading_dagster.market.trading_strategy_pair import default_pair_file
 from trading_dagster.market.trading_strategy_source import open_trading_strategy
+from trading_dagster.strategy.parameter_text import parse_time
 
 
 @dataclass(frozen=True, slots=True)

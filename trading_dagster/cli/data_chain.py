@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from trading_dagster.cli.setting import parse_time
 from trading_dagster.domain.error import BadInput
 from trading_dagster.domain.time import TimeBucket
+from trading_dagster.strategy.parameter_text import parse_time
 
 ChainName = Annotated[str, typer.Option("--chain", help="Slug of the chain, such as ethereum or base.")]
 RpcVariables = Annotated[

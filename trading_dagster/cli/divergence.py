@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trading_dagster.cli.setting import parse_time
+from trading_dagster.strategy.parameter_text import parse_time
 
 
 def add_divergence(app: typer.Typer) -> None:

@@ -12,7 +12,6 @@ import typer
 from trading_dagster.backtest.plan import universe_input
 from trading_dagster.charts.heat_map import visualise_heatmap_2d
 from trading_dagster.cli.backtest import BacktestRequest
-from trading_dagster.cli.setting import is_choice, parse_choices
 from trading_dagster.domain.error import BadInput
 from trading_dagster.market.source import CandleSource
 from trading_dagster.market.universe import TradingStrategyUniverse
@@ -23,6 +22,7 @@ from trading_dagster.research.grid_table import COLUMNS, analyse_grid_search_res
 from trading_dagster.storage.file import write_text
 from trading_dagster.strategy.execution_context import ExecutionContext, ExecutionMode
 from trading_dagster.strategy.module import StrategyModule
+from trading_dagster.strategy.parameter_text import is_choice, parse_choices
 from trading_dagster.strategy.parameters import StrategyParameters, require_for_backtest
 
 SHOWN = ("Positions", "CAGR", "Max DD", "Sharpe", "Sortino", "Calmar", "Win rate", "Time in market")

@@ -23,7 +23,6 @@ from trading_dagster.charts.optimisation import (
 from trading_dagster.charts.search_page import SearchParts, write_search_page
 from trading_dagster.cli.backtest import BacktestRequest, refuse_unwritable
 from trading_dagster.cli.grid_search import OF_THE_UNIVERSE, build_common_universe
-from trading_dagster.cli.setting import is_choice, is_dimension, parse_choices, parse_dimensions
 from trading_dagster.domain.error import BadInput, SearchFailed
 from trading_dagster.market.source import CandleSource
 from trading_dagster.market.universe import TradingStrategyUniverse
@@ -34,6 +33,7 @@ from trading_dagster.research.optimiser_result import OptimiserResult, analyse_o
 from trading_dagster.research.search_space import SearchSpace, prepare_optimiser_parameters
 from trading_dagster.storage.file import write_text
 from trading_dagster.strategy.module import StrategyModule
+from trading_dagster.strategy.parameter_text import is_choice, is_dimension, parse_choices, parse_dimensions
 from trading_dagster.strategy.parameters import StrategyParameters
 
 SHOWN = ("Optim", "Positions", "CAGR", "Max DD", "Sharpe", "Sortino", "Calmar", "Win rate", "Time in market")

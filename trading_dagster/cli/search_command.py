@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from trading_dagster.cli.option import Cash, DataFile, End, NoProgress, Pairs, Start, StrategyFile
-from trading_dagster.cli.setting import parse_period
+from trading_dagster.strategy.parameter_text import parse_period
 
 Searched = Annotated[
     list[str] | None,
