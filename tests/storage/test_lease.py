@@ -8,10 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from storage.crash_writer import NAME, batch_of
 
 from trading_dagster.domain.error import BadInput, LeaseLost
 from trading_dagster.storage.lease import Lease, LeaseRefused, strategy_resource, unique_holder, wallet_resource
+from trading_dagster.storage.ledger_schema import leases
 from trading_dagster.storage.ledger_store import MemoryLedgerStore
 from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
 
@@ -45,6 +47,31 @@ def test_lease_lasts_until_it_expires_and_then_can_be_taken():
             use(first)
     store.release(first)
     store.check(second)
+
+
+def test_lease_of_a_clock_that_was_ahead_keeps_nobody_out_when_it_is_set_back():
+    clock = Clock()
+    store = MemoryLedgerStore(clock)
+    clock.now += 86_400
+    store.acquire("killed", RESOURCES, 60)
+    clock.now -= 86_400
+    assert store.find_holder(RESOURCES[0]) is None
+    second = store.acquire("b", RESOURCES, 60)
+    assert isinstance(second, Lease)
+    assert isinstance(store.acquire("c", RESOURCES, 60), LeaseRefused)
+
+
+def test_lease_of_a_database_whose_clock_was_ahead_keeps_nobody_out(ledger_url):
+    with SqlLedgerStore(ledger_url) as store:
+        first = store.acquire("killed", RESOURCES, 60)
+        ahead = {"expires_ms": first.expires_ms + 86_400_000}
+        with store.database.write() as connection:
+            connection.execute(update(leases).values(ahead))
+        assert store.find_holder(RESOURCES[0]) is None
+        second = store.acquire("b", RESOURCES, 60)
+        assert isinstance(second, Lease)
+        with pytest.raises(LeaseLost):
+            store.check(first)
 
 
 def test_acquiring_is_all_or_nothing(ledger_url):

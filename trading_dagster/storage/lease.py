@@ -22,6 +22,11 @@ DEFAULT_LEASE_S = 60.0
 """How long a lease lasts without renewal, seconds: how long a restart waits after its predecessor was killed."""
 
 
+MAX_LEASE_S = 3600.0
+"""No lease is longer. One that seems to last longer was taken while the clock was ahead: it counts as run out, else
+nobody could watch a stop loss until the clock gets there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fence:
     """A resource and the token under which it is held."""
@@ -114,9 +119,14 @@ def sorted_resources(resources: Sequence[str], duration_s: float) -> list[str]:
     """Return resources in the order in which everybody locks them; raises BadInput for none or no time."""
     if not resources or len(set(resources)) != len(resources):
         raise BadInput(f"A lease is for one or more different resources, got {list(resources)}")
-    if not duration_s > 0:
-        raise BadInput(f"A lease lasts a positive number of seconds, got {duration_s}")
+    if not 0 < duration_s <= MAX_LEASE_S:
+        raise BadInput(f"A lease lasts a positive number of seconds, at most {MAX_LEASE_S:g}, got {duration_s}")
     return sorted(resources)
+
+
+def is_held(holder: str | None, expires_ms: int, now_ms: int) -> bool:
+    """Tell whether a lease keeps others out now."""
+    return holder is not None and now_ms < expires_ms <= now_ms + MAX_LEASE_S * 1000
 
 
 def lease_lost(fence: Fence, holder: str, newest: int, newest_holder: str | None) -> LeaseLost:
@@ -153,7 +163,7 @@ class MemoryLeaseStore:
             now = self._now_ms()
             for resource in wanted:
                 row = self._rows.setdefault(resource, _Row())
-                if row.holder is not None and row.expires_ms > now:
+                if row.holder is not None and is_held(row.holder, row.expires_ms, now):
                     return LeaseRefused(resource, row.holder, (row.expires_ms - now) / 1000)
             expires_ms = now + round(duration_s * 1000)
             for resource in wanted:
@@ -190,7 +200,7 @@ class MemoryLeaseStore:
         """See LeaseStore."""
         with self._lock:
             row, now = self._rows.get(resource, _Row()), self._now_ms()
-            if row.holder is None or row.expires_ms <= now:
+            if row.holder is None or not is_held(row.holder, row.expires_ms, now):
                 return None
             return LeaseHolder(resource, row.holder, (row.expires_ms - now) / 1000)
 

@@ -15,6 +15,7 @@ from trading_dagster.storage.lease import (
     Lease,
     LeaseHolder,
     LeaseRefused,
+    is_held,
     lease_lost,
     sorted_resources,
 )
@@ -42,7 +43,7 @@ class SqlLeaseStore:
             now = self.database.now_ms(connection)
             for resource in wanted:
                 _, other, expires_ms = rows[resource]
-                if other is not None and expires_ms > now:
+                if other is not None and is_held(other, expires_ms, now):
                     return LeaseRefused(resource, other, (expires_ms - now) / 1000)
             expires_ms = now + round(duration_s * 1000)
             connection.execute(
@@ -86,7 +87,7 @@ class SqlLeaseStore:
         with self.database.read() as connection:
             query = select(leases.c.holder, leases.c.expires_ms).where(leases.c.resource == resource)
             row, now = connection.execute(query).one_or_none(), self.database.now_ms(connection)
-        if row is None or row.holder is None or row.expires_ms <= now:
+        if row is None or row.holder is None or not is_held(row.holder, row.expires_ms, now):
             return None
         return LeaseHolder(resource, row.holder, (row.expires_ms - now) / 1000)
 
