@@ -8,17 +8,20 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from evm.deployment import FAST, Rig
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+from evm.deployment import FAST, GAS, Rig
 from evm.test_transaction import kinds, send_foreign
 from evm.trader import STRATEGY, Trader
 
 from trading_dagster.domain.error import BadConfiguration, IntentConflict, NodeUnavailable
 from trading_dagster.domain.money import from_units
-from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.domain.trade import TradeExecution, TradeStatus, TradeType
 from trading_dagster.domain.transaction import Finished, InFlight, OutcomeStatus, Planned
 from trading_dagster.evm.alarm import AlarmKind, Step
 from trading_dagster.evm.erc20 import approve, read_allowance
 from trading_dagster.evm.execution import TradeExecutionSetting
+from trading_dagster.evm.signing import allow_signing
 from trading_dagster.evm.swap_intent import SwapLimits, least_amount_out, parse_trade_id, trade_intent_id
 from trading_dagster.evm.uniswap_v2 import SWAP
 
@@ -52,6 +55,15 @@ def allow(trader: Trader, amount: int) -> None:
     market = trader.rig.market
     call = trader.account.wrap(approve(market.usd, market.uniswap.router, amount))
     as_wallet(trader, call.to, call.data)
+
+
+def allow_eth(trader: Trader) -> None:
+    """Approve what the trader holds of ETH without its key, and without using one of its nonces."""
+    market, wallet = trader.rig.market, trader.rig.wallet.address
+    inner = keccak(encode(["address", "uint256"], [wallet, 4]))
+    slot = keccak(encode(["address"], [market.uniswap.router]) + inner).hex()
+    market.node.rpc("anvil_setStorageAt", market.eth, f"0x{slot}", "0x" + (10**30).to_bytes(32).hex())
+    assert read_allowance(trader.client, market.eth, wallet, market.uniswap.router, "latest") == 10**30
 
 
 def allowance(trader: Trader) -> int:
@@ -279,6 +291,58 @@ def test_no_gas_waits_alarms_and_ends_when_the_deadline_has_passed(trader: Trade
     node.rpc("anvil_setBalance", wallet, hex(10**19))
     trader.execute(other)
     assert other.get_status() is TradeStatus.success
+    trader.require_books_equal_chain()
+
+
+@pytest.mark.parametrize("obstacle", ["no gas", "dear gas", "kill switch"])
+def test_exit_that_was_never_signed_is_dropped_and_its_position_stays_watched(trader: Trader, obstacle: str):
+    node, wallet = trader.rig.market.node, trader.rig.wallet.address
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    trader.execute(buy)
+    position = trader.state.portfolio.open_positions[buy.position_id]
+    sell, gas, stop = trader.sell(position), GAS, allow_signing
+    if obstacle == "no gas":
+        node.rpc("anvil_setBalance", wallet, hex(10**12))
+    elif obstacle == "dear gas":
+        gas = replace(GAS, max_fee_cap=1, priority_fee_cap=1, priority_fee_floor=1)
+    else:
+        stop = lambda intent: "stop"  # noqa: E731
+    allow_eth(trader)
+    trader.execute(sell, setting=SHORT, gas=gas, forbid_signing=stop)
+    assert sell.get_status() is TradeStatus.broadcasted
+    node.mine(SwapLimits().deadline_s + 1)
+
+    assert trader.resume(gas=gas, forbid_signing=stop) == []
+
+    assert sell.get_status() is TradeStatus.discarded
+    assert "expired before it was signed" in sell.failure
+    assert list(trader.state.portfolio.open_positions) == [position.position_id]
+    node.rpc("anvil_setBalance", wallet, hex(10**19))
+    again = trader.sell(position)
+    trader.execute(again)
+    assert again.get_status() is TradeStatus.success
+    trader.require_books_equal_chain()
+
+
+def test_stop_loss_that_waited_for_its_approval_is_priced_anew(trader: Trader):
+    node, wallet = trader.rig.market.node, trader.rig.wallet.address
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    trader.execute(buy)
+    position = trader.state.portfolio.open_positions[buy.position_id]
+    node.rpc("anvil_setBalance", wallet, hex(10**12))
+    sell = trader.sell(position, trade_type=TradeType.stop_loss)
+    trader.execute(sell, setting=SHORT)
+    assert sell.get_status() is TradeStatus.started
+    node.rpc("anvil_setBalance", wallet, hex(10**19))
+    trader.wait(timedelta(minutes=3))
+
+    assert trader.resume() == []
+
+    assert sell.get_status() is TradeStatus.discarded
+    assert "never sent: the decision is 0:03:00 old" in sell.failure
+    again = trader.sell(position, trade_type=TradeType.stop_loss)
+    trader.execute(again)
+    assert again.get_status() is TradeStatus.success
     trader.require_books_equal_chain()
 
 

@@ -152,14 +152,27 @@ class Trader:
         return self._plan(number, pair, quantity, Decimal(reserve), pricing, slippage)
 
     def sell(
-        self, position: TradingPosition, quantity: Decimal | None = None, slippage: float = 0.01
+        self,
+        position: TradingPosition,
+        quantity: Decimal | None = None,
+        slippage: float = 0.01,
+        trade_type: TradeType = TradeType.rebalance,
     ) -> TradeExecution:
         held = position.get_quantity()
         quantity = held if quantity is None else quantity
         pricing = self.pricing().get_sell_price(to_naive(self.now), position.pair, float(quantity))
         reserve = quantity * Decimal(pricing.price)
         number = position.position_id
-        return self._plan(number, position.pair, -quantity, reserve, pricing, slippage, closing=quantity == held)
+        return self._plan(
+            number,
+            position.pair,
+            -quantity,
+            reserve,
+            pricing,
+            slippage,
+            closing=quantity == held,
+            trade_type=trade_type,
+        )
 
     def _plan(
         self,
@@ -171,13 +184,14 @@ class Trader:
         slippage: float,
         *,
         closing: bool = False,
+        trade_type: TradeType = TradeType.rebalance,
     ) -> TradeExecution:
         portfolio = self.state.portfolio
         plan = TradePlan(
             portfolio.next_trade_id,
             position_id,
             pair,
-            TradeType.rebalance,
+            trade_type,
             quantity,
             reserve,
             pricing,

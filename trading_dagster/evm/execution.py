@@ -35,7 +35,7 @@ from trading_dagster.domain.event import (
 from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
-from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.domain.trade import TradeExecution, TradeStatus, TradeType
 from trading_dagster.domain.transaction import Finished, InFlight, Intent, IntentRecord, OutcomeStatus
 from trading_dagster.evm.alarm import AlarmKind, AlarmSink
 from trading_dagster.evm.allowance import AllowanceKeeper, Spending
@@ -65,12 +65,13 @@ from trading_dagster.evm.swap_intent import (
 from trading_dagster.evm.trade_book import TradeBook
 from trading_dagster.evm.trade_route import RouteTable
 from trading_dagster.evm.trading_account import TradingAccount
-from trading_dagster.evm.transaction import TransactionExecutor
+from trading_dagster.evm.transaction import EXPIRED_UNSIGNED, TransactionExecutor
 from trading_dagster.evm.transaction_journal import TransactionJournal
 
 logger = logging.getLogger(__name__)
 
 RUNNING = (TradeStatus.started, TradeStatus.broadcasted)
+FIRED = (TradeType.stop_loss, TradeType.take_profit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,8 +353,14 @@ class EvmExecution:
         return record
 
     def _is_fresh(self, state: State, trade: TradeExecution) -> bool:
-        """Tell whether a trade's decision may still be sent; drops the trade when it is too old."""
+        """Tell whether a trade's decision may still be sent; drops the trade when it is too old.
+
+        A stop loss or take profit waits no longer than its swap would: the next trigger check prices it anew.
+        """
         age, max_age = to_naive(self._now()) - trade.decided_at, self._setting.max_age
+        if trade.trade_type in FIRED:
+            patience = timedelta(seconds=self._setting.limits.deadline_s)
+            max_age = patience if max_age is None else min(patience, max_age)
         if max_age is None or age <= max_age:
             return True
         return self._book.discard(state, trade, f"never sent: the decision is {age} old, at most {max_age} are allowed")
@@ -409,6 +416,10 @@ class EvmExecution:
 
     def _settle(self, state: State, trade: TradeExecution, end: Finished) -> None:
         outcome = end.outcome
+        if outcome.reason == EXPIRED_UNSIGNED and trade.is_shrinking():
+            # It was never tried and all is still held: a frozen position's stop loss would rest from now on.
+            self._book.discard(state, trade, describe_outcome(outcome))
+            return None
         if outcome.status is not OutcomeStatus.confirmed:
             return self._book.fail(state, trade, describe_outcome(outcome))
         fill = read_swap_fill(trade, outcome, self._trader.address)

@@ -40,6 +40,8 @@ from trading_dagster.evm.transaction_journal import TransactionJournal
 from trading_dagster.evm.wallet import HotWallet, UnsignedTransaction
 
 FILL_FUNCTION = "fill nonce"
+EXPIRED_UNSIGNED = "it expired before it was signed"
+"""Why an intent was refused that only waited: for gas, for a lower fee, for leave to sign, for a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +346,7 @@ class TransactionExecutor:
     def _why_never(self, intent: Intent, head: BlockHeader) -> str:
         """Return why an intent must not be signed any more, however long one waits."""
         if intent.has_expired(head.timestamp):
-            return "it expired before it was signed"
+            return EXPIRED_UNSIGNED
         return self._refuse_signing(intent, head)
 
     def _is_forbidden(self, intent: Intent) -> bool:
