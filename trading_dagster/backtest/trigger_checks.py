@@ -80,18 +80,24 @@ class TriggerChecks:
         self._promised_cash = sum((trade.plan.allocation for trade in decided), ZERO)
         leave_out = {trade.position_id for trade in decided}
         portfolio = self._portfolio
-        self._watched = [
-            Watch(position, self._columns)
+        known = {watch.position: watch for watch in self._watched}
+        watched = [
+            position
             for position in portfolio.open_positions.values()
             if (position.has_trigger() or position.is_short())
-            and self._can_watch(position)
+            and (position in known or self._can_watch(position))
             and not (portfolio.settlements and position.is_settling())
             and position.position_id not in leave_out
         ]
         if portfolio.pending_positions:
-            self._watched += [
-                Watch(p, self._columns) for p in portfolio.pending_positions.values() if self._can_watch(p)
-            ]
+            watched += [p for p in portfolio.pending_positions.values() if self._can_watch(p)]
+        self._watched = [self._watch(position, known.get(position)) for position in watched]
+
+    def _watch(self, position: TradingPosition, known: Watch | None) -> Watch:
+        if known is None:
+            return Watch(position, self._columns)
+        known.refresh()
+        return known
 
     def _can_watch(self, position: TradingPosition) -> bool:
         can_watch = self.can_watch(position.pair)

@@ -25,6 +25,14 @@ class FeedColumns:
         self.opens = opens
         self.is_intrabar = model is TriggerModel.intrabar
         self._extremes: dict[int, tuple[memoryview, memoryview]] = {}
+        self._arrays: dict[int, npt.NDArray[np.float64]] = {}
+
+    def array(self, pair_id: int) -> npt.NDArray[np.float64]:
+        """Return the opens of a pair as an array."""
+        array = self._arrays.get(pair_id)
+        if array is None:
+            array = self._arrays[pair_id] = np.asarray(self.opens.view(pair_id))
+        return array
 
     def extremes(self, pair_id: int) -> tuple[memoryview, memoryview]:
         """Return lows and highs of a pair by bar number, NaN where there is no candle; empty if not looked at."""
@@ -47,19 +55,30 @@ class FeedColumns:
 class Watch:
     """A position that is watched."""
 
-    __slots__ = ("has_waiting", "highs", "is_open", "is_short", "liquidation_level", "lows", "opens", "position")
+    __slots__ = (
+        "_open_array", "has_waiting", "highs", "is_open", "is_short", "liquidation_level", "lows", "opens", "position",
+    )  # fmt: skip
 
     def __init__(self, position: TradingPosition, columns: FeedColumns) -> None:
         """Watch a position on the candles of its pair."""
         pair_id = position.pair.get_pricing_pair().internal_id or 0
         self.position = position
         self.opens = columns.opens.view(pair_id)
+        self._open_array = columns.array(pair_id)
         self.lows, self.highs = columns.extremes(pair_id)
         self.is_short = position.is_short()
-        self.is_open = position.is_open()
-        self.liquidation_level = math.inf if position.loan is None else position.get_liquidation_level() or math.inf
+        self.liquidation_level = math.inf
         """The mid price at which the lending protocol ends the position; infinite without a debt."""
+        self.is_open = self.has_waiting = False
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again at what trades and interest change."""
+        position = self.position
+        self.is_open = position.is_open()
         self.has_waiting = bool(position.pending_trades)
+        if position.pair.has_loan:
+            self.liquidation_level = position.get_liquidation_level() or math.inf
 
     def has_candle(self, bar: int) -> bool:
         """Tell whether a bar's low and high are known."""
@@ -70,7 +89,8 @@ class Watch:
         """Tell whether anything may fire, expire or move in bars first .. last, of which the last opens at a time."""
         position = self.position
         if self._is_stop_only():
-            return _fires_at(position, float(np.fmin.reduce(_part(self.opens, first, last))))
+            stop = position.stop_loss
+            return stop is not None and bool(np.fmin.reduce(self._open_array[first : last + 1]) <= stop)
         low, high = self._range(first, last)
         if self.has_waiting and may_fire_between(position, last_at, low=low, high=high):
             return True
@@ -94,7 +114,7 @@ class Watch:
 
     def _range(self, first: int, last: int) -> tuple[float, float]:
         """Return the lowest and the highest price that is looked at."""
-        opens = _part(self.opens, first, last)
+        opens = self._open_array[first : last + 1]
         low, high = float(np.fmin.reduce(opens)), float(np.fmax.reduce(opens))
         if self.lows:
             low = min(low, float(np.fmin.reduce(_part(self.lows, first, last))))

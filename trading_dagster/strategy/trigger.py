@@ -40,18 +40,13 @@ def opening_levels(
     """
     if stop_loss_pct is stop_loss_usd is trailing_stop_loss_pct is take_profit_pct is take_profit_usd is None:
         return NO_LEVELS
-    stops = {
-        "stop_loss_pct": stop_loss_pct,
-        "stop_loss_usd": stop_loss_usd,
-        "trailing_stop_loss_pct": trailing_stop_loss_pct,
-    }
-    profits = {"take_profit_pct": take_profit_pct, "take_profit_usd": take_profit_usd}
-    for group in (stops, profits):
-        given = {name: value for name, value in group.items() if value is not None}
-        if len(given) > 1:
-            raise InvalidTrade(f"Give only one of {', '.join(group)}, got {given}")
-    for name in ("stop_loss_pct", "trailing_stop_loss_pct"):
-        pct = stops[name]
+    if (stop_loss_pct, stop_loss_usd, trailing_stop_loss_pct).count(None) < 2:
+        raise _contradiction(
+            stop_loss_pct=stop_loss_pct, stop_loss_usd=stop_loss_usd, trailing_stop_loss_pct=trailing_stop_loss_pct
+        )
+    if take_profit_pct is not None and take_profit_usd is not None:
+        raise _contradiction(take_profit_pct=take_profit_pct, take_profit_usd=take_profit_usd)
+    for name, pct in (("stop_loss_pct", stop_loss_pct), ("trailing_stop_loss_pct", trailing_stop_loss_pct)):
         if pct is not None and not 0 < pct < 1:
             raise InvalidTrade(f"{name} is {pct}: it is the fraction of the price to stop at, 0.95 stops 5 % below")
     if take_profit_pct is not None and not take_profit_pct > 1:
@@ -67,6 +62,11 @@ def opening_levels(
         take_profit=take_profit_usd if take_profit_pct is None else _level(mid, take_profit_pct, is_short),
         trailing_stop_loss_pct=trailing_stop_loss_pct,
     )
+
+
+def _contradiction(**asked: float | None) -> InvalidTrade:
+    given = {name: value for name, value in asked.items() if value is not None}
+    return InvalidTrade(f"Give only one of {', '.join(asked)}, got {given}")
 
 
 def _level(mid: float, pct: float, is_short: bool) -> float:
