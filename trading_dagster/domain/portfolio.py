@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 
 from trading_dagster.domain.archive import ArchivedPositions
 from trading_dagster.domain.error import IntegrityError
@@ -179,7 +180,7 @@ class Portfolio:
     def get_all_trades(self) -> list[TradeExecution]:
         """Return every trade of every position, by id."""
         trades = [t for p in self.get_all_positions(pending=True) for t in p.trades.values()]
-        return sorted(trades, key=lambda t: t.trade_id)
+        return sorted(trades, key=attrgetter("plan.trade_id"))
 
     def get_position_by_id(self, position_id: int) -> TradingPosition:
         """Return a position wherever it is; raises IntegrityError when there is none."""

@@ -165,8 +165,9 @@ class CandlePanel:
     def last_real_bar(self, pair_id: int) -> int | None:
         """Return the number of the pair's last bar that is not filled, or None."""
         row = self.row_of(pair_id)
-        real = np.flatnonzero(self.exists[row] & ~self.forward_filled[row])
-        return int(real[-1]) if len(real) else None
+        real = (self.exists[row] & ~self.forward_filled[row])[::-1]
+        back = int(real.argmax()) if len(real) else 0
+        return self.bar_count - 1 - back if len(real) and real[back] else None
 
     def content_hash(self, pair_id: int) -> str:
         """Return a hash of all that the panel holds of a pair; equal exactly when the data is equal."""

@@ -112,10 +112,10 @@ def trade_rows(trades: Iterable[TradeExecution], has_charges: bool = False) -> T
                 plan.position_id,
                 pair.get_ticker(),
                 pair.internal_id or 0,
-                pair.kind.value,
+                pair.kind._value_,  # the property value of an enum takes two calls
                 "buy" if plan.quantity > 0 else "sell",
-                plan.trade_type.value,
-                trade.get_status().value,
+                plan.trade_type._value_,
+                trade.get_status()._value_,
                 trade.opened_at,
                 None if fill is None else fill.executed_at,
                 pricing.mid_price,
