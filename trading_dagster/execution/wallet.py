@@ -62,7 +62,9 @@ def check_wallet(state: State, wallet: SimulatedWallet, assets: set[AssetIdentif
 def _count_ledger(portfolio: Portfolio, assets: set[AssetIdentifier] | None) -> dict[AssetIdentifier, Decimal]:
     """Return how many tokens cash, positions and dust have together, of the given assets or of all that are held."""
     dust, reserve = portfolio.dust, portfolio.reserve
-    counted = dict(dust) if assets is None else {asset: dust.get(asset, ZERO) for asset in assets}
+    counted = dict(dust) if assets is None else dict.fromkeys(assets, ZERO)
+    if dust and assets is not None:
+        counted.update((asset, dust[asset]) for asset in assets if asset in dust)
 
     def count(asset: AssetIdentifier, quantity: Decimal) -> None:
         known = counted.get(asset)

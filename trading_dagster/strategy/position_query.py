@@ -179,7 +179,7 @@ class PositionQueries:
         """Return how many tokens an amount of USD is at mid, with its sign."""
         if usd == 0:
             raise InvalidTrade(f"Cannot estimate a quantity of {pair.get_ticker()} for 0 USD")
-        return usd / self.pricing_model.get_mid_price(self.timestamp, pair)
+        return usd / self.pricing_model.get_mid_price(self._clock.timestamp, pair)
 
     def _single(self, positions: Iterable[TradingPosition], what: str) -> TradingPosition:
         found = list(positions)

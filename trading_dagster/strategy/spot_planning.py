@@ -67,7 +67,7 @@ class SpotPlanning(VaultPlanning):
             raise InvalidTrade(
                 f"{pair.get_ticker()} has an open position already: {existing}; use adjust_position() to change it"
             )
-        pricing = self.pricing_model.get_buy_price(self.timestamp, pair, float(value))
+        pricing = self.pricing_model.get_buy_price(self._clock.timestamp, pair, float(value))
         levels = opening_levels(
             pricing.mid_price,
             stop_loss_pct=stop_loss_pct,
@@ -132,7 +132,7 @@ class SpotPlanning(VaultPlanning):
                 position = None
             else:
                 position = position or self._position_to_keep(pair)
-            pricing = self.pricing_model.get_buy_price(self.timestamp, pair, dollar_delta)
+            pricing = self.pricing_model.get_buy_price(self._clock.timestamp, pair, dollar_delta)
             levels = _asked_levels(pair, pricing.mid_price, stop_loss, take_profit, trailing_stop_loss)
             trade = self._plan_buy(
                 pair,
@@ -147,7 +147,7 @@ class SpotPlanning(VaultPlanning):
         else:
             position = position or self._position_to_reduce(pair)
             quantity = self._quantity_to_sell(position, dollar_delta, quantity_delta, is_later=pending)
-            pricing = self.pricing_model.get_sell_price(self.timestamp, pair, float(quantity))
+            pricing = self.pricing_model.get_sell_price(self._clock.timestamp, pair, float(quantity))
             levels = _asked_levels(pair, pricing.mid_price, stop_loss, take_profit, trailing_stop_loss)
             flags |= PARTIAL_TAKE_PROFIT if pending else REDUCING
             trade = self._plan_sell(
@@ -201,7 +201,7 @@ class SpotPlanning(VaultPlanning):
             return []
         quantity = available if quantity is None else _sellable(position, exact(quantity, "quantity"))
         is_closing = quantity == available
-        pricing = self.pricing_model.get_sell_price(self.timestamp, position.pair, float(quantity))
+        pricing = self.pricing_model.get_sell_price(self._clock.timestamp, position.pair, float(quantity))
         return [
             self._plan_sell(
                 position,
@@ -288,6 +288,8 @@ def _asked_levels(
     trailing_stop_loss: float | None,
 ) -> TriggerLevels:
     """Return the levels asked of adjust_position; its trailing stop gets its level at the first check."""
+    if stop_loss is take_profit is trailing_stop_loss is None:
+        return NO_LEVELS
     is_short = pair.is_short()
     asked = opening_levels(mid, is_short=is_short, stop_loss_pct=stop_loss, take_profit_pct=take_profit)
     if trailing_stop_loss is None:

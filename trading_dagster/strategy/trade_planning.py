@@ -173,6 +173,8 @@ def refuse_dust(pair: TradingPairIdentifier, quantity: Decimal) -> None:
 
 def is_planned_to_close(position: TradingPosition) -> bool:
     """Tell whether the trades planned in this cycle bring the position to zero."""
+    if not position.unfinished_trade_count:
+        return False
     held, available = position.get_quantity(), position.get_available_trading_quantity()
     return held * available <= 0 if held else False
 
