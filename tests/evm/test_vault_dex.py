@@ -158,6 +158,17 @@ def test_vault_that_takes_less_or_holds_another_token_is_refused(share_trader: S
         dex.require_open(client, wrong, 1, client.read_head())
 
 
+def test_vault_that_says_nothing_is_closed(share_trader: ShareTrader):
+    trader = share_trader
+    trader.rig.market.node.rpc("anvil_setCode", trader.vault.address, "0x60006000fd")
+    head = trader.client.read_head()
+    with pytest.raises(VaultClosed, match="does not say what it holds"):
+        trader.vault_dex.require_open(trader.client, trader.route(), USD, head)
+    assert trader.vault_dex.read_max_deposit(trader.client, head) == 0
+    with pytest.raises(PoolEmpty, match="does not say what its shares are worth"):
+        trader.pricing().get_mid_price(AT, trader.shares)
+
+
 def test_pair_whose_vault_is_not_named_or_settles_later_is_not_traded(share_trader: ShareTrader):
     trader = share_trader
     routes = RouteTable(trader.dex, trader.pairs.usd, trader.pairs.all)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -25,6 +25,7 @@ from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.evm.alarm import Alarm, Step
 from trading_dagster.evm.erc20 import transfer
 from trading_dagster.live.clock import ManualClock
+from trading_dagster.live.closing import close_all
 from trading_dagster.live.correction import CorrectionKind, correct_accounts
 from trading_dagster.live.cycle import CycleStatus, run_cycle
 from trading_dagster.live.repair import repair, retry
@@ -172,16 +173,16 @@ def test_test_trade_buys_and_redeems(life: SimpleNamespace):
     assert report.accounts.is_clean
 
 
-def close_when(life: SimpleNamespace, when: Step) -> Any:
-    """Close the vault at a step of the first deposit's transaction; return its frozen position's journal record."""
+def fail_when(life: SimpleNamespace, when: Step, do: Callable[[], None], why: str) -> Any:
+    """Do something at a step of the first deposit's transaction; return its frozen position's journal record."""
     done = []
 
-    def close(step: Step, intent_id: str) -> None:
+    def observe(step: Step, intent_id: str) -> None:
         if step is when and not done and not intent_id.endswith("approve"):
             done.append(intent_id)
-            life.vault.do(SET_CLOSED, True)
+            do()
 
-    venue = replace(life.venue, observe=close)
+    venue = replace(life.venue, observe=observe)
     steps = Steps(replace(life.live, venue=venue))
     steps.decide()
     steps.execute()
@@ -190,13 +191,13 @@ def close_when(life: SimpleNamespace, when: Step) -> Any:
     (position,) = load(life.live).portfolio.frozen_positions.values()
     (failed,) = position.trades.values()
     assert failed.get_status() is TradeStatus.failed
-    assert "closed" in failed.failure
+    assert why in failed.failure
     assert load(life.live).portfolio.get_cash() == 1_000_000
     return life.venue.journal.find(f"trade/wallet/{failed.trade_id}/1")
 
 
 def test_deposit_that_a_closed_vault_refused_is_tried_again_when_it_opens(life: SimpleNamespace):
-    record = close_when(life, Step.planned)
+    record = fail_when(life, Step.planned, lambda: life.vault.do(SET_CLOSED, True), "closed")
     assert not record.attempts
     require_exact(life)
     life.vault.do(SET_CLOSED, False)
@@ -207,8 +208,26 @@ def test_deposit_that_a_closed_vault_refused_is_tried_again_when_it_opens(life: 
     assert not load(life.live).portfolio.frozen_positions
 
 
+def test_deposit_that_became_dear_while_it_waited_in_the_journal_is_not_signed(life: SimpleNamespace):
+    record = fail_when(life, Step.planned, lambda: life.vault.earn(20_000 * USD), "it would bring")
+    assert not record.attempts
+    require_exact(life)
+
+
+def test_closing_all_names_the_vault_that_gives_nothing_and_closes_it_later(life: SimpleNamespace):
+    run_cycle(life.live)
+    life.vault.do(SET_CAPS, OPEN, 0)
+    (note,) = close_all(life.live).notes
+    assert "stays open" in note
+    assert "gives redemptions of at most 0.0 USD" in note
+    life.vault.do(SET_CAPS, OPEN, OPEN)
+    assert close_all(life.live).is_complete
+    assert not load(life.live).portfolio.open_positions
+    require_exact(life)
+
+
 def test_reverted_deposit_is_tried_again_once_no_reorg_reaches_it(life: SimpleNamespace):
-    record = close_when(life, Step.signed)
+    record = fail_when(life, Step.signed, lambda: life.vault.do(SET_CLOSED, True), "closed")
     assert record.attempts
     life.vault.do(SET_CLOSED, False)
     assert "a reorg could still replace" in retry(life.live).notes[0]

@@ -190,9 +190,11 @@ def read_swap_fill(trade: TradeExecution, outcome: Outcome, trader: str) -> Swap
 
 def describe_shortfall(intent: Intent, trade: TradeExecution, fill: SwapFill) -> str:
     """Say by how much a fill missed a least output that its contract does not hold to; nothing when it did not."""
-    least = intent.arguments.get(LEAST_OUT)
+    if LEAST_OUT not in intent.arguments:
+        return ""
+    least = int(str(intent.arguments[LEAST_OUT]))
     got, token = (fill.quantity, trade.pair.base) if trade.is_buy() else (fill.reserve, trade.reserve_currency)
-    if not isinstance(least, int) or got >= (wanted := from_units(least, token.decimals)):
+    if got >= (wanted := from_units(least, token.decimals)):
         return ""
     return f"it brought {got} {token.token_symbol}, at least {wanted} were asked for when it was signed"
 

@@ -166,13 +166,18 @@ class VaultDex:
         """Raise when a trade must not begin, as everything is at a block.
 
         Raises:
-            VaultClosed: The vault takes or gives less now.
+            VaultClosed: The vault takes or gives less now, or says nothing.
             TokenUnsafe: There are so few shares that a deposit could be robbed.
             InvalidTrade: The vault holds another token than the pair says.
         """
         is_deposit = self.is_deposit(route)
         asset = route.token_in if is_deposit else route.token_out
-        if (found := read_asset(client, self.vault, block)) != asset:
+        try:
+            found = read_asset(client, self.vault, block)
+            shares, _ = self._values.read(client, self.vault, block)
+        except (CallReverted, ContractMissing) as error:
+            raise VaultClosed(f"{self.name} does not say what it holds: {error}") from error
+        if found != asset:
             raise InvalidTrade(f"{self.name} holds {found}, the pair says {asset}: correct the pair")
         limit = self.read_max_deposit(client, block) if is_deposit else self.read_max_redemption(client, block)
         if limit is not None and amount_in > limit:
@@ -180,7 +185,6 @@ class VaultDex:
             raise VaultClosed(
                 f"{self.name} {what[0]} {limit} units of {what[1]} in block {block.number}, asked for {amount_in}"
             )
-        shares, _ = self._values.read(client, self.vault, block)
         if is_deposit and shares < MIN_SUPPLY:
             raise TokenUnsafe(
                 f"{self.name} has {shares} units of shares out, fewer than {MIN_SUPPLY}: whoever owns them can take "
@@ -199,9 +203,9 @@ def find_reason_to_refuse(client: EvmClient, intent: Intent, head: BlockHeader) 
 
     Raises NodeError when no node answers.
     """
-    least, until = intent.arguments.get(LEAST_OUT), intent.arguments.get(SIGN_UNTIL)
-    if not isinstance(least, int) or not isinstance(until, int):
+    if LEAST_OUT not in intent.arguments:
         return ""
+    least, until = (int(str(intent.arguments[name])) for name in (LEAST_OUT, SIGN_UNTIL))
     if head.timestamp > until:
         return f"it was to be signed until {until} of the chain's time, it is {head.timestamp}"
     is_deposit = "assets" in intent.arguments

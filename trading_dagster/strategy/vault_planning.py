@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trading_dagster.domain.error import CandleSampleUnavailable, SettlementPending, VaultClosed
+from trading_dagster.domain.error import DataUnavailable, SettlementPending, VaultClosed
 from trading_dagster.domain.identifier import HumanReadableTradingPairDescription, TradingPairIdentifier
 from trading_dagster.domain.money import FLOAT_ROUNDING
 from trading_dagster.domain.position import TradingPosition
@@ -41,7 +41,7 @@ class VaultPlanning(TradePlanning):
             return EnterCheck(pair, f"{pair.get_ticker()} is blacklisted")
         try:
             self.pricing_model.get_mid_price(self.timestamp, pair)
-        except CandleSampleUnavailable as error:
+        except DataUnavailable as error:
             return EnterCheck(pair, str(error))
         if not self.can_deposit(pair):
             return EnterCheck(pair, f"{pair.get_ticker()} takes no deposits at {self.timestamp}")
