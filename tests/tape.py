@@ -119,7 +119,9 @@ class Desk:
         if Decimal(cash):
             self.treasury.simulate_funding(START, Decimal(cash))
             self.treasury.sync_treasury(START, self.state)
-        self.pricing = CandlePricing(self.universe.candles, self.fees, self.clock)
+        self.pricing = CandlePricing(
+            self.universe.candles, self.fees, self.clock, vault_limits=self.universe.vault_limits
+        )
         self.manager = PositionManager(self.clock, self.universe, self.state, self.pricing)
         self.execution = SimulatedExecution(self.wallet, lambda _pair: has_feed)
 

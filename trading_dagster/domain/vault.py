@@ -1,7 +1,7 @@
 """When shares of a vault can be bought and sold, and when an order of them settles.
 
 A vault is a pair whose base token is a share and whose price is that of a share. Its terms travel with the pair, in
-``other_data``: what was open when, so that a backtest is refused what was refused then.
+``other_data``, but for its limits: what was open when is history, which a universe keeps apart.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from trading_dagster.domain.time import require_naive_utc
 
 VAULT = "vault"
 ASYNC_VAULT = "async_vault"
+LIMITS = "limits"
 DEFAULT_SETTLEMENT_DELAY = timedelta(days=2)
 
 
@@ -41,6 +42,16 @@ class VaultLimit:
             limit = getattr(self, name)
             if limit is not None and not limit >= 0:
                 raise BadInput(f"The {name} of a vault at {self.at} is {limit}: give USD from 0, or None for unknown")
+
+    def to_data(self) -> list[Any]:
+        """Return plain data."""
+        return [self.at.isoformat(), self.max_deposit, self.max_redemption]
+
+    @classmethod
+    def from_data(cls, data: Sequence[Any]) -> VaultLimit:
+        """Return the limit of ``to_data``."""
+        at, max_deposit, max_redemption = data
+        return cls(datetime.fromisoformat(at), max_deposit, max_redemption)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +140,7 @@ class VaultTerms:
         if self.settlement_time is not None:
             terms["settlement_time"] = self.settlement_time.isoformat()
         if self.limits:
-            terms["limits"] = [[x.at.isoformat(), x.max_deposit, x.max_redemption] for x in self.limits]
+            terms[LIMITS] = [limit.to_data() for limit in self.limits]
         for field in ("deposit_window", "redemption_window"):
             window: VaultWindow | None = getattr(self, field)
             if window is not None:
@@ -139,7 +150,10 @@ class VaultTerms:
 
     @classmethod
     def of_pair(cls, pair: TradingPairIdentifier) -> VaultTerms:
-        """Return the terms that a pair carries; without any the vault is always open and settles at once."""
+        """Return the terms that a pair carries; without any the vault is always open and settles at once.
+
+        Pairs of a universe carry no limits: see VaultHistory.
+        """
         data: Mapping[str, Any] = pair.other_data.get(VAULT) or {}
         delay = data.get("settlement_delay_s")
         at = data.get("settlement_time")
@@ -150,34 +164,10 @@ class VaultTerms:
             protocol=data.get("protocol", ""),
             settlement_delay=None if delay is None else timedelta(seconds=delay),
             settlement_time=None if at is None else time.fromisoformat(at),
-            limits=tuple(VaultLimit(datetime.fromisoformat(x[0]), x[1], x[2]) for x in data.get("limits", ())),
+            limits=tuple(map(VaultLimit.from_data, data.get(LIMITS, ()))),
             deposit_window=_read_window(data.get("deposit_window")),
             redemption_window=_read_window(data.get("redemption_window")),
         )
-
-
-class VaultBook:
-    """The terms of the vaults of a universe, read once each."""
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self._terms: dict[str, VaultTerms] = {}
-
-    def terms_of(self, pair: TradingPairIdentifier) -> VaultTerms:
-        """Return the terms of a vault pair."""
-        key = pair.get_identifier()
-        terms = self._terms.get(key)
-        if terms is None:
-            terms = self._terms[key] = VaultTerms.of_pair(pair)
-        return terms
-
-    def get_max_deposit(self, pair: TradingPairIdentifier, timestamp: datetime) -> float | None:
-        """Return the most USD a pair takes at a naive UTC time; 0 is closed, None no known limit."""
-        return self.terms_of(pair).get_max_deposit(timestamp) if pair.is_vault() else None
-
-    def get_max_redemption(self, pair: TradingPairIdentifier, timestamp: datetime) -> float | None:
-        """Return the most USD a pair gives back at a naive UTC time; 0 is closed, None no known limit."""
-        return self.terms_of(pair).get_max_redemption(timestamp) if pair.is_vault() else None
 
 
 def _read_window(data: Sequence[Any] | None) -> VaultWindow | None:

@@ -11,7 +11,7 @@ from trading_dagster.domain.identifier import TradingPairIdentifier
 from trading_dagster.domain.money import exact, to_units_down
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradePricing
-from trading_dagster.domain.vault import VaultBook
+from trading_dagster.domain.vault_history import NO_HISTORY, VaultBook, VaultHistory
 from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import RouteQuote
@@ -30,12 +30,22 @@ class AmmPricing:
     NodeError.
     """
 
-    def __init__(self, client: EvmClient, routes: RouteTable, block: BlockHeader | None = None) -> None:
-        """Read at a block what routes go through; None is the head at the time of the first question."""
+    def __init__(
+        self,
+        client: EvmClient,
+        routes: RouteTable,
+        block: BlockHeader | None = None,
+        *,
+        vault_limits: VaultHistory = NO_HISTORY,
+    ) -> None:
+        """Read at a block what routes go through; None is the head at the time of the first question.
+
+        ``vault_limits`` are what a universe knows of vaults, beside what they say themselves.
+        """
         self._block = block
         self._client = client
         self._routes = routes
-        self._terms = VaultBook()
+        self._terms = VaultBook(vault_limits)
         self._limits: dict[tuple[TradingPairIdentifier, bool], float | None] = {}
         self._mids: dict[TradingPairIdentifier, Fraction] = {}
         self._quotes: dict[tuple[TradingPairIdentifier, bool, int], RouteQuote] = {}

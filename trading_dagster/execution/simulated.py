@@ -20,7 +20,7 @@ from trading_dagster.domain.money import SELL_OVERSHOOT_EPSILON
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware, to_naive
 from trading_dagster.domain.trade import TradeExecution, TradePricing, TradeType
-from trading_dagster.domain.vault import VaultBook
+from trading_dagster.domain.vault_history import VaultBook
 from trading_dagster.execution.wallet import SimulatedWallet, check_wallet
 
 

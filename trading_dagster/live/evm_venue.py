@@ -245,7 +245,7 @@ class EvmVenue:
         executor = self.make_executor(request.lease_token, request.check_lease, forbid)
         vaults = {address: VaultDex(address, self.trader.address) for address in self.vaults}
         routes = RouteTable(self.dex, reserve, universe.pairs, vaults)
-        pricing = AmmPricing(client, routes)
+        pricing = AmmPricing(client, routes, vault_limits=request.universe.vault_limits)
         setting = TradeExecutionSetting(self.limits, self.swap_timeout_s, self.max_decision_age, self._lookback)
         treasury, balances, reporter = self._open_books(executor, request)
         loans = self._open_lending()

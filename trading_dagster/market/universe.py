@@ -18,6 +18,7 @@ from trading_dagster.domain.identifier import (
 )
 from trading_dagster.domain.time import TimeBucket, require_naive_utc, to_unix_us
 from trading_dagster.domain.vault import VaultTerms
+from trading_dagster.domain.vault_history import NO_HISTORY, VaultHistory, take_out_limits
 from trading_dagster.market.data_universe import CandleUniverse, DataUniverse
 from trading_dagster.market.dataset import CandleInput, Dataset, limit_dataset, take_rows, to_panel
 from trading_dagster.market.exchange import Exchange
@@ -53,6 +54,7 @@ class TradingStrategyUniverse:
         stop_loss_candles: Candles on which triggers are checked.
         liquidity: TVL in USD.
         lending: Lending reserves and rates.
+        vault_limits: What vaults took and gave when; limits that pairs carry are taken out of them and put here.
         price_data_delay_tolerance: How old a price may be; None is the default of the bucket.
         start_at: First instant asked for, naive UTC.
         end_at: Exclusive end asked for, naive UTC.
@@ -68,6 +70,7 @@ class TradingStrategyUniverse:
     stop_loss_candles: CandlePanel | None = None
     liquidity: CandlePanel | None = None
     lending: LendingUniverse | None = None
+    vault_limits: VaultHistory = NO_HISTORY
     price_data_delay_tolerance: timedelta | None = None
     start_at: datetime | None = None
     end_at: datetime | None = None
@@ -75,9 +78,12 @@ class TradingStrategyUniverse:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        """Check that panels belong to the pairs and set the default tolerance."""
+        """Check that panels belong to the pairs, keep vaults' limits apart, and set the default tolerance."""
         if len(self.reserve_assets) != 1:
             raise BadInput(f"A universe has exactly one reserve asset, got {[str(a) for a in self.reserve_assets]}")
+        pairs, limits = take_out_limits(self.pairs, self.vault_limits)
+        object.__setattr__(self, "pairs", pairs)
+        object.__setattr__(self, "vault_limits", limits)
         ids = tuple(pair.internal_id for pair in self.pairs)
         for panel in (self.candles, self.stop_loss_candles, self.liquidity):
             if panel is not None and panel.pair_ids != ids:
@@ -465,6 +471,8 @@ class TradingStrategyUniverse:
                 digest.update(panel.content_hash(pair_id).encode())
         if self.lending is not None:
             digest.update(self.lending.content_hash().encode())
+        if self.vault_limits:
+            digest.update(json.dumps(self.vault_limits.to_data(), sort_keys=True).encode())
         return digest.hexdigest()
 
 

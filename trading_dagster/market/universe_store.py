@@ -19,6 +19,7 @@ import pandas as pd
 from trading_dagster.domain.error import CandleContractBroken, MarketDataMissing
 from trading_dagster.domain.identifier import ChainId
 from trading_dagster.domain.time import TimeBucket
+from trading_dagster.domain.vault_history import VaultHistory
 from trading_dagster.market.atomic_file import exclusive, sync, temporary_beside, write_json_atomically
 from trading_dagster.market.identifier_json import (
     asset_from_json,
@@ -113,6 +114,7 @@ def _read(root: Path) -> tuple[TradingStrategyUniverse, str]:
         end_at=_time(about["end_at"]),
         required_history_period=_period(about["required_history_period"]),
         lending=None if about["lending"] is None else _read_lending(about["lending"], data / "lending.parquet"),
+        vault_limits=VaultHistory.from_data(about.get("vault_limits", {})),
         name=about["name"],
     ), about["key"]
 
@@ -147,6 +149,7 @@ def _to_json(universe: TradingStrategyUniverse, key: str) -> dict[str, Any]:
             }
             for role, panel in _panels(universe).items()
         },
+        "vault_limits": universe.vault_limits.to_data(),
         "lending": None
         if lending is None
         else {

@@ -52,6 +52,7 @@ class CandleMarket:
             liquidity=self.universe.liquidity,
             data_delay_tolerance=self._tolerance,
             impact=self._impact,
+            vault_limits=self.universe.vault_limits,
         )
 
     def value_at(self, clock: Clock) -> CandleMarks:

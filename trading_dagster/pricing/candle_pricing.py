@@ -20,6 +20,7 @@ from trading_dagster.domain.error import (
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.time import TimeBucket, from_unix_us, require_naive_utc, to_unix_us
 from trading_dagster.domain.trade import TradePricing
+from trading_dagster.domain.vault_history import NO_HISTORY, VaultHistory
 from trading_dagster.market.panel import ONE_US, CandlePanel
 from trading_dagster.pricing.cost_model import NO_COSTS, CostModel
 from trading_dagster.pricing.vault_rules import VaultRules
@@ -256,9 +257,10 @@ class CandlePricing(VaultRules):
         liquidity: CandlePanel | None = None,
         data_delay_tolerance: timedelta | None = None,
         impact: ImpactQuote | None = None,
+        vault_limits: VaultHistory = NO_HISTORY,
     ) -> None:
         """Price on ``candles``; ``liquidity`` holds TVL in USD; ``impact`` worsens prices by the size of a trade."""
-        super().__init__()
+        super().__init__(vault_limits)
         if data_delay_tolerance is None:
             data_delay_tolerance = WEEKLY_TOLERANCE if candles.bucket is TimeBucket.d7 else DEFAULT_TOLERANCE
         self.data_delay_tolerance = data_delay_tolerance
@@ -375,6 +377,9 @@ class CandlePricing(VaultRules):
                 f"No TVL of {pair} at {timestamp} or up to {self.data_delay_tolerance} before it: load liquidity data"
             )
         return tvl
+
+    def _refuse_later(self, timestamp: datetime) -> None:
+        self._visible_us(timestamp)
 
     def _visible_us(self, timestamp: datetime) -> int:
         if timestamp is self._clock.timestamp:

@@ -45,11 +45,12 @@ def check_bias(
     progress: bool = False,
     **plan_arguments: Any,
 ) -> BiasReport:
-    """Change all candles after several instants; whatever was known or decided by then must stay, bit by bit.
+    """Change what came after several instants; whatever was known or decided by then must stay, bit by bit.
 
-    For each cut the candles that a decision at that time may not know are made ten times as high, a tenth as high, and
-    missing, with the strategy otherwise unchanged. Indicators are calculated anew, also on candles that end at the
-    cut, and the backtest is run again up to it. Rows of indicators visible by then, and all trades, fills, triggers
+    For each cut the candles that a decision at that time may not know, those of lending rates as well, are made ten
+    times as high, a tenth as high, and missing, with the strategy otherwise unchanged; so are the limits of vaults,
+    which open, close, or never change again. Indicators are calculated anew, also on candles that end at the cut, and
+    the backtest is run again up to it. Rows of indicators visible by then, and all trades, fills, triggers
     and stored values up to then, prices and quantities included, are compared. Cuts are the times of trades, where a
     glance at the next candle shows most easily, and times evenly spread.
 

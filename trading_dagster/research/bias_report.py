@@ -9,6 +9,7 @@ from typing import Any
 from trading_dagster.research.bump import OtherFuture
 
 SHOWN_DECISIONS = 5
+_AND_MORE = " (lending rates and limits of vaults count as candles)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class IndicatorBias:
         where = "" if self.pair is None else f" of {self.pair}"
         return (
             f"Indicator {name}{where} at bar {self.bar} is {self.known}, but {self.changed} when the candles that a "
-            f"decision at {self.cut} does not know are {self.future.value}: it reads later candles"
+            f"decision at {self.cut} does not know are {self.future.value}: it reads later candles{_AND_MORE}"
         )
 
 
@@ -74,7 +75,7 @@ class DecisionBias:
         )
         return (
             f"Decision at {self.at}: {self.known}, but {self.changed} when the candles that a decision at {self.cut} "
-            f"does not know are {self.future.value}: {cause}"
+            f"does not know are {self.future.value}: {cause}{_AND_MORE}"
         )
 
 

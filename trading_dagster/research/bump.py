@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 import numpy as np
 import pandas as pd
 
 from trading_dagster.domain.time import to_unix_us
+from trading_dagster.domain.vault import VaultLimit
+from trading_dagster.domain.vault_history import VaultHistory
 from trading_dagster.market.lending import LendingUniverse
 from trading_dagster.market.panel import PRICE_COLUMNS, CandlePanel, Flags, Floats
 from trading_dagster.market.universe import TradingStrategyUniverse
 
 NOISE = 0.05
+OPENED_USD = 1_000.0
 
 
 class OtherFuture(Enum):
@@ -34,8 +37,8 @@ def change_future(
     """Return a universe in which everything that is not known at ``at`` is different.
 
     Known are the candles that closed by then, and the open of the candle in progress, at which trades are filled. Price
-    candles, stop-loss candles, TVL and lending rates are changed; of the rates those whose candles open later, because
-    interest up to now counts the candle in progress.
+    candles, stop-loss candles, TVL, lending rates and the limits of vaults are changed; of the rates those whose
+    candles open later, because interest up to now counts the candle in progress.
 
     Args:
         universe: The market as it was; not touched.
@@ -55,7 +58,32 @@ def change_future(
         stop_loss_candles=None if feed is None else changed[id(feed)],
         liquidity=None if liquidity is None else changed[id(liquidity)],
         lending=None if universe.lending is None else change_rates(universe.lending, at, future),
+        vault_limits=change_limits(universe.vault_limits, at, future),
     )
+
+
+def change_limits(history: VaultHistory, at: datetime, future: OtherFuture) -> VaultHistory:
+    """Return limits that are different after a naive UTC time, from the first moment on."""
+    changed = {}
+    for key, limits in history.limits.items():
+        later = [limit for limit in limits if limit.at > at]
+        first = VaultLimit(at + timedelta(microseconds=1))
+        if not later or later[0].at > first.at:
+            later.insert(0, first)
+        if future is OtherFuture.nothing:
+            later = []
+        known = [limit for limit in limits if limit.at <= at]
+        changed[key] = (*known, *(_change_limit(limit, FACTORS[future]) for limit in later))
+    return VaultHistory(changed)
+
+
+def _change_limit(limit: VaultLimit, factor: float) -> VaultLimit:
+    """Return a limit times a factor; above 1 what was closed or not known is open for some USD, below it is closed."""
+
+    def change(usd: float | None) -> float:
+        return usd * factor if usd else OPENED_USD * (factor > 1)
+
+    return replace(limit, max_deposit=change(limit.max_deposit), max_redemption=change(limit.max_redemption))
 
 
 def change_rates(lending: LendingUniverse, at: datetime, future: OtherFuture) -> LendingUniverse:

@@ -7,13 +7,17 @@ from typing import Any
 
 from trading_dagster.domain.error import LookaheadRefused
 from trading_dagster.domain.identifier import TradingPairIdentifier
+from trading_dagster.domain.vault_history import VaultHistory
 from trading_dagster.market.data_universe import CandleUniverse, DataUniverse
 from trading_dagster.market.lending import LendingUniverse, ReserveLike
 from trading_dagster.market.panel import CandlePanel
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.strategy.clock import DecisionClock
 
-_TIMED = ("candles", "stop_loss_candles", "liquidity", "data_universe", "backtest_stop_loss_candles", "lending")
+_TIMED = (
+    "candles", "stop_loss_candles", "liquidity", "data_universe", "backtest_stop_loss_candles", "lending",
+    "vault_limits",
+)  # fmt: skip
 
 
 class VisibleUniverse(TradingStrategyUniverse):
@@ -58,6 +62,15 @@ class VisibleUniverse(TradingStrategyUniverse):
         if "lending" not in cut:
             cut["lending"] = lending.until(self._clock.timestamp)
         known: LendingUniverse = cut["lending"]
+        return known
+
+    @property
+    def vault_limits(self) -> VaultHistory:
+        """Return what vaults took and gave up to the decision time."""
+        cut = self._cut_now()
+        if "vault_limits" not in cut:
+            cut["vault_limits"] = self._whole.vault_limits.until(self._clock.timestamp)
+        known: VaultHistory = cut["vault_limits"]
         return known
 
     def has_lending_data(self) -> bool:
