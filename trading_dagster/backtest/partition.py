@@ -99,12 +99,19 @@ class PartitionedBacktest:
             SnapshotOutdated: an earlier partition changed since a later one continued from it.
             StrategyFailed: decide_trades raised; partitions before stay.
         """
+        for outcomes in self.run_together(keys, progress):
+            yield from outcomes
+
+    def run_together(
+        self, keys: Sequence[str], progress: Progress | None = None
+    ) -> Iterator[Sequence[PartitionOutcome]]:
+        """Run consecutive partitions like ``run``; those that were written together are yielded together."""
         places = self._consecutive(keys)
         with exclusive(self.folder.with_name(f".{self.folder.name}.lock")):  # one writer; another waits
             remove_leftovers(self.folder)
             yield from self._run(places, progress)
 
-    def _run(self, places: range, progress: Progress | None) -> Iterator[PartitionOutcome]:
+    def _run(self, places: range, progress: Progress | None) -> Iterator[Sequence[PartitionOutcome]]:
         run, began_from = self._start(places[0])
         writer = SegmentWriter(self.folder, self.plan_hash, began_from)
         done, total = 0, sum(len(self._cycles(self.windows[place])) for place in places)
@@ -119,20 +126,20 @@ class PartitionedBacktest:
                 )
                 writer.take(run, window, cycles)
             except TradingDagsterError:
-                yield from self._written(writer)
+                yield from self._write(writer)
                 raise
             done += len(cycles)
             if place == places[-1] or writer.is_due():
-                yield from self._written(writer)
+                yield from self._write(writer)
 
-    def _written(self, writer: SegmentWriter) -> Iterator[PartitionOutcome]:
+    def _write(self, writer: SegmentWriter) -> Iterator[Sequence[PartitionOutcome]]:
         written: list[PartitionOutcome] = []
         try:
             for outcome in writer.write():
                 self._outcomes[outcome.window.key] = outcome
                 written.append(outcome)
         finally:
-            yield from written  # those before a full disk, too
+            yield written  # those before a full disk, too
 
     def status(self) -> list[PartitionStatus]:
         """Return for each partition whether it is missing, current or outdated."""

@@ -191,8 +191,8 @@ def _partitioned_assets(strategy: StrategyModule, owners: Sequence[str], grain: 
         with explain_failures(), folder.writing(), rare_collections():
             partitions = open_backtest(strategy, folder, grain)
             with progress.bar(", ".join(PARTITIONED), "cycle") as advance:
-                for outcome in partitions.run(keys, advance):
-                    record_partition(context, strategy, partitions, outcome)
+                for outcomes in partitions.run_together(keys, advance):
+                    record_partitions(context, strategy, partitions, outcomes)
             checks = check_portfolio(partitions, portfolio)
         if asset_key(strategy, "statistics") in context.job_def.asset_layer.executable_asset_keys:
             yield from (dg.MaterializeResult(each.key) for each in specs)  # it waits for these outputs in this run
@@ -201,26 +201,29 @@ def _partitioned_assets(strategy: StrategyModule, owners: Sequence[str], grain: 
     return backtest
 
 
-def record_partition(
+def record_partitions(
     context: dg.AssetExecutionContext,
     strategy: StrategyModule,
     partitions: PartitionedBacktest,
-    outcome: PartitionOutcome,
+    outcomes: Sequence[PartitionOutcome],
 ) -> None:
-    """Log the materializations of one partition, whose files are on disk: they stay when a later one fails.
+    """Log the materializations of partitions, whose files are on disk: they stay when a later one fails.
 
-    The last partition of a run shows the equity of all partitions up to it; painting it for each would take longer
-    than the backtest.
+    All are described before the first is logged: what Dagster does in between makes each slower. The last partition of
+    a run shows the equity of all partitions up to it; painting it for each would take longer than the backtest.
     """
-    key = outcome.window.key
-    described = describe_partition(outcome, partitions.folder / key)
-    if key == context.partition_keys[-1]:
-        described["portfolio"] |= picture_equity(partitions, key, strategy.name)
-    tags = {DATA_VERSION_TAG: outcome.snapshot.hash()}
-    for name, metadata in described.items():
-        event = dg.AssetMaterialization(asset_key(strategy, name), partition=key, metadata=metadata, tags=tags)
-        context.log_event(event)
-        context.add_asset_metadata(metadata, asset_key=event.asset_key, partition_key=key)
+    keys = [outcome.window.key for outcome in outcomes]
+    described = [
+        describe_partition(outcome, partitions.folder / key) for key, outcome in zip(keys, outcomes, strict=True)
+    ]
+    if keys and keys[-1] == context.partition_keys[-1]:
+        described[-1]["portfolio"] |= picture_equity(partitions, keys[-1], strategy.name)
+    for key, outcome, by_asset in zip(keys, outcomes, described, strict=True):
+        tags = {DATA_VERSION_TAG: outcome.snapshot.hash()}
+        for name, metadata in by_asset.items():
+            event = dg.AssetMaterialization(asset_key(strategy, name), partition=key, metadata=metadata, tags=tags)
+            context.log_event(event)
+            context.add_asset_metadata(metadata, asset_key=event.asset_key, partition_key=key)
 
 
 def _statistics_asset(strategy: StrategyModule, owners: Sequence[str], grain: Grain) -> dg.AssetsDefinition:
