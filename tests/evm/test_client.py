@@ -64,6 +64,51 @@ def test_endpoint_that_lags_is_not_used():
     assert client_of(slow, fast, max_lag=4).read_balance(NOBODY, 5) == 1
 
 
+class Time:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class TimedEndpoint(FakeEndpoint):
+    """A node of a chain with four blocks a second, which takes some seconds to answer."""
+
+    def __init__(self, name: str, answers: dict[str, Any], time: Time, takes_s: float) -> None:
+        super().__init__(name, answers)
+        self.time, self.takes_s = time, takes_s
+
+    def request(self, method: str, parameters: list[Any]) -> Any:
+        self.time.now += self.takes_s
+        answer = super().request(method, parameters)
+        return hex(1_000 + int(4 * self.time.now)) if method == "eth_blockNumber" else answer
+
+
+def test_quick_endpoint_does_not_lag_because_another_is_slow():
+    time = Time()
+    quick = TimedEndpoint("quick", {"eth_getBalance": "0x1"}, time, 0.1)
+    slow = TimedEndpoint("slow", {"eth_getBalance": "0x2"}, time, 8.0)
+    client = EvmClient([quick, slow], CHAIN_ID, ClientSetting(max_lag=20), sleep=lambda s: None, clock=time)
+    assert [client.read_balance(NOBODY, 5) for _ in range(3)] == [1, 1, 1]
+
+
+def test_endpoint_that_does_not_answer_is_not_waited_for_at_each_check():
+    time = Time()
+    good = TimedEndpoint("good", {"eth_getBalance": "0x1"}, time, 0.1)
+    dead = TimedEndpoint("dead", {"eth_chainId": NodeUnavailable("timed out")}, time, 10.0)
+    client = EvmClient([good, dead], CHAIN_ID, ClientSetting(), sleep=lambda s: None, clock=time)
+    while time.now < 55:
+        client.read_balance(NOBODY, 5)
+    assert len(dead.asked) == 1
+    while time.now < 120:
+        client.read_balance(NOBODY, 5)
+    assert len(dead.asked) == 2
+    good.answers |= dict.fromkeys(("eth_blockNumber", "eth_getBalance"), NodeUnavailable("down"))
+    dead.answers |= {"eth_chainId": hex(CHAIN_ID), "eth_getBalance": "0x2"}
+    time.now += 6
+    assert client.read_balance(NOBODY, 5) == 2, "it is asked all the same when no other answers"
+
+
 def test_endpoint_of_another_chain_stops_everything():
     with pytest.raises(WrongChain, match="other serves chain 1, not 31337"):
         client_of(FakeEndpoint("good", {}), FakeEndpoint("other", {"eth_chainId": "0x1"})).connect()

@@ -34,6 +34,8 @@ from trading_dagster.evm.endpoint import Endpoint
 
 T = TypeVar("T")
 METHOD_MISSING = -32601
+RESTS = 12
+"""For how many health checks one that did not answer is left alone while another does: each try may take its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class EvmClient:
         self._verified: set[int] = set()
         self._usable: list[Endpoint] = []
         self._checked_at = float("-inf")
+        self._resting_until: dict[int, float] = {}
 
     def connect(self) -> BlockHeader:
         """Check the chain id of every endpoint that answers; return the head. Raises WrongChain, NodeUnavailable."""
@@ -202,20 +205,35 @@ class EvmClient:
         return list(self._usable)
 
     def _check_health(self) -> None:
-        heights: dict[int, int] = {}
-        failures = []
-        for index, endpoint in enumerate(self._endpoints):
-            try:
-                self._verify_chain(index, endpoint)
-                heights[index] = parse_quantity(endpoint.request("eth_blockNumber", []), "block number")
-            except (NodeError, CallReverted) as error:
-                failures.append(str(error))
+        now, everybody = self._clock(), range(len(self._endpoints))
+        awake = [index for index in everybody if self._resting_until.get(index, now) <= now]
+        heights, failures = self._ask_heights(awake)
+        if not heights:
+            more, other = self._ask_heights([index for index in everybody if index not in awake])
+            heights, failures = more, failures + other
         best = max(heights.values(), default=0)
+        for index in [index for index, height in heights.items() if best - height > self._setting.max_lag]:
+            # Others were asked after it, and one that is slow to answer makes the rest look old: it is asked once more.
+            heights |= self._ask_heights([index])[0]
         good = [index for index, height in heights.items() if best - height <= self._setting.max_lag]
         self._usable = [self._endpoints[index] for index in good]
         self._checked_at = self._clock()
         if not good:
             raise NodeUnavailable(f"No endpoint of chain {self.chain_id} answers: {'; '.join(failures)}")
+
+    def _ask_heights(self, indices: Sequence[int]) -> tuple[dict[int, int], list[str]]:
+        """Return the newest block of each endpoint that answers, and what is wrong with the others, which then rest."""
+        heights: dict[int, int] = {}
+        failures = []
+        for index in indices:
+            endpoint = self._endpoints[index]
+            try:
+                self._verify_chain(index, endpoint)
+                heights[index] = parse_quantity(endpoint.request("eth_blockNumber", []), "block number")
+            except (NodeError, CallReverted) as error:
+                failures.append(str(error))
+                self._resting_until[index] = self._clock() + RESTS * self._setting.health_check_s
+        return heights, failures
 
     def _verify_chain(self, index: int, endpoint: Endpoint) -> None:
         if index in self._verified:
