@@ -108,6 +108,20 @@ def test_what_is_shown_as_json_can_be_read(run: Run, deployment: Path):
     assert [row.split()[0] for row in rows] == list(costs)
 
 
+def test_money_is_taken_out_waits_and_is_cancelled(run: Run, deployment: Path):
+    run("live", "run-cycle", deployment)
+    code, output, _ = run("live", "redeem", deployment, "1500.50", "--to", "Alice", "--yes")
+    assert (code, "redemption 1 of 1500.50 to Alice is paid" in output) == (0, True)
+    code, output, _ = run("live", "redeem", deployment, "8000", "--yes")
+    assert (code, "redemption 2 of 8000 waits" in output) == (0, True)
+    assert "Waiting         redemption 2 of 8000" in run("live", "status", deployment)[1]
+    code, output, _ = run("live", "cancel-redemption", deployment, 2)
+    assert (code, "redemption 2 of 8000 is cancelled" in output) == (0, True)
+    assert "Waiting" not in run("live", "status", deployment)[1]
+    code, _, error = run("live", "redeem", deployment, "much", "--yes")
+    assert (code != 0, "The amount is 'much'" in error) == (True, True)
+
+
 def test_what_the_strategy_said_is_shown(run: Run, deployment: Path, tmp_path: Path):
     strategy = tmp_path / "says.py"
     said = 'def decide_trades(input):\n    input.state.visualisation.add_message(input.timestamp, "all is well")\n'

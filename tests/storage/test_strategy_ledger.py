@@ -37,6 +37,8 @@ from trading_dagster.domain.event import (
     PositionFrozen,
     PositionOpened,
     PositionUnfrozen,
+    RedemptionEnded,
+    RedemptionRequested,
     SharesCounted,
     StateCreated,
     TradeCharged,
@@ -250,6 +252,11 @@ def rich_ledger() -> list:
         state.other_data.save(cycle, name, value)
     take = FundFeeTake(Decimal("1.5"), Decimal("0.5"), 1.5, 0.5, 0.99, 1.02)
     state.record(FundFeesTaken(at(15.5), take))
+    state.record(RedemptionRequested(at(15.5), 1, Decimal("12.5"), "0xabc"))
+    state.record(RedemptionRequested(at(15.5), 2, Decimal(1), ""))
+    state.record(RedemptionEnded(at(15.5), 1, balance_update_id=1))
+    state.record(RedemptionRequested(at(15.5), 3, Decimal(2), ""))
+    state.record(RedemptionEnded(at(15.5), 3, reason="cancelled"))
     state.record(SharesCounted(at(15.6), Decimal("12345.000000000000000001")))
     state.record(CycleCompleted(at(16), 4))
     ledger.sell(17, everything, 99)
@@ -291,7 +298,7 @@ def test_nothing_is_left_out_of_a_snapshot():
     }  # fmt: skip
     assert {f.name for f in fields(Treasury)} == {
         "last_updated_at", "last_cycle_at", "last_block_scanned", "balance_update_refs", "pending_redemptions",
-        "pending_deposits", "share_count", "applied_chain_keys", "fund_fees",
+        "pending_deposits", "share_count", "applied_chain_keys", "fund_fees", "redemptions", "next_redemption",
     }  # fmt: skip
     assert {f.name for f in fields(Sync)} == {"treasury", "interest_last_sync_at"}
     assert {f.name for f in fields(ReservePosition)} == {

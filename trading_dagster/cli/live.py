@@ -111,6 +111,30 @@ def correct_accounts(
 
 
 @live_app.command()
+def redeem(
+    name: Name,
+    amount: Annotated[str, typer.Argument(help="How much, in reserve tokens.")],
+    to: Annotated[str, typer.Option(help="Address that gets it; on paper anything.")] = "",
+    home: Home = None,
+    yes: Yes = False,
+) -> None:
+    """Take money out: it is sent at once, or by the first cycle that has the cash, and burns shares."""
+    from trading_dagster.cli import live_money
+
+    live_money.run_redemption(name, home, amount, to, yes)
+
+
+@live_app.command("cancel-redemption")
+def cancel_redemption(
+    name: Name, number: Annotated[int, typer.Argument(help="Number of a redemption that waits.")], home: Home = None
+) -> None:
+    """Take back a redemption that waits for cash."""
+    from trading_dagster.cli import live_money
+
+    live_money.run_cancellation(name, home, number)
+
+
+@live_app.command()
 def repair(
     name: Name,
     positions: Positions = None,

@@ -104,6 +104,8 @@ def print_status(status: Status) -> None:
     ]
     lines += [("Blacklisted", f"{token}: {reason}") for token, reason in status.blacklist]
     typer.echo("\n".join(f"{name:<16}{text}" for name, text in lines))
+    for redemption in status.redemptions:
+        typer.echo(f"Waiting         {redemption}, asked for at {_time(redemption.requested_at)}")
     for row in status.unfinished:
         typer.echo(
             f"Unfinished      trade #{row.trade_id} {row.side} {row.quantity:f} {row.pair}, {row.status}, "

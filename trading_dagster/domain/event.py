@@ -64,6 +64,24 @@ class FundFeesTaken(Event):
 
 
 @value
+class RedemptionRequested(Event):
+    """Somebody asked for reserve tokens, to be paid when cash covers them; on a chain to an address."""
+
+    number: int
+    amount: Decimal
+    recipient: str
+
+
+@value
+class RedemptionEnded(Event):
+    """A redemption was paid by a balance update, or will not be paid for a reason."""
+
+    number: int
+    balance_update_id: int | None = None
+    reason: str | None = None
+
+
+@value
 class SharesCounted(Event):
     """A vault said how many shares there are; beside flows its own fees are in it, as they are taken in shares."""
 

@@ -29,6 +29,8 @@ from trading_dagster.domain.event import (
     PositionFrozen,
     PositionOpened,
     PositionUnfrozen,
+    RedemptionEnded,
+    RedemptionRequested,
     SettlementRequested,
     SharesCounted,
     StateCreated,
@@ -61,6 +63,7 @@ from trading_dagster.domain.trade_fold import fill_trade, give_back, keep_left_o
 from trading_dagster.domain.treasury import (
     BalanceUpdateCause,
     BalanceUpdatePositionType,
+    Redemption,
     Sync,
 )
 from trading_dagster.domain.visualisation import Visualisation
@@ -104,6 +107,8 @@ class State(StateActions):
             BalanceUpdated: self._fold_balance,
             FundFeesTaken: self._fold_fund_fees,
             SharesCounted: self._fold_shares,
+            RedemptionRequested: self._fold_redemption_requested,
+            RedemptionEnded: self._fold_redemption_ended,
             InterestAccrued: self._fold_interest,
             PositionOpened: self._fold_position_opened,
             TradePlanned: self._fold_planned,
@@ -245,6 +250,24 @@ class State(StateActions):
         take, treasury = event.take, self.sync.treasury
         treasury.share_count = (treasury.share_count or ZERO) + take.management_shares + take.performance_shares
         treasury.fund_fees.append(FundFeeEntry(self._at, take))
+
+    def _fold_redemption_requested(self, event: RedemptionRequested) -> None:
+        treasury = self.sync.treasury
+        if event.number < treasury.next_redemption:
+            raise _used_id("redemption", event.number, treasury.next_redemption)
+        treasury.redemptions[event.number] = Redemption(event.number, self._at, event.amount, event.recipient)
+        treasury.next_redemption = event.number + 1
+        self._count_redemptions()
+
+    def _fold_redemption_ended(self, event: RedemptionEnded) -> None:
+        if self.sync.treasury.redemptions.pop(event.number, None) is None:
+            raise LedgerError(f"Redemption {event.number} ended that does not wait: a ledger ends each once")
+        self._count_redemptions()
+
+    def _count_redemptions(self) -> None:
+        treasury = self.sync.treasury
+        waiting = sum((redemption.amount for redemption in treasury.redemptions.values()), ZERO)
+        treasury.pending_redemptions = float(waiting) * self.portfolio.reserve.reserve_token_price
 
     def _fold_shares(self, event: SharesCounted) -> None:
         self.sync.treasury.share_count = event.shares

@@ -10,6 +10,7 @@ from enum import Enum
 from trading_dagster.domain.fund_fee import FundFeeEntry
 from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.money import ZERO
+from trading_dagster.domain.value import value
 
 
 class BalanceUpdateCause(Enum):
@@ -77,9 +78,30 @@ class BalanceUpdateReference:
     usd_value: float
 
 
+@value
+class Redemption:
+    """Reserve tokens that somebody asked for and did not get yet; ``requested_at`` is naive UTC.
+
+    ``recipient`` is an address on a chain, and may be empty on paper.
+    """
+
+    number: int
+    requested_at: datetime
+    amount: Decimal
+    recipient: str
+
+    def __str__(self) -> str:
+        """Return a line a person can read."""
+        to = f" to {self.recipient}" if self.recipient else ""
+        return f"redemption {self.number} of {self.amount:f}{to}"
+
+
 @dataclass(slots=True)
 class Treasury:
-    """What is known of flows into and out of the strategy. ``share_count`` is None when unknown."""
+    """What is known of flows into and out of the strategy. ``share_count`` is None when unknown.
+
+    ``redemptions`` are those that were asked for live and wait, by number.
+    """
 
     last_updated_at: datetime | None = None
     last_cycle_at: datetime | None = None
@@ -89,6 +111,8 @@ class Treasury:
     pending_deposits: float | None = None
     share_count: Decimal | None = None
     fund_fees: list[FundFeeEntry] = field(default_factory=list)
+    redemptions: dict[int, Redemption] = field(default_factory=dict)
+    next_redemption: int = 1
     applied_chain_keys: set[tuple[int, str, int, str]] = field(default_factory=set)
 
     @property

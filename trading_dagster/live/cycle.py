@@ -95,6 +95,7 @@ def decide_cycle(
             call_tick_hook(view, "before_strategy_tick", hook)
         step.service_loans()
         step.desk.treasury.sync_treasury(decision_at, state)
+        step.pay_redemptions()
         if step.desk.settlement is not None:
             step.desk.settlement.settle(decision_at, state)
         step.session.save()

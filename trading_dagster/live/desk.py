@@ -12,7 +12,7 @@ from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.position import Marks
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeExecution
-from trading_dagster.domain.treasury import BalanceUpdate
+from trading_dagster.domain.treasury import BalanceUpdate, Redemption
 from trading_dagster.execution.loan_service import InterestModel
 from trading_dagster.execution.vault_settlement import VaultSettlement
 from trading_dagster.live.fund_fee import NO_FUND_FEES, LiveFundFees
@@ -58,6 +58,22 @@ class BalanceReader(Protocol):
         ...
 
 
+class RedemptionPayer(Protocol):
+    """Who pays out what was asked for, once."""
+
+    def check(self, state: State, amount: Decimal, recipient: str) -> str:
+        """Return the recipient as it is kept; raises BadInput for an amount or a recipient that cannot be paid."""
+        ...
+
+    def resume(self, timestamp: datetime, state: State) -> Sequence[Redemption]:
+        """Go on with payments that began in an earlier step; returns those whose end is still not known."""
+        ...
+
+    def pay(self, timestamp: datetime, state: State) -> Sequence[Redemption]:
+        """Pay what cash covers, at a naive UTC time; returns those that began and whose end is not known."""
+        ...
+
+
 class CycleReporter(Protocol):
     """Who must be told what everything is worth when a cycle is over: a vault whose investors come and go by it."""
 
@@ -69,6 +85,8 @@ class CycleReporter(Protocol):
 @dataclass(frozen=True, slots=True)
 class Desk:
     """A venue as one step sees it; ``reporter`` None has nobody to tell, ``settlement`` no vault that settles later.
+
+    ``redemptions`` None pays nobody: the investors of a vault redeem there.
 
     ``interest`` None has no lending markets. With a ``liquidation_penalty``, a fraction of the debt, breached loans are
     liquidated here: on paper. On a chain the protocol does that itself, and ``interest`` finds what it left.
@@ -83,6 +101,7 @@ class Desk:
     settlement: VaultSettlement | None = None
     interest: InterestModel | None = None
     liquidation_penalty: float | None = None
+    redemptions: RedemptionPayer | None = None
 
     @property
     def reads_interest(self) -> bool:

@@ -37,6 +37,7 @@ from trading_dagster.evm.loan_interest import LoanInterest
 from trading_dagster.evm.multicall import MULTICALL3, Multicall
 from trading_dagster.evm.native_price import native_price
 from trading_dagster.evm.preflight import Preflight, check_chain
+from trading_dagster.evm.redemption import WalletRedemptions
 from trading_dagster.evm.signing import allow_signing
 from trading_dagster.evm.swap_intent import NATIVE_DECIMALS, SwapLimits
 from trading_dagster.evm.trade_route import RouteTable
@@ -282,6 +283,7 @@ class EvmVenue:
             balances=balances,
             reporter=reporter,
             interest=None if loans is None else self._open_interest(loans, executor),
+            redemptions=None if self.vault is not None else self._open_redemptions(executor, request, forbid),
         )
         return desk if halt is None else only_look_up(desk, halt)
 
@@ -374,6 +376,19 @@ class EvmVenue:
             timeout_s=self.swap_timeout_s,
         )
         return treasury, VaultBalances(client, held, treasury, request.state, depth), reporter
+
+    def _open_redemptions(
+        self, executor: TransactionExecutor, request: DeskRequest, forbid_signing: Callable[[Intent], str]
+    ) -> WalletRedemptions:
+        return WalletRedemptions(
+            executor=executor,
+            journal=self.journal,
+            forbid_signing=forbid_signing,
+            before_flow=request.fund_fees.before_flow,
+            alarm=self.alarm,
+            now=self.clock.now,
+            timeout_s=self.swap_timeout_s,
+        )
 
     def _first_buy_check(self, client: EvmClient) -> FirstBuyCheck | None:
         if self.first_buy is None:

@@ -15,6 +15,7 @@ from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import from_unix_us, to_unix_us
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.domain.treasury import Redemption
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.statistics.cost_table import summarise_costs
 from trading_dagster.storage.lease import strategy_resource
@@ -126,6 +127,7 @@ class Status:
         lease: Who works on it now, "" for nobody.
         kill_switch: Why nothing may be traded, "" when trading is allowed.
         sample: The newest equity sample.
+        redemptions: Redemptions that wait for cash.
     """
 
     strategy_id: str
@@ -143,6 +145,7 @@ class Status:
     lease: str
     kill_switch: str
     sample: SampleRow | None
+    redemptions: tuple[Redemption, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +242,7 @@ def show_status(live: LiveStrategy) -> Status:
         lease=lease,
         kill_switch=live.forbid_trading(),
         sample=find_newest_sample(live.store, live.id, state),
+        redemptions=tuple(state.sync.treasury.redemptions.values()),
     )
 
 

@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from trading_dagster.accounting.account_check import expected_balances
 from trading_dagster.accounting.interest import LendingInterest
+from trading_dagster.accounting.redemption import book_redemption, list_payable
 from trading_dagster.accounting.simulated_treasury import SimulatedTreasury
 from trading_dagster.domain.error import (
     AutoClosingOrderUnsupported,
@@ -27,7 +28,7 @@ from trading_dagster.domain.money import exact
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
-from trading_dagster.domain.treasury import BalanceUpdate
+from trading_dagster.domain.treasury import BalanceUpdate, Redemption
 from trading_dagster.execution.costed import simulate_execution
 from trading_dagster.execution.dummy import DummyExecution
 from trading_dagster.execution.loan_service import DEFAULT_LIQUIDATION_PENALTY
@@ -99,6 +100,7 @@ class PaperVenue:
                 if self.trades_nothing
                 else PaperExecution(simulate_execution(wallet, _feed_test(feed), costs, request.max_price_impact))
             ),
+            redemptions=PaperRedemptions(wallet, request.fund_fees),
             treasury=PaperTreasury(wallet, self.initial_cash, request.fund_fees),
             balances=PaperBalances(wallet),
             settlement=VaultSettlement(wallet, pricing, costs),
@@ -153,7 +155,36 @@ class PaperTreasury:
         treasury = SimulatedTreasury(self.wallet.add)
         treasury.before_flow = self.fund_fees.before_flow
         treasury.simulate_funding(timestamp, exact(self.initial_cash, "initial_cash"))
-        return treasury.sync_treasury(timestamp, state)
+        pending = state.sync.treasury.pending_redemptions
+        updates = treasury.sync_treasury(timestamp, state)
+        state.sync.treasury.pending_redemptions = pending
+        return updates
+
+
+@dataclass(frozen=True, slots=True)
+class PaperRedemptions:
+    """Pays redemptions out of the simulated wallet, at once."""
+
+    wallet: SimulatedWallet
+    fund_fees: LiveFundFees = NO_FUND_FEES
+
+    def check(self, state: State, amount: Decimal, recipient: str) -> str:  # noqa: ARG002 - the port names them
+        """Return the recipient: on paper anybody."""
+        return recipient
+
+    def resume(self, timestamp: datetime, state: State) -> Sequence[Redemption]:  # noqa: ARG002 - as above
+        """Return nothing: what was not paid when a step ended was never begun."""
+        return ()
+
+    def pay(self, timestamp: datetime, state: State) -> Sequence[Redemption]:
+        """Pay what cash covers, in the order it was asked for."""
+        reserve = state.portfolio.reserve
+        for redemption in list_payable(state):
+            if redemption.amount <= reserve.quantity:
+                self.fund_fees.before_flow(timestamp, state)
+                self.wallet.add(reserve.asset, -redemption.amount)
+                book_redemption(to_aware(timestamp), timestamp, state, redemption, quantity=redemption.amount)
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from trading_dagster.accounting.account_check import AccountTable
 from trading_dagster.domain.treasury import BalanceUpdate
+from trading_dagster.live.operation import list_waiting
 from trading_dagster.live.step import open_step
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.universe import load_universe
@@ -23,13 +24,16 @@ def revalue(live: LiveStrategy) -> Sample:
 
 
 def sync_treasury(live: LiveStrategy) -> Sequence[BalanceUpdate]:
-    """Record deposits and redemptions that are not in the ledger yet; raises ExecutorBusy."""
+    """Record deposits and redemptions that are not in the ledger yet, and pay those that wait; raises ExecutorBusy."""
     at = live.now()
     with open_step(live, load_universe(live, at), at, "the treasury sync") as step:
-        step.resume_trades()
-        updates = step.desk.treasury.sync_treasury(at, step.state)
+        unfinished = step.resume_trades()
+        before = len(step.state.portfolio.reserve.balance_updates)
+        step.desk.treasury.sync_treasury(at, step.state)
         step.session.save()
-        return updates
+        if not unfinished and not list_waiting(step):  # trades under way count on the cash
+            step.pay_redemptions()
+        return [*step.state.portfolio.reserve.balance_updates.values()][before:]
 
 
 def check_live_accounts(live: LiveStrategy) -> AccountTable:

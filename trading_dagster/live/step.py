@@ -14,6 +14,7 @@ from trading_dagster.domain.run_range import OpenDecision
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_unix_us
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.domain.treasury import Redemption
 from trading_dagster.execution.limit import discard_refused
 from trading_dagster.execution.loan_service import LoanService
 from trading_dagster.live.desk import Desk, DeskRequest
@@ -48,14 +49,19 @@ class LiveStep:
         return self.session.state
 
     def resume_trades(self) -> list[TradeExecution]:
-        """Go on with trades that began in an earlier step; returns those whose end is still unknown.
+        """Go on with trades, and payments, that began in an earlier step; returns trades whose end is still unknown.
 
         Trades that were planned beside a cycle and never began are dropped: what they were planned for has passed.
         Those whose trigger had fired wait for it again.
         Those that failed meanwhile are told: the step that began them told only that their end is not known.
         """
+        return self._resume()[0]
+
+    def _resume(self) -> tuple[list[TradeExecution], Sequence[Redemption]]:
+        """Go on with what began; returns the trades and the payments whose end is still unknown."""
         running = _list_trades(self.state, TradeStatus.started, TradeStatus.broadcasted)
         unfinished = list(self.desk.execution.resume(self.clock.timestamp, self.state))
+        unpaid = self._resume_redemptions()
         decided = set() if self.state.decision is None else set(self.state.decision.trade_ids)
         planned = _list_trades(self.state, TradeStatus.planned)
         left_over = [trade for trade in planned if trade.trade_id not in decided]
@@ -64,7 +70,39 @@ class LiveStep:
         self.session.save()
         for message in freeze_messages(self.live.id, running, self.live.clock.now()):
             self.live.reporter.report(message)
-        return unfinished
+        return unfinished, unpaid
+
+    def _resume_redemptions(self) -> Sequence[Redemption]:
+        payer, waiting = self.desk.redemptions, self.state.sync.treasury.redemptions
+        return payer.resume(self.clock.timestamp, self.state) if payer is not None and waiting else ()
+
+    def pay_redemptions(self) -> None:
+        """Pay the redemptions that wait and that cash covers, once the ledger agrees with what is held.
+
+        Raises UncleanState when the end of a payment is not known, UnexpectedAccountingCorrectionIssue.
+        """
+        payer, state = self.desk.redemptions, self.state
+        waiting = state.sync.treasury.redemptions.values()
+        if payer is None or not any(each.amount <= state.portfolio.reserve.quantity for each in waiting):
+            return
+        self._require_held("redemptions")
+        unknown = payer.pay(self.clock.timestamp, state)
+        self.session.save()
+        self._require_paid(unknown)
+
+    def _require_paid(self, unknown: Sequence[Redemption]) -> None:
+        if unknown:
+            listing = ", ".join(map(str, unknown))
+            raise UncleanState(
+                f"{self.live.id}: the end of {listing} is not known yet, so nothing new is decided. It is looked up "
+                "again by the next step; look at the node and the gas balance"
+            )
+
+    def _require_held(self, what: str) -> None:
+        """Raise UnexpectedAccountingCorrectionIssue when less is held than the ledger says, or another token more."""
+        accounts, reserve = self.read_accounts(), self.state.portfolio.reserve.asset
+        if any(row.asset != reserve or row.difference < 0 for row in accounts.mismatches):
+            accounts.require_clean(f"{self.live.id} before {what} at {self.clock.timestamp}")
 
     def _rearm(self, trades: Sequence[TradeExecution]) -> None:
         """Let trades that fired and never began wait again: no order is lost, and none is made twice."""
@@ -74,8 +112,9 @@ class LiveStep:
             self.state.record(TradeWaits(self.live.clock.now(), trade.trade_id, trade.position_id, triggers))
 
     def require_finished(self) -> None:
-        """Resume what began; raises UncleanState when the end of a trade is still unknown."""
-        unfinished = self.resume_trades()
+        """Resume what began; raises UncleanState when the end of a trade or payment is still unknown."""
+        unfinished, unpaid = self._resume()
+        self._require_paid(unpaid)
         if unfinished:
             listing = "\n".join(f"  {trade}" for trade in unfinished)
             raise UncleanState(
@@ -105,9 +144,7 @@ class LiveStep:
         state, at = self.state, self.clock.timestamp
         if not self.fund_fees.are_due(at, state):
             return ()
-        accounts, reserve = self.read_accounts(), state.portfolio.reserve.asset
-        if any(row.asset != reserve or row.difference < 0 for row in accounts.mismatches):
-            accounts.require_clean(f"{self.live.id} before fees of the fund at {at}")
+        self._require_held("fees of the fund")
         before = len(state.sync.treasury.fund_fees)
         self.fund_fees.end_period(at, state)
         return describe_fund_fees(state.sync.treasury.fund_fees[before:])

@@ -27,6 +27,8 @@ from trading_dagster.domain.event import (
     FundFeesTaken,
     InterestAccrued,
     PairIntroduced,
+    RedemptionEnded,
+    RedemptionRequested,
     StateCreated,
     TradePlanned,
     TradeStarted,
@@ -340,7 +342,7 @@ def _topic(event: Event) -> str | None:
         return ASSET
     if isinstance(event, DataSaved):
         return DATA
-    if isinstance(event, FundFeesTaken):
+    if isinstance(event, FundFeesTaken | RedemptionRequested | RedemptionEnded):
         return FLOW
     if isinstance(event, InterestAccrued):
         return _interest_topic(event.update.position_id)
