@@ -11,7 +11,8 @@ import pytest
 from tape import AAVE_USDC, START, WETH_USDC, Desk
 
 from trading_dagster.domain.error import BadConfiguration, PriceImpactToleranceExceeded, TradeLimitExceeded
-from trading_dagster.domain.event import CycleCompleted, TradeDiscarded, TradeStarted
+from trading_dagster.domain.event import CycleCompleted, FundFeesTaken, TradeDiscarded, TradeStarted
+from trading_dagster.domain.fund_fee import FundFeeTake
 from trading_dagster.domain.time import to_aware
 from trading_dagster.domain.trade import TradeExecution, TradeFlag, TradeStatus
 from trading_dagster.execution.limit import AllowAll, EquityMark, Review, TradeLimits, discard_refused
@@ -253,6 +254,21 @@ def test_deposit_hides_no_loss_when_shares_are_known(desk):
         [1],
         [],
     )
+
+
+def test_fees_of_a_fund_are_no_loss(desk):
+    """Ten percent more shares were made as fees since the mark, and before it as many: only the former are left out."""
+    trades = desk.manager.open_spot(WETH_USDC, 10)
+    before = mark(10_000, share_count=10_000.0, share_price=1.0)
+    limits = TradeLimits(max_day_loss_share=0.05)
+    take = FundFeeTake(Decimal(0), Decimal(1_000), 0.0, 909.09, 10_000 / 11_000, 1.0)
+    desk.state.record(FundFeesTaken(NOW - timedelta(hours=1), take))
+    assert ids(review_trades(desk.state, trades, limits, Past(day_start=before))) == ([1], [])
+    older = mark(10_000, share_count=10_000.0, share_price=1.1)
+    review = review_trades(desk.state, trades, limits, Past(day_start=older))
+    assert "(9.09%)" in str(review.problem), "a loss is one"
+    desk.state.record(FundFeesTaken(NOW, FundFeeTake(Decimal(20_000), Decimal(0), 0.0, 0.0, 0.3, 1.0)))
+    assert review_trades(desk.state, trades, limits, Past(day_start=before)).problem is not None
 
 
 def test_stop_loss_gets_out_whatever_the_limits(desk):

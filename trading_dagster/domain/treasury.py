@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
+from itertools import takewhile
 
 from trading_dagster.domain.fund_fee import FundFeeEntry
 from trading_dagster.domain.identifier import AssetIdentifier
@@ -123,7 +124,12 @@ class Treasury:
     @property
     def fee_shares(self) -> Decimal:
         """Return how many shares were made for the manager as fees of the fund."""
-        return sum((e.take.management_shares + e.take.performance_shares for e in self.fund_fees), ZERO)
+        return self.count_fee_shares()
+
+    def count_fee_shares(self, since: datetime | None = None) -> Decimal:
+        """Return how many shares were made as fees of the fund after a naive UTC time, None for all."""
+        newest = takewhile(lambda entry: since is None or entry.at > since, reversed(self.fund_fees))
+        return sum((entry.take.management_shares + entry.take.performance_shares for entry in newest), ZERO)
 
     @property
     def high_water_mark(self) -> float | None:

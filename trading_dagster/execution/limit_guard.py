@@ -78,9 +78,12 @@ def loss_since(state: State, mark: EquityMark) -> tuple[float, float]:
     """Return the loss since a mark, USD and as a fraction; negative for a gain.
 
     By share price where it is known at both ends, so that deposits hide no loss and redemptions are none; frozen
-    positions then count. Otherwise by total equity.
+    positions then count, and what a fund took as fees does not. Otherwise by total equity.
     """
-    portfolio, shares = state.portfolio, state.sync.treasury.share_count
+    portfolio, treasury = state.portfolio, state.sync.treasury
+    shares, fees = treasury.share_count or ZERO, treasury.count_fee_shares(to_naive(mark.at))
+    if 2 * fees < shares:  # else nearly all was redeemed since, and what is left says little of what they were
+        shares -= fees
     if mark.share_price and mark.share_count and shares:
         lost = 1 - portfolio.get_net_asset_value() / float(shares) / mark.share_price
         return lost * mark.share_price * mark.share_count, lost
