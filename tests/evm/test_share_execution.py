@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -17,6 +18,7 @@ from trading_dagster.evm.erc20 import read_allowance
 from trading_dagster.evm.execution import TradeExecutionSetting
 from trading_dagster.evm.first_buy import FirstBuyCheck
 from trading_dagster.evm.swap_intent import SwapLimits
+from trading_dagster.evm.trade_route import RouteTable
 
 
 def read_leave(trader: ShareTrader, token: str) -> int:
@@ -110,6 +112,26 @@ def test_first_deposit_is_not_made_where_the_way_back_is_dear(share_trader: Shar
     trader.execute(buy, first_buy=make_guard(trader))
     assert buy.get_status() is TradeStatus.discarded
     assert "may not be bought" in buy.failure
+
+
+def test_first_deposit_needs_no_way_back_where_shares_are_locked(share_trader: ShareTrader):
+    trader, vault = share_trader, share_trader.vault
+    vault.do(SET_CAPS, OPEN, 0)
+    refused = trader.buy(trader.shares, 1_000)
+    trader.execute(refused, first_buy=make_guard(trader))
+    assert refused.get_status() is TradeStatus.discarded
+    assert "a sale fails: above the cap" in refused.failure
+    locked = replace(trader.vault_dex, locks_shares=True)
+    trader.routes = RouteTable(trader.dex, trader.pairs.usd, trader.pairs.all, {vault.address: locked})
+    buy = trader.buy(trader.shares, 1_000)
+    trader.execute(buy, first_buy=make_guard(trader))
+    assert buy.get_status() is TradeStatus.success
+    vault.do(SET_SLIP, 500)
+    trader.state.other_data.save(0, f"token probe of {vault.address}", None)
+    again = trader.buy(trader.shares, 1_000)
+    trader.execute(again, first_buy=make_guard(trader))
+    assert again.get_status() is TradeStatus.discarded
+    assert "a buy loses 5.00% to a tax" in again.failure
 
 
 def test_fee_of_a_vault_is_held_to_the_price_impact_that_is_allowed(share_trader: ShareTrader):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 
@@ -78,6 +79,19 @@ def test_limits_are_the_vaults_and_those_of_its_terms(share_trader: ShareTrader)
     vault.do(SET_CAPS, 0, 0)
     pricing = trader.pricing()
     assert (pricing.get_max_deposit(AT, trader.shares), pricing.get_max_redemption(AT, trader.shares)) == (0, 0)
+
+
+def test_limits_of_a_vault_that_tells_none_are_not_known(share_trader: ShareTrader):
+    trader, vault = share_trader, share_trader.vault
+    trader.execute(trader.buy(trader.shares, 1_000))
+    silent = replace(trader.vault_dex, tells_limits=False)
+    trader.routes = RouteTable(trader.dex, trader.pairs.usd, trader.pairs.all, {vault.address: silent})
+    vault.do(SET_CAPS, 0, 0)
+    pricing = trader.pricing()
+    assert (pricing.get_max_deposit(AT, trader.shares), pricing.get_max_redemption(AT, trader.shares)) == (None, None)
+    buy = trader.buy(trader.shares, 1_000)
+    trader.execute(buy)
+    assert buy.failure == "refused: the simulation reverted: above the cap"
 
 
 def test_what_is_held_counts_what_redeeming_it_would_bring(share_trader: ShareTrader):

@@ -25,6 +25,7 @@ from trading_dagster.domain.trade import TradeExecution, TradePlan, TradeStatus,
 from trading_dagster.evm.alarm import Alarm, Step
 from trading_dagster.evm.erc4626 import VaultDeployment
 from trading_dagster.evm.uniswap_v2 import UniswapV2Deployment, UniswapV2Dex
+from trading_dagster.evm.vault_dex import TradedVault
 from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.desk import Desk, DeskRequest
 from trading_dagster.live.evm_venue import EvmVenue, WalletKey
@@ -150,7 +151,7 @@ def live(life: Life) -> None:
     alarms: list[Alarm] = []
     vault = VaultDeployment(life.vault, 0) if life.vault else None
     journal = life.folder / "journal.sqlite"
-    vaults = (life.shares,) if life.shares else ()
+    vaults = (TradedVault(life.shares),) if life.shares else ()
     more: dict[str, Any] = {"observe": executioner.observe, "vault": vault, "vaults": vaults}
     venue = make_venue(market, journal, alarms, [life.url], **more)
     with (

@@ -13,6 +13,7 @@ import trading_dagster as td
 from trading_dagster.domain.error import BadConfiguration
 from trading_dagster.evm.chain_data import KNOWN_CHAINS
 from trading_dagster.evm.uniswap_v3 import RouterKind, UniswapV3Dex
+from trading_dagster.evm.vault_dex import TradedVault
 from trading_dagster.live.chain_opening import describe_pools, find_exchange
 from trading_dagster.live.deployment_file import read_deployment
 from trading_dagster.live.evm_venue import EvmVenue
@@ -215,14 +216,14 @@ SHARES = "0x1111111111111111111111111111111111111111"
 def write_vaults(path: Path, *vaults: str, pool: str = SHARES) -> Path:
     """Name vaults in a deployment, and make its pair that of one."""
     text = path.read_text(encoding="utf-8").replace("0x3333333333333333333333333333333333333333", pool)
-    listing = ", ".join(f'"{vault}"' for vault in vaults)
+    listing = ", ".join(f'{{address: "{vault}"{", locks_shares: true" if vault == VAULT else ""}}}' for vault in vaults)
     path.write_text(f"{text.replace('    fee: 0.0025', '')}vaults: [{listing}]\n", encoding="utf-8")
     return path
 
 
 def test_named_vaults_may_be_traded_and_their_pairs_are_vaults(write):
     path = write_vaults(write(), SHARES, VAULT)
-    assert open_venue(path).vaults == (SHARES, VAULT)
+    assert open_venue(path).vaults == (TradedVault(SHARES), TradedVault(VAULT, locks_shares=True))
     (pair,) = describe_pools(read_deployment(path)).values()
     assert pair.is_vault()
     assert (pair.base.address, pair.pool_address, pair.fee, pair.exchange_name) == (SHARES, SHARES, 0.0, "erc4626")
@@ -248,10 +249,10 @@ def test_strategy_names_a_vault_as_the_data_do_or_by_its_address(write):
 @pytest.mark.parametrize(
     ("vaults", "more", "problem"),
     [
-        ((SHARES, SHARES), {}, "vaults.1: 0x1111.* is named twice"),
-        (("0x52908400098527886E0F7030069857D2E4169Ee7",), {}, "vaults.0: .*checksum"),
+        ((SHARES, SHARES), {}, "vaults.1.address: 0x1111.* is named twice"),
+        (("0x52908400098527886E0F7030069857D2E4169Ee7",), {}, "vaults.0.address: .*checksum"),
         ((SHARES,), {"pool": VAULT}, "pairs.0.pool: it is 0xabab.*, but base is the vault"),
-        (("SAFE",), {}, "vaults.0: 'SAFE' cannot be used"),
+        (("SAFE",), {}, "vaults.0.address: 'SAFE' cannot be used"),
     ],
 )
 def test_vaults_that_cannot_be_meant_are_refused(write, vaults, more, problem):

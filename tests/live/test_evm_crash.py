@@ -33,6 +33,7 @@ from trading_dagster.domain.transaction import Finished, OutcomeStatus
 from trading_dagster.evm.erc20 import approve, read_balance
 from trading_dagster.evm.erc4626 import VaultDeployment
 from trading_dagster.evm.token_flow import TRANSFER_TOPIC
+from trading_dagster.evm.vault_dex import TradedVault
 from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
 from trading_dagster.storage.transaction_journal import SqliteTransactionJournal
 
@@ -149,7 +150,9 @@ def require_once_wherever_killed(
     assert sorted(given) == [MARK + number for number in buy_numbers(trades)], "each buy once"
     bought = shares or market.eth
     sold = sent_amounts(node, bought, holder, first_block)
-    venue = make_venue(market, folder / "journal.sqlite", [], vault=vault, vaults=(shares,) if shares else ())
+    venue = make_venue(
+        market, folder / "journal.sqlite", [], vault=vault, vaults=(TradedVault(shares),) if shares else ()
+    )
     universe = make_universe(market, shares)
     with SqlLedgerStore(folder / "ledger.sqlite") as store, open_desk(venue, universe, store, wait_s=5) as (step, _):
         booked = list_trades(step.state)

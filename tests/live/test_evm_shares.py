@@ -24,6 +24,7 @@ from trading_dagster.domain.error import BadConfiguration, UnexpectedAccountingC
 from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.evm.alarm import Alarm, Step
 from trading_dagster.evm.erc20 import transfer
+from trading_dagster.evm.vault_dex import TradedVault
 from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.closing import close_all
 from trading_dagster.live.correction import CorrectionKind, correct_accounts
@@ -75,7 +76,7 @@ def life(rig: Rig, share_vault: ShareVault, tmp_path: Path) -> Iterator[SimpleNa
         rig.market,
         tmp_path / "journal.sqlite",
         alarms,
-        vaults=(share_vault.address,),
+        vaults=(TradedVault(share_vault.address),),
         clock=clock,
         max_decision_age=timedelta(hours=1),
         sleep=lambda seconds: rig.market.node.mine(),

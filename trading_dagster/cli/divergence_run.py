@@ -74,5 +74,5 @@ def _open_past_prices(deployment: Deployment) -> MidAtFill | None:
     assert asked is not None
     endpoints = [HttpEndpoint.from_environment(variable) for variable in asked.rpc_envs]
     client = EvmClient(endpoints, chain.chain_id, chain.client)
-    vaults = {vault: VaultDex(vault, vault) for vault in find_vaults(deployment)}
+    vaults = {vault.address: VaultDex.of(vault, vault.address) for vault in find_vaults(deployment)}
     return PastPrices(client, find_exchange(deployment).dex, vaults).mid_before_fill

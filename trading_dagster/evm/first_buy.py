@@ -15,6 +15,7 @@ from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import Dex, Route
 from trading_dagster.evm.multicall import MULTICALL3
 from trading_dagster.evm.token_probe import TokenProbe, probe_token, require_safe
+from trading_dagster.evm.vault_dex import VaultDex
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class FirstBuyCheck:
             if isinstance(error, NodeRefused) and not self._setting.is_required:
                 return None
             raise TokenUnsafe(f"{trade.pair.base} was not probed, so it may not be bought: {error}") from error
-        require_safe(probe, self._setting.max_tax + _known_tax(trade.pair))
+        needs_sale = not (isinstance(dex, VaultDex) and dex.locks_shares)
+        require_safe(probe, self._setting.max_tax + _known_tax(trade.pair), needs_sale=needs_sale)
         found = {"buy_tax": float(probe.buy_tax), "sell_tax": float(probe.sell_tax), "block": block.number}
         state.other_data.save(state.cycle, _name(route), found)
         return probe

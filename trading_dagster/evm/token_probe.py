@@ -99,11 +99,15 @@ def probe_token(
     return _probe(route, amount_in, method, received, buy_tax, returned=returned, untaxed=untaxed)
 
 
-def require_safe(probe: TokenProbe, max_tax: Fraction = Fraction(1, 100)) -> TokenProbe:
-    """Return a probe that found nothing wrong; raises TokenUnsafe for a tax above a limit, or what cannot be sold."""
-    if not probe.can_buy or not probe.can_sell:
+def require_safe(probe: TokenProbe, max_tax: Fraction = Fraction(1, 100), *, needs_sale: bool = True) -> TokenProbe:
+    """Return a probe that found nothing wrong; raises TokenUnsafe for a tax above a limit, or what cannot be sold.
+
+    Without ``needs_sale`` only the buy counts.
+    """
+    if not probe.can_buy or (needs_sale and not probe.can_sell):
         raise TokenUnsafe(f"Token {probe.token} may not be bought: in a simulation {probe.reason}")
-    for tax, name in ((probe.buy_tax, "buy"), (probe.sell_tax, "sale")):
+    taxes = ((probe.buy_tax, "buy"), (probe.sell_tax, "sale"))
+    for tax, name in taxes if needs_sale else taxes[:1]:
         if tax > max_tax:
             raise TokenUnsafe(
                 f"Token {probe.token} may not be bought: a {name} loses {float(tax):.2%} to a tax, allowed are "

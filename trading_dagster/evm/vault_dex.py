@@ -67,17 +67,43 @@ class ShareValues:
 
 
 @dataclass(frozen=True, slots=True)
+class TradedVault:
+    """A vault whose shares may be traded, and in what it is unlike the others.
+
+    Attributes:
+        address: Where it is.
+        tells_limits: Whether ``maxDeposit`` and ``maxRedeem`` mean something; some vaults always say 0.
+        locks_shares: Whether shares cannot be given back at once, so that a simulation of that says nothing.
+    """
+
+    address: str
+    tells_limits: bool = True
+    locks_shares: bool = False
+
+    def __post_init__(self) -> None:
+        """Check and normalise."""
+        object.__setattr__(self, "address", require_address(self.address, "vault"))
+
+
+@dataclass(frozen=True, slots=True)
 class VaultDex:
     """One vault as an exchange. ``holder`` is who deposits and has the shares: what a vault allows depends on it."""
 
     vault: str
     holder: str
+    tells_limits: bool = True
+    locks_shares: bool = False
     _values: ShareValues = field(init=False, repr=False, compare=False, default_factory=ShareValues)
 
     def __post_init__(self) -> None:
         """Check and normalise."""
         object.__setattr__(self, "vault", require_address(self.vault, "vault"))
         object.__setattr__(self, "holder", require_address(self.holder, "holder of shares"))
+
+    @classmethod
+    def of(cls, vault: TradedVault, holder: str) -> VaultDex:
+        """Return a vault as an exchange for a holder."""
+        return cls(vault.address, holder, vault.tells_limits, vault.locks_shares)
 
     @property
     def name(self) -> str:
@@ -153,12 +179,16 @@ class VaultDex:
     # What it takes and gives
 
     def read_max_deposit(self, client: EvmClient, block: BlockHeader) -> int | None:
-        """Return the most units of assets that may be put in; 0 is closed, None no limit."""
+        """Return the most units of assets that may be put in; 0 is closed, None no limit that is known."""
+        if not self.tells_limits:
+            return None
         limit = self._read_limit(client, MAX_DEPOSIT, block)
         return None if limit == NO_LIMIT else limit
 
     def read_max_redemption(self, client: EvmClient, block: BlockHeader) -> int | None:
-        """Return the most units of shares that can be given back; 0 is closed, None is all that are held."""
+        """Return the most units of shares that can be given back; 0 is closed, None is all, as far as it is known."""
+        if not self.tells_limits:
+            return None
         limit = self._read_limit(client, MAX_REDEEM, block)
         return None if limit >= read_balance(client, self.vault, self.holder, block) else limit
 

@@ -27,6 +27,7 @@ from trading_dagster.evm.loan_check import LoanLimits
 from trading_dagster.evm.multicall import MULTICALL3
 from trading_dagster.evm.swap_intent import SwapLimits
 from trading_dagster.evm.uniswap_v3 import RouterKind, to_fee_units
+from trading_dagster.evm.vault_dex import TradedVault
 from trading_dagster.live import deployment as setting
 from trading_dagster.live.clock import WorldClock
 from trading_dagster.live.evm_venue import EvmVenue, WalletKey
@@ -111,7 +112,7 @@ def describe_pools(
     exchange = deployment.exchange
     assert exchange is not None
     only_fee = float(known.fees[0]) if len(known.fees) == 1 else None
-    vaults = find_vaults(deployment)
+    vaults = {vault.address for vault in find_vaults(deployment)}
     pools: dict[HumanReadableTradingPairDescription, TradingPairIdentifier] = {}
     for place, pair in enumerate(deployment.pairs):
         where = f"{deployment.file}: pairs.{place}"
@@ -184,18 +185,19 @@ def find_exchange(deployment: setting.Deployment) -> KnownExchange:
         raise BadConfiguration(f"{deployment.file}: exchange: {error}") from None
 
 
-def find_vaults(deployment: setting.Deployment) -> tuple[str, ...]:
-    """Return the addresses of the vaults whose shares may be traded, lower case; raises BadConfiguration."""
-    found: list[str] = []
-    for place, vault in enumerate(deployment.vaults):
+def find_vaults(deployment: setting.Deployment) -> tuple[TradedVault, ...]:
+    """Return the vaults whose shares may be traded; raises BadConfiguration."""
+    found: dict[str, TradedVault] = {}
+    for place, asked in enumerate(deployment.vaults):
+        where = f"{deployment.file}: vaults.{place}.address"
         try:
-            address = require_checksum(vault, "vault").lower()
+            address = require_checksum(asked.address, "vault").lower()
         except BadInput as error:
-            raise BadConfiguration(f"{deployment.file}: vaults.{place}: {error}") from None
+            raise BadConfiguration(f"{where}: {error}") from None
         if address in found:
-            raise BadConfiguration(f"{deployment.file}: vaults.{place}: {vault} is named twice: keep one")
-        found.append(address)
-    return tuple(found)
+            raise BadConfiguration(f"{where}: {asked.address} is named twice: keep one")
+        found[address] = TradedVault(address, asked.tells_limits, asked.locks_shares)
+    return tuple(found.values())
 
 
 def _find_vault(deployment: setting.Deployment, wallet: setting.Wallet) -> VaultDeployment | None:

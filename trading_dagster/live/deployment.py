@@ -274,6 +274,21 @@ class Lending:
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
+class ShareVault:
+    """An ERC-4626 vault whose shares may be traded.
+
+    Attributes:
+        address: Where it is.
+        tells_limits: False for one whose ``maxDeposit`` and ``maxRedeem`` say 0 whatever is true.
+        locks_shares: True for one that gives shares back only after a time: it is bought without a look at the way out.
+    """
+
+    address: Address
+    tells_limits: bool = True
+    locks_shares: bool = False
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Wallet:
     """Where the private key is: an environment variable, or a keystore file and a variable with its password.
 
@@ -355,7 +370,7 @@ class Deployment:
         strategy: The strategy file.
         mode: ``dummy`` (decides, trades nothing), ``paper`` (simulated fills) or ``live`` (transactions).
         parameters: Values that replace those of the strategy's ``Parameters``.
-        vaults: ERC-4626 vaults whose shares may be traded, by address.
+        vaults: ERC-4626 vaults whose shares may be traded.
         max_decision_delay_minutes: A decision time this long ago is skipped; None is one cycle, or the longest delay
             of data that the trigger waits for.
         trigger_check_minutes, revaluation_minutes, treasury_minutes: How often; 0 is never.
@@ -378,7 +393,7 @@ class Deployment:
     chain: Chain | None = None
     exchange: Exchange | None = None
     wallet: Wallet | None = None
-    vaults: tuple[Address, ...] = ()
+    vaults: tuple[ShareVault, ...] = ()
     lending: Lending | None = None
     initial_cash: Usd | None = None
     fees: Fees = Fees()

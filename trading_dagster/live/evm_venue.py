@@ -45,7 +45,7 @@ from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.transaction import ExecutionSetting, TransactionExecutor
 from trading_dagster.evm.transaction_journal import TransactionJournal
 from trading_dagster.evm.treasury import HotWalletTreasury
-from trading_dagster.evm.vault_dex import VaultDex, check_vaults, find_reason_to_refuse
+from trading_dagster.evm.vault_dex import TradedVault, VaultDex, check_vaults, find_reason_to_refuse
 from trading_dagster.evm.vault_report import VaultBalances, VaultReporter
 from trading_dagster.evm.wallet import HotWallet
 from trading_dagster.live.clock import SystemClock, WorldClock
@@ -114,7 +114,7 @@ class EvmVenue:
         min_gas: Native tokens the wallet should have; with less there is an alarm, and preflight fails.
         first_buy: How a token is probed before it is bought for the first time; None does not.
         vault: The vault whose tokens are traded; None trades those of the wallet.
-        vaults: Addresses of the ERC-4626 vaults whose shares may be traded; none refuses vaults.
+        vaults: The ERC-4626 vaults whose shares may be traded; none refuses vaults.
         lending: Where shorts and credit supply are traded; None refuses them.
         multicall: Address of Multicall3.
         wrapped_native: Address of the token by whose price gas is valued; empty when there is none.
@@ -143,7 +143,7 @@ class EvmVenue:
     min_gas: Decimal = Decimal("0.01")
     first_buy: FirstBuySetting | None = field(default_factory=FirstBuySetting)
     vault: VaultDeployment | None = None
-    vaults: tuple[str, ...] = ()
+    vaults: tuple[TradedVault, ...] = ()
     lending: LendingPool | None = None
     multicall: str = MULTICALL3
     wrapped_native: str = ""
@@ -217,7 +217,8 @@ class EvmVenue:
         if self.lending is not None:
             tokens = [ReserveTokens(reserve.asset, reserve.atoken, reserve.vtoken) for reserve in reserves]
             check_lending(self.node, self.lending.pool, tokens, found.head)
-        check_vaults(self.node, self.vaults, vaults, assets[0], found.head)
+        named = [vault.address for vault in self.vaults]
+        check_vaults(self.node, named, vaults, assets[0], found.head)
         return found
 
     def open_desk(self, request: DeskRequest) -> Desk:
@@ -244,7 +245,7 @@ class EvmVenue:
             require_managed(client, self.vault, reserve, self.wallet.address, head)
         forbid = self.forbid_signing if halt is None else lambda _: str(halt)
         executor = self.make_executor(request.lease_token, request.check_lease, forbid)
-        vaults = {address: VaultDex(address, self.trader.address) for address in self.vaults}
+        vaults = {vault.address: VaultDex.of(vault, self.trader.address) for vault in self.vaults}
         routes = RouteTable(self.dex, reserve, universe.pairs, vaults)
         pricing = AmmPricing(client, routes, vault_limits=request.universe.vault_limits)
         setting = TradeExecutionSetting(self.limits, self.swap_timeout_s, self.max_decision_age, self._lookback)
