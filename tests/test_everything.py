@@ -190,6 +190,9 @@ def test_the_random_strategies_do_everything_that_is_tested():
             done["vault that stopped", trade.pair.settles_later] += gone
             early = trade.settles_at and trade.executed_at and trade.executed_at < trade.settles_at
             done["order at a vault that stopped", trade.is_buy()] += bool(early)
+            done["short slipped"] += trade.is_short() and trade.charges.slippage > 0
+            done["short moved the price"] += trade.is_short() and trade.charges.impact > 0
+            done["short delayed"] += trade.is_short() and bool(trade.charges.delay)
             done["short that waited"] += trade.is_short() and trade.trade_type is TradeType.market_limit
         assert samples.frame["equity"].iloc[-1] > 0
     wanted = (
@@ -199,6 +202,9 @@ def test_the_random_strategies_do_everything_that_is_tested():
         "fund fees",
         "redeemed",
         "short that waited",
+        "short slipped",
+        "short moved the price",
+        "short delayed",
         ("vault that stopped", False),
         ("vault that stopped", True),
         ("order at a vault that stopped", True),

@@ -18,7 +18,7 @@ from live.world import Steps
 
 import trading_dagster as td
 from trading_dagster.domain.error import BadConfiguration, ContractMissing, UnexpectedAccountingCorrectionIssue
-from trading_dagster.domain.trade import TradeStatus, TradeType
+from trading_dagster.domain.trade import TradeFlag, TradeStatus, TradeType
 from trading_dagster.domain.treasury import BalanceUpdateCause
 from trading_dagster.evm.aave_v3 import ALL, WITHDRAW, AaveV3Deployment
 from trading_dagster.evm.abi import Function
@@ -148,6 +148,22 @@ def test_short_that_waits_is_opened_on_the_chain_by_a_trigger_check(open_world):
     assert check_triggers(world.live).trades == ()
     assert check_live_accounts(world.live).is_clean
     assert world.alarms == []
+
+
+def test_second_short_of_a_token_is_refused_before_anything_is_sent_and_says_what_to_do(open_world):
+    def decide(input: td.StrategyInput) -> list[td.TradeExecution]:
+        manager, pair = input.get_position_manager(), input.get_default_pair()
+        return manager.open_short(pair, 4_000.0, flags={TradeFlag.ignore_open}) if input.cycle < 3 else []
+
+    world = open_world(decide)
+    run_cycle(world.live)
+    world.next_day()
+    (refused,) = run_cycle(world.live).trades
+    assert refused.get_status() is TradeStatus.discarded
+    assert "which <Position #1" in refused.failure
+    assert "there is one short of a token at a time; close that position, or change it" in refused.failure
+    assert len(world.state().portfolio.open_positions) == 1
+    assert check_live_accounts(world.live).is_clean
 
 
 def test_stop_loss_pays_a_short_back(open_world):

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from trading_dagster.domain.error import InvalidTrade
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.loan import Loan
 from trading_dagster.domain.money import ZERO, to_units_down
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
@@ -70,6 +71,11 @@ def make_job(
     return LoanJob(trade_intent_id(state.name, trade.trade_id), goal, route, marks)
 
 
+def _owes(loan: Loan, tokens: LoanTokens) -> bool:
+    borrowed = loan.borrowed
+    return borrowed is not None and borrowed.asset == tokens.debt and bool(borrowed.total)
+
+
 def _make_goal(
     state: State,
     trade: TradeExecution,
@@ -81,12 +87,14 @@ def _make_goal(
     plan, loan, decimals = trade.plan, position.loan, tokens.reserve.decimals
     change = plan.loan
     assert change is not None, f"{trade} changes a loan"
-    others = [p.loan for p in state.portfolio.loan_positions.values() if p is not position and p.loan is not None]
+    around = [p for p in state.portfolio.loan_positions.values() if p is not position]
+    others = [p.loan for p in around if p.loan is not None]
     is_alone = not any(other.collateral.asset == tokens.collateral and other.collateral.total for other in others)
-    debtors = [other for other in others if other.borrowed is not None and other.borrowed.asset == tokens.debt]
-    if any(other.borrowed and other.borrowed.total for other in debtors):
+    debtor = next((p for p in around if p.loan is not None and _owes(p.loan, tokens)), None)
+    if debtor is not None:
         raise InvalidTrade(
-            f"{trade} owes {tokens.base}, and another position owes it already: one short of a token at a time"
+            f"{trade} would owe {tokens.base}, which {debtor} owes already: all debt of a token is one debt of the "
+            "wallet, so there is one short of a token at a time; close that position, or change it with adjust_short()"
         )
     quantity, is_short = plan.quantity, tokens.base is not None
     repay = to_units_down(quantity, tokens.base.decimals) if tokens.base is not None and quantity > 0 else 0

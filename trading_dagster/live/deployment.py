@@ -445,7 +445,10 @@ class Deployment:
         """Refuse what cannot be done in the name of a vault."""
         is_managed = self.wallet is not None and self.wallet.vault is not None
         if is_managed and self.lending is not None:
-            raise ValueError("lending is for hot wallets: remove wallet.vault, or lending")
+            raise ValueError(
+                "lending is for hot wallets: nothing is borrowed or lent in the name of the vault that wallet.vault "
+                "names; remove wallet.vault to trade the wallet's own money, or lending to trade without loans"
+            )
         if is_managed and self.vaults:
             raise ValueError("vaults are for hot wallets: remove wallet.vault, or vaults")
         if self.vaults and self.chain is None:
