@@ -61,13 +61,13 @@ def test_walk_forward_prints_windows_and_writes_what_is_asked_for(run: Run, ema_
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], r"nothing to optimise.*on the command line --set \"NAME=Integer\(5,50\)\""),
+        ([], r"nothing to optimise.*as with --set, write \"fast=Integer\(5,50\)\""),
         (["--set", "fast_bars=Integer(50,5)"], "50 is not below 5"),
         (["--set", "fast_bars=Integer(5,x)"], r"write Integer\(LOW,HIGH\)"),
         (["--set", "fst_bars=Integer(5,9)"], "Did you mean 'fast_bars'"),
-        (["--set", "candle_time_bucket=[h1,h4]"], "a search has one universe and range"),
-        ([*SPACE, "--objective", "luck"], "--objective luck: use one of profit, sharpe"),
-        ([*SPACE, "--rounding", "x"], "--rounding is 'x'"),
+        (["--set", "candle_time_bucket=[h1,h4]"], "candle_time_bucket cannot be searched"),
+        ([*SPACE, "--objective", "luck"], "The objective is 'luck': use one of profit, sharpe"),
+        ([*SPACE, "--rounding", "x"], "The rounding is 'x'"),
         ([*SPACE, "--iterations", "0"], "iterations is 0"),
         ([*SPACE, "--report", "."], "is a folder: name a file"),
     ],

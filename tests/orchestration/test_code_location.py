@@ -41,7 +41,7 @@ def test_broken_strategy_files_are_named_and_the_others_load(folder: Path, caplo
     with caplog.at_level(logging.ERROR):
         assets = backtest_assets()
 
-    assert groups(assets) == {"good"}
+    assert groups(assets) == {"good", "research"}
     for name in ("unparsable.py", "raising.py", "backwards.py"):
         assert name in caplog.text
 

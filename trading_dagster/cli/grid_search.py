@@ -19,6 +19,7 @@ from trading_dagster.research.grid_combination import GridCombination, prepare_g
 from trading_dagster.research.grid_result import GridSearchResult
 from trading_dagster.research.grid_search import search_grid
 from trading_dagster.research.grid_table import COLUMNS, analyse_grid_search_result, render_grid_search_result_table
+from trading_dagster.research.search_setting import OF_THE_UNIVERSE
 from trading_dagster.storage.file import write_text
 from trading_dagster.strategy.execution_context import ExecutionContext, ExecutionMode
 from trading_dagster.strategy.module import StrategyModule
@@ -26,7 +27,6 @@ from trading_dagster.strategy.parameter_text import is_choice, parse_choices
 from trading_dagster.strategy.parameters import StrategyParameters, require_for_backtest
 
 SHOWN = ("Positions", "CAGR", "Max DD", "Sharpe", "Sortino", "Calmar", "Win rate", "Time in market")
-OF_THE_UNIVERSE = ("candle_time_bucket", "stop_loss_time_bucket", "pairs", "required_history_period")
 SHOWN_FAILURES = 5
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import pandas as pd
 import typer
 
-from trading_dagster.charts.optimisation import visualise_walk_forward
-from trading_dagster.charts.search_page import write_search_page
 from trading_dagster.cli.backtest import print_summary, refuse_unwritable
 from trading_dagster.cli.optimise import SearchRequest
+from trading_dagster.research.search_report import write_walk_forward_report
 from trading_dagster.research.walk_forward import WalkForwardOptions, walk_strategy_forward
 from trading_dagster.research.walk_forward_result import WalkForwardResult
 from trading_dagster.storage.file import write_text
@@ -43,10 +42,7 @@ def run_walk_forward(
     if table is not None:
         typer.echo(f"Table: {write_text(result.table.to_csv(), table).absolute()}")
     if report is not None:
-        figure = visualise_walk_forward(result.equity_curve, result.table)
-        parts = {"Equity out of sample": figure, "Windows": result.table}
-        subtitle = f"{len(result.steps)} windows, looking for {request.objective}"
-        typer.echo(f"Report: {write_search_page(report, result.backtest.plan.name, subtitle, parts).absolute()}")
+        typer.echo(f"Report: {write_walk_forward_report(report, request.objective, result).absolute()}")
     if save is not None:
         typer.echo(f"Saved to {result.backtest.save(save).absolute()}")
 

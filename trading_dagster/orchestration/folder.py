@@ -53,6 +53,11 @@ class BacktestFolder:
         """Return the file of the positions of the whole backtest."""
         return self.root / "positions.parquet"
 
+    @property
+    def search(self) -> Path:
+        """Return the folder of what searches for parameters came to."""
+        return self.root / "search"
+
     def partitions(self, grain: str) -> Path:
         """Return the folder of the partitions of one length."""
         return self.root / "partitions" / grain

@@ -38,7 +38,7 @@ def build_universe(strategy: StrategyModule, folder: BacktestFolder, data: Candl
 
 def plan_stored(strategy: StrategyModule, folder: BacktestFolder) -> BacktestPlan:
     """Plan a backtest on the stored universe; raises SnapshotOutdated when it is of another strategy file."""
-    universe = _read_universe(strategy, folder)
+    universe = read_stored_universe(strategy, folder)
     return plan_backtest(strategy, universe=universe, indicator_store=DiskIndicatorCache(folder.indicators))
 
 
@@ -79,11 +79,12 @@ def _plan_again(strategy: StrategyModule, folder: BacktestFolder) -> tuple[Backt
     opened = _opened.get(folder.root)
     if opened is None or opened.plan.strategy is not strategy:
         return None
-    plan = replace(opened.plan, universe=_read_universe(strategy, folder))
+    plan = replace(opened.plan, universe=read_stored_universe(strategy, folder))
     return (plan, opened.plan_hash) if hash_plan(plan) == opened.plan_hash else None
 
 
-def _read_universe(strategy: StrategyModule, folder: BacktestFolder) -> TradingStrategyUniverse:
+def read_stored_universe(strategy: StrategyModule, folder: BacktestFolder) -> TradingStrategyUniverse:
+    """Return the stored universe; raises SnapshotOutdated when it is of another strategy file."""
     folder.require_origin("universe", _universe_origin(strategy), strategy)
     return read_universe(folder.universe)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tqdm import tqdm
 
@@ -32,6 +32,8 @@ from trading_dagster.research.search_bench import SearchBench
 from trading_dagster.research.search_space import Place, SearchSpace, prepare_optimiser_parameters
 from trading_dagster.strategy.module import StrategyModule
 from trading_dagster.strategy.parameters import StrategyParameters
+
+OnBatch: TypeAlias = Callable[[Sequence[OptimiserSearchResult]], object]
 
 MIN_BATCH_SIZE = 4
 DEFAULT_TIMEOUT_S = 600.0
@@ -174,8 +176,9 @@ def optimise_strategy(
     *,
     progress: bool = False,
     title: str = "Optimising",
+    on_batch: OnBatch | None = None,
 ) -> OptimiserResult:
-    """Do what `perform_optimisation` does, for a loaded strategy."""
+    """Do what `perform_optimisation` does, for a loaded strategy; ``on_batch`` is told all points after each batch."""
     space = SearchSpace(prepare_optimiser_parameters(parameters), options.rounding)
     workers = count_workers(options.max_workers, options.iterations)
     batch_size = options.batch_size or max(MIN_BATCH_SIZE, workers)
@@ -203,7 +206,9 @@ def optimise_strategy(
                     judged = judge(result, options.search_func, options.result_filter)
                     proposer.tell(place, judged.value if judged.is_valid() else None)
                     tried.append(judged)
-                advance(0, _best_text(tried))
+                advance(0, describe_best(tried))
+                if on_batch is not None:
+                    on_batch(tried)
     return OptimiserResult(space.parameters, tried, proposer.get_importances())
 
 
@@ -214,7 +219,8 @@ def _combine(space: SearchSpace, places: Sequence[Place], first: int, folder: Pa
     ]
 
 
-def _best_text(tried: Sequence[OptimiserSearchResult]) -> str:
+def describe_best(tried: Sequence[OptimiserSearchResult]) -> str:
+    """Return "best" and the best value of some points; nothing when none may be chosen."""
     valid = [each for each in tried if each.is_valid()]
     return f"best {min(valid, key=lambda each: each.value).get_original_value():.4g}" if valid else ""
 

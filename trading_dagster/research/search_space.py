@@ -43,7 +43,8 @@ def prepare_optimiser_parameters(parameters: type | StrategyParameters) -> Strat
     if not any(isinstance(value, Real | Integer | Categorical) for value in changes.values()):
         raise BadInput(
             "There is nothing to optimise: write a range or choice into Parameters, such as fast = Integer(5, 50), "
-            "allocation = Real(0.5, 1.0) or rule = Categorical(['a', 'b'])"
+            "allocation = Real(0.5, 1.0) or rule = Categorical(['a', 'b']); where settings are text, as with --set, "
+            'write "fast=Integer(5,50)"'
         )
     return values.replace(**changes)
 

@@ -124,8 +124,9 @@ def walk_strategy_forward(
     walk: WalkForwardOptions,
     *,
     progress: bool = False,
+    on_window: Callable[[WalkForwardStep], object] | None = None,
 ) -> WalkForwardResult:
-    """Do what `perform_walk_forward` does, for a loaded strategy."""
+    """Do what `perform_walk_forward` does, for a loaded strategy; ``on_window`` is told what each window chose."""
     prepared = prepare_optimiser_parameters(parameters)
     space = SearchSpace(prepared, search.rounding)
     for name in FIXED:
@@ -145,6 +146,8 @@ def walk_strategy_forward(
         title = f"Window {window.index} of {len(windows)}"
         found = _search(strategy, universe, prepared, search, window, progress=progress, title=title)
         steps.append(_choose(window, found, space, steps))
+        if on_window is not None:
+            on_window(steps[-1])
     return WalkForwardResult(steps, trade_steps(strategy, universe, steps, search))
 
 
