@@ -16,7 +16,7 @@ from trading_dagster.domain.fund_fee import FundFeeTake
 from trading_dagster.domain.time import to_aware
 from trading_dagster.domain.trade import TradeExecution, TradeFlag, TradeStatus
 from trading_dagster.execution.limit import AllowAll, EquityMark, Review, TradeLimits, discard_refused
-from trading_dagster.execution.limit_guard import LimitGuard, Past, is_exit, price_impact, review_trades
+from trading_dagster.execution.limit_guard import LimitGuard, Past, is_dollar, is_exit, price_impact, review_trades
 
 NOW = to_aware(START) + timedelta(hours=5)
 NONE = TradeLimits(max_price_impact=None)
@@ -62,6 +62,29 @@ def ids(review: Review) -> tuple[list[int], list[int]]:
 
 def mark(equity: float, **share) -> EquityMark:
     return EquityMark(NOW - timedelta(hours=24), equity, **share)
+
+
+@pytest.mark.parametrize("symbol", ["WETH", "WBTC", "EURC", "PAXG"])
+def test_limits_in_dollars_let_no_entry_pass_when_the_ledger_counts_in_another_token(desk, symbol):
+    """500 USD would be 500 WETH."""
+    reserve = desk.state.portfolio.reserve
+    (entry,) = desk.manager.open_spot(WETH_USDC, 400)
+    limits = TradeLimits(max_trade_usd=500, max_day_turnover_usd=5_000)
+    assert review_trades(desk.state, [entry], limits).allowed == (entry,)
+    reserve.asset = dataclasses.replace(reserve.asset, token_symbol=symbol)
+
+    review = review_trades(desk.state, [entry], limits)
+
+    assert review.allowed == ()
+    assert str(review.problem).startswith(f"max_trade_usd, max_day_turnover_usd: the ledger counts in {symbol}")
+    assert review_trades(desk.state, [entry], TradeLimits(max_trade_share=0.9)).allowed == (entry,)
+    exit_ = changed(entry, quantity=-entry.plan.quantity)
+    assert review_trades(desk.state, [exit_], limits).allowed == (exit_,)
+
+
+@pytest.mark.parametrize("symbol", ["USD", "USDC", "USDC.e", "USDT", "axlUSDC", "DAI", "xDAI", "LUSD"])
+def test_dollar_tokens_are_known_by_their_symbol(symbol):
+    assert is_dollar(dataclasses.replace(WETH_USDC.quote, token_symbol=symbol))
 
 
 # -- single entries ---------------------------------------------------------------------------------------------------

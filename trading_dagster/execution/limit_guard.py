@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 
 from trading_dagster.domain.error import PriceImpactToleranceExceeded, TradeError, TradeLimitExceeded
+from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.money import FLOAT_ROUNDING, ZERO
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.execution.limit import DAY, EquityMark, LimitHistory, Refusal, Review, TradeLimits
+
+DOLLARS = frozenset({"DAI", "XDAI", "FRAX", "GHO", "MIM", "DOLA", "MAI"})
+"""Dollar tokens that do not say so in their symbol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,12 @@ def loss_since(state: State, mark: EquityMark) -> tuple[float, float]:
         return 0.0, 0.0
     lost_usd = mark.equity - portfolio.calculate_total_equity()
     return lost_usd, lost_usd / mark.equity
+
+
+def is_dollar(asset: AssetIdentifier) -> bool:
+    """Tell whether a reserve token is meant to be worth a dollar: by its symbol, which the universe's maker chose."""
+    symbol = asset.token_symbol.upper()
+    return "USD" in symbol or symbol in DOLLARS
 
 
 def entry_value(trade: TradeExecution) -> float:
@@ -211,6 +221,17 @@ class _Review:
         entries = [trade for trade in self.trades if not is_exit(trade)]
         if not entries:
             return None
+        reserve = self.state.portfolio.reserve.asset
+        in_usd = [
+            item.name
+            for item in fields(limits)
+            if item.name.endswith("_usd") and getattr(limits, item.name) is not None
+        ]
+        if in_usd and not is_dollar(reserve):
+            return TradeLimitExceeded(
+                f"{', '.join(in_usd)}: the ledger counts in {reserve.token_symbol}, whose price in USD is not known, "
+                "so these limits say nothing: give limits that are shares instead; no entry of the decision runs"
+            )
         for trade in entries:
             reason = _too_much("max_price_impact", price_impact(trade), limits.max_price_impact)
             if reason:
