@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -19,13 +20,14 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.transaction import OutcomeStatus
 from trading_dagster.domain.treasury import BalanceUpdateCause
+from trading_dagster.evm import erc4626
 from trading_dagster.evm.abi import ContractCall, Function
 from trading_dagster.evm.balance import WalletBalances
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import Hop, Route
 from trading_dagster.evm.endpoint import HttpEndpoint
 from trading_dagster.evm.erc20 import approve, read_balance, transfer
-from trading_dagster.evm.erc4626 import VaultDeployment, read_flows, read_vault, require_managed
+from trading_dagster.evm.erc4626 import VaultDeployment, VaultFlow, read_flows, read_vault, require_managed
 from trading_dagster.evm.multicall import AGGREGATE3, Multicall
 from trading_dagster.evm.token_flow import read_fill
 from trading_dagster.evm.uniswap_v2 import UniswapV2Dex
@@ -51,6 +53,43 @@ def test_deposits_and_redemptions_become_updates_with_their_logs(fund: Fund):
         assert update.strategy_cycle_included_at == to_naive(NOW)
     assert state.portfolio.reserve.quantity == 1_100
     assert state.portfolio.reserve.initial_deposit == 1_000
+
+
+def test_deposit_that_a_reorg_moved_to_another_block_and_log_counts_once(fund: Fund, monkeypatch: pytest.MonkeyPatch):
+    state = fund.state()
+    fund.deposit(fund.alice, 1_000 * USD)
+    fund.sync(state)
+    fund.deposit(fund.bob, 500 * USD)
+    assert [update.quantity for update in fund.sync(state)] == [500]
+
+    def mined_later(client: EvmClient, vault: VaultDeployment, first: int, last: int, **more: Any) -> list[VaultFlow]:
+        flows = read_flows(client, vault, vault.first_block, last)
+        return [replace(flow, log_index=flow.log_index + 7, block_number=last) for flow in flows]
+
+    monkeypatch.setattr(erc4626, "read_flows", mined_later)
+
+    assert fund.sync(state) == []
+    assert fund.treasury().read_unbooked(state, fund.status().block) == 0
+    assert state.portfolio.reserve.quantity == 1_500
+
+
+def test_deposit_that_a_reorg_put_below_what_was_read_is_booked(fund: Fund):
+    state, node, vault = fund.state(), fund.market.node, fund.deployment.vault
+    node.do(fund.market.owner, fund.market.usd, transfer(fund.market.usd, fund.bob, 500 * USD).data)
+    node.do(fund.bob, fund.market.usd, approve(fund.market.usd, vault, 500 * USD).data)
+    fund.deposit(fund.alice, 1_000 * USD)
+    node.mine(10)
+    fund.sync(state)
+    call = {"from": fund.bob, "to": vault, "data": DEPOSIT.encode(500 * USD, fund.bob)}
+    node.rpc("anvil_reorg", 6, [[call, 0]])
+    (mined,) = [flow for flow in read_flows(fund.market.client(), fund.deployment, 0, node.head()) if flow.shares > 0][
+        1:
+    ]
+    assert mined.block_number <= state.sync.treasury.last_block_scanned
+
+    assert [update.quantity for update in fund.sync(state)] == [500]
+    assert fund.sync(state) == []
+    assert state.sync.treasury.share_count == 1_500
 
 
 def test_ledger_and_chain_agree_to_the_unit(fund: Fund):
@@ -261,7 +300,8 @@ def test_blocks_that_were_read_are_not_read_again_for_ever(fund: Fund):
         fund.sync(state, client, span=50)
         events += state.take_events()
         state = State.replay(events)
-    assert sum(narrow.asked) < 2 * (node.head() - fund.deployment.first_block)
+    again = 10 * erc4626.READ_AGAIN * FAST.confirmations
+    assert sum(narrow.asked) < 2 * (node.head() - fund.deployment.first_block) + again
     assert state.portfolio.reserve.quantity == 10
 
 

@@ -6,6 +6,7 @@ by transaction and log index. What is sent to the vault without them belongs to 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +37,8 @@ DEPOSIT_TOPIC = event_topic("Deposit(address,address,uint256,uint256)")
 WITHDRAW_TOPIC = event_topic("Withdraw(address,address,address,uint256,uint256)")
 AMOUNTS = ("uint256", "uint256")
 DEPOSIT_TOPICS, WITHDRAW_TOPICS = 3, 4
+READ_AGAIN = 20
+"""How many times its confirmations a treasury reads below where it had come: a reorg may have put flows there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +208,7 @@ class VaultTreasury:
         updates: list[BalanceUpdate] = []
         waiting: list[VaultFlow] = []
         scanned = block.number
-        for flow in read_flows(self._client, self._deployment, first, block.number, span=self._span):
-            if self._is_known(state, flow):
-                continue
+        for flow in self._list_unbooked(state, first, block.number):
             waits = bool(waiting) or from_units(-flow.assets, reserve.asset.decimals) > reserve.quantity
             if waits:
                 waiting.append(flow)
@@ -225,8 +226,7 @@ class VaultTreasury:
 
     def read_unbooked(self, state: State, block: BlockHeader) -> Decimal:
         """Return what deposits less redemptions moved up to a block and the ledger does not have yet, in tokens."""
-        flows = read_flows(self._client, self._deployment, self._next_block(state), block.number, span=self._span)
-        units = sum(flow.assets for flow in flows if not self._is_known(state, flow))
+        units = sum(flow.assets for flow in self._list_unbooked(state, self._next_block(state), block.number))
         return from_units(units, state.portfolio.reserve.asset.decimals)
 
     @property
@@ -234,8 +234,8 @@ class VaultTreasury:
         return f"vault events of {self._deployment.vault} read to block"
 
     def _next_block(self, state: State) -> int:
-        kept = state.other_data.load_latest(self._place)
-        return self._deployment.first_block if kept is None else int(kept) + 1
+        kept, first = state.other_data.load_latest(self._place), self._deployment.first_block
+        return first if kept is None else max(first, int(kept) + 1 - READ_AGAIN * self._confirmations)
 
     def _keep_place(self, state: State, scanned: int, first: int, *, is_worth_it: bool) -> None:
         """Remember how far was read, now and then: what is read twice is known by its log."""
@@ -243,10 +243,27 @@ class VaultTreasury:
             state.other_data.save(state.cycle, self._place, scanned)
         state.sync.treasury.last_block_scanned = scanned
 
-    def _is_known(self, state: State, flow: VaultFlow) -> bool:
-        address = state.portfolio.reserve.asset.address
-        key = (self._client.chain_id, flow.tx_hash, flow.log_index, address)
-        return key in state.sync.treasury.applied_chain_keys
+    def _list_unbooked(self, state: State, first: int, last: int) -> list[VaultFlow]:
+        """Return the flows of a range of blocks that the ledger does not have.
+
+        A transaction's flows are told by their order in it: a reorg gives it other blocks, and its logs other numbers.
+        """
+        flows = read_flows(self._client, self._deployment, first, last, span=self._span)
+        if not flows:
+            return []
+        chain, address = self._client.chain_id, state.portfolio.reserve.asset.address
+        booked = Counter(
+            tx_hash
+            for chain_id, tx_hash, _, asset in state.sync.treasury.applied_chain_keys
+            if (chain_id, asset) == (chain, address)
+        )
+        unbooked = []
+        for flow in flows:
+            if booked[flow.tx_hash] > 0:
+                booked[flow.tx_hash] -= 1
+            else:
+                unbooked.append(flow)
+        return unbooked
 
     def _record(self, timestamp: datetime, state: State, flow: VaultFlow, share_decimals: int) -> BalanceUpdate:
         portfolio = state.portfolio
