@@ -13,8 +13,8 @@ from trading_dagster.domain.time import TimeBucket, to_unix_us
 from trading_dagster.market import lake as lake_module
 from trading_dagster.market.lake import Lake
 from trading_dagster.market.lake_import import import_candles
+from trading_dagster.market.market_key import market_key
 from trading_dagster.market.memory_source import MemorySource
-from trading_dagster.market.month_file import market_key
 
 H1, D7 = TimeBucket.h1, TimeBucket.d7
 PAIRS = ("ETH/USD", "BTC/USD", "AAVE/USD", "BTC/USDT", "BT/USD")

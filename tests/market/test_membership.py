@@ -16,9 +16,9 @@ from trading_dagster.domain.identifier import ChainId
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.market.lake import Lake
 from trading_dagster.market.lake_import import import_candles
+from trading_dagster.market.market_key import market_key, parse_market_key
 from trading_dagster.market.membership import Membership, MembershipPeriod, select_by_volume, select_members
 from trading_dagster.market.memory_source import MemorySource
-from trading_dagster.market.month_file import market_key, parse_market_key
 from trading_dagster.market.pair_table import PairTable
 from trading_dagster.market.source import Market
 

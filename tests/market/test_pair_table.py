@@ -123,6 +123,21 @@ def test_of_several_pools_of_a_token_the_one_with_most_volume_stays():
     assert table.without_duplicates().frame["fee"].tolist() == [0.0005, 0.003]
 
 
+def test_pools_that_have_all_but_the_address_in_common_are_described_by_it():
+    frame = pd.DataFrame(
+        {
+            "chain_id": 1,
+            "exchange_slug": "uniswap-v3",
+            "pool_address": ["0x1", "0x2", "0x3"],
+            "base_symbol": "WETH",
+            "quote_symbol": "USDC",
+            "fee": [0.003, 0.003, 0.0005],
+        }
+    )
+    venues = [description[1] for description in PairTable.from_frame(frame).to_descriptions()]
+    assert venues == ["0x1", "0x2", "uniswap-v3"]
+
+
 def test_what_candles_know_replaces_columns():
     table = make_table([{"base_symbol": "A", "tvl": 1.0}, {"base_symbol": "B", "tvl": 2.0}])
     spans = table.frame[["chain_id", "pool_address"]].iloc[:1].assign(tvl=7.0, created_at=datetime(2022, 1, 1))

@@ -223,4 +223,4 @@ class TradingPairIdentifier:
 HumanReadableTradingPairDescription: TypeAlias = (
     tuple[ChainId, str | None, str, str] | tuple[ChainId, str | None, str, str, float]
 )
-"""(chain, exchange slug or None for any, base symbol, quote symbol[, fee])."""
+"""(chain, exchange slug, pool address or None for any, base symbol, quote symbol[, fee])."""

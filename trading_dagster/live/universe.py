@@ -35,10 +35,17 @@ def load_universe(live: LiveStrategy, at: datetime) -> TradingStrategyUniverse:
 
 
 def describe_pairs(universe: TradingStrategyUniverse) -> list[HumanReadableTradingPairDescription]:
-    """Return the pairs whose candles are in a universe, as sources know them."""
+    """Return the pairs whose candles are in a universe, as sources know them: on a chain by the pool's address."""
+    priced = (pair.get_pricing_pair() for pair in universe.pairs)
+    by_pool = {(pair.chain_id, pair.pool_address): pair for pair in priced}
     return [
-        (ChainId(pair.chain_id), pair.exchange_name, pair.base.token_symbol, pair.quote.token_symbol)
-        for pair in dict.fromkeys(pair.get_pricing_pair() for pair in universe.pairs)
+        (
+            ChainId(pair.chain_id),
+            pair.exchange_name if pair.chain_id == ChainId.centralised_exchange else pair.pool_address,
+            pair.base.token_symbol,
+            pair.quote.token_symbol,
+        )
+        for pair in by_pool.values()
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -24,7 +25,8 @@ from trading_dagster.market.file_source import SAMPLE_NAME, EmbeddedSample, File
 from trading_dagster.market.lake import Lake
 from trading_dagster.market.lake_import import import_candles
 from trading_dagster.market.mapping_file import read_mapping
-from trading_dagster.market.month_file import hash_rows, market_key
+from trading_dagster.market.market_key import market_key
+from trading_dagster.market.month_file import hash_rows
 from trading_dagster.market.repair import RepairRule
 from trading_dagster.market.source import CandleSource, group_markets
 from trading_dagster.market.trading_strategy_api import DEFAULT_KEY_VARIABLE
@@ -255,7 +257,9 @@ def _describe(source: CandleSource, bucket: TimeBucket, start: datetime, end: da
     if not frames:
         return FeedMonth(pd.DataFrame(), "")
     candles = pd.concat(frames, ignore_index=True).sort_values(["market", "timestamp"], ignore_index=True)
-    names = candles["market"].str.split(" ").str[0]
+    short = {key: key.split(" ")[0] for key in candles["market"].unique()}
+    uses = Counter(short.values())
+    names = candles["market"].map({key: name if uses[name] == 1 else key for key, name in short.items()})
     return FeedMonth(candles.assign(pair=names).drop(columns="market"), hash_rows(candles))
 
 

@@ -23,14 +23,15 @@ from trading_dagster.domain.identifier import HumanReadableTradingPairDescriptio
 from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
 from trading_dagster.market.availability import CandleAvailability, Now, read_stored_availability, utc_now
 from trading_dagster.market.contract import Candles, bucket_width_us
+from trading_dagster.market.market_key import market_key
 from trading_dagster.market.month_file import (
     EXTRA_COLUMNS,
     TVL_COLUMNS,
     Interval,
     MonthContent,
+    find_renames,
     has_tvl,
     hash_rows,
-    market_key,
     read_footer,
     read_month,
 )
@@ -52,7 +53,7 @@ CREATE VIEW candles AS SELECT
     parse_path(filename)[-3] AS source, parse_path(filename)[-2] AS bucket,
     split_part(split_part(market, '@', 2), ' ', 1) AS exchange, split_part(market, '@', 1) AS pair,
     market, timestamp, open, high, low, close, volume, {extra}
-FROM (SELECT * FROM read_parquet({files}, filename = true, union_by_name = true) UNION ALL BY NAME ({none}))
+FROM (SELECT * FROM {months} UNION ALL BY NAME ({none}))
 """
 NO_EXTRA = f"SELECT {', '.join(f'NULL::DOUBLE AS {name}' for name in EXTRA_COLUMNS)} LIMIT 0"
 
@@ -99,7 +100,11 @@ class Lake:
 
     def find_damaged(self) -> list[Path]:
         """Return the files whose candles do not match the hash in their footer."""
-        return [path for path in self._files() if hash_rows(read_month(path)) != read_footer(path).content_hash]
+        return [
+            path
+            for path in self._files()
+            if hash_rows(read_month(path, as_stored=True)) != read_footer(path).content_hash
+        ]
 
     def query(self, sql: str) -> pd.DataFrame:
         """Return the result of SQL over the view ``candles``.
@@ -116,7 +121,9 @@ class Lake:
             raise MarketDataMissing(f"the lake {self.folder} is empty: import candles first")
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(LAKE_VIEW.format(files=sql_list(files), extra=", ".join(EXTRA_COLUMNS), none=NO_EXTRA))
+            connection.execute(
+                LAKE_VIEW.format(months=months_sql(files), extra=", ".join(EXTRA_COLUMNS), none=NO_EXTRA)
+            )
             try:
                 result = connection.sql(sql)
                 if result is None:
@@ -264,6 +271,22 @@ def months_between(start_us: int, end_us: int) -> Iterator[tuple[str, Interval]]
         following = moment.replace(year=moment.year + moment.month // 12, month=moment.month % 12 + 1)
         yield moment.strftime("%Y-%m"), (to_unix_us(moment), to_unix_us(following))
         moment = following
+
+
+def months_sql(files: Sequence[str]) -> str:
+    """Return the rows of month files as a table in SQL, with the ``filename`` of each and today's names of markets."""
+    renames = [(file, *pair) for file in files for pair in find_renames(Path(file)).items()]
+    rows = f"read_parquet({sql_list(files)}, filename = true, union_by_name = true)"
+    if not renames:
+        return rows
+    lists = ", ".join(
+        f"unnest({sql_list(values)}) AS {name}"
+        for name, values in zip(("file", "old", "new"), zip(*renames, strict=True), strict=True)
+    )
+    return (
+        f"(SELECT month.* REPLACE (coalesce(renamed.new, month.market) AS market) FROM {rows} AS month "  # noqa: S608
+        f"LEFT JOIN (SELECT {lists}) AS renamed ON month.filename = renamed.file AND month.market = renamed.old)"
+    )
 
 
 def sql_list(values: Sequence[str]) -> str:

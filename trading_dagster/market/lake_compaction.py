@@ -12,7 +12,16 @@ from trading_dagster.domain.error import CandleContractBroken
 from trading_dagster.market.atomic_file import TEMPORARY_SUFFIX, exclusive
 from trading_dagster.market.lake import MONTH_FILES, Lake, folder_name
 from trading_dagster.market.lake_import import LOCK, MANIFEST, month_lock, write_manifest
-from trading_dagster.market.month_file import VERSION, hash_rows, read_footer, read_month, write_month
+from trading_dagster.market.month_file import (
+    VERSION,
+    find_renames,
+    hash_rows,
+    read_footer,
+    read_month,
+    rename_markets,
+    write_month,
+)
+from trading_dagster.market.month_import import rename_repairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +48,9 @@ class CompactionReport:
 def compact_lake(lake: Lake, *, source: str | None = None, progress: bool = False) -> CompactionReport:
     """Rewrite months that are of an older version or loosely compressed, and remove what killed writers left.
 
-    Content hashes stay as they are. Each month is replaced in one rename under its lock: readers and writers may go on,
-    and a compaction that was killed is simply run again.
+    Content hashes stay as they are, but of months in which an older version called markets otherwise. Each month is
+    replaced in one rename under its lock: readers and writers may go on, and a compaction that was killed is simply run
+    again.
 
     Args:
         lake: The lake.
@@ -85,18 +95,20 @@ def _compact_month(path: Path, rewritten: list[Path], migrated: list[Path], dama
         content = read_footer(path)
         if content.version == VERSION and content.is_compact:
             return
-        frame = read_month(path)
+        stored = read_month(path, as_stored=True)
     except CandleContractBroken:
         damaged.append(path)
         return
-    if hash_rows(frame) != content.content_hash:
+    if hash_rows(stored) != content.content_hash:
         damaged.append(path)
         return
     bucket = next((coverage.market.bucket for coverage in content.coverages), None)
     if bucket is None:
         return
-    written = write_month(path, bucket, frame, content.coverages, is_compact=True)
-    assert written.content_hash == content.content_hash
+    renames = find_renames(path)
+    rename_repairs(path)
+    written = write_month(path, bucket, rename_markets(stored, renames), content.coverages, is_compact=True)
+    assert renames or written.content_hash == content.content_hash
     rewritten.append(path)
     if content.version < VERSION:
         migrated.append(path)

@@ -8,7 +8,8 @@ import duckdb
 import pandas as pd
 
 from trading_dagster.domain.time import from_unix_us
-from trading_dagster.market.lake import LAKE_VIEW, NO_EXTRA, Lake, sql_list
+from trading_dagster.market.lake import LAKE_VIEW, NO_EXTRA, Lake, months_sql, sql_list
+from trading_dagster.market.market_key import market_key
 from trading_dagster.market.month_file import EXTRA_COLUMNS
 from trading_dagster.market.month_import import repairs_path
 
@@ -49,7 +50,7 @@ def create_lake_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None
     contents = [item for source in lake.list_sources() for item in lake.read_contents(source)]
     files = [str(path.absolute()) for path, _ in contents]
     if files:
-        view = LAKE_VIEW.format(files=sql_list(files), extra=", ".join(EXTRA_COLUMNS), none=NO_EXTRA)
+        view = LAKE_VIEW.format(months=months_sql(files), extra=", ".join(EXTRA_COLUMNS), none=NO_EXTRA)
         connection.execute(view)
     else:
         connection.execute(NOTHING)
@@ -60,7 +61,7 @@ def create_lake_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None
             path.stem,
             coverage.market.exchange_slug,
             coverage.market.pair,
-            f"{coverage.market.pair}@{coverage.market.exchange_slug}",
+            market_key(coverage.market),
             coverage.row_count,
             coverage.market.first_at if coverage.row_count else pd.NaT,
             coverage.market.last_at if coverage.row_count else pd.NaT,

@@ -83,8 +83,8 @@ def load_trading_and_lending_data(
             and (reserve_assets is None or quote in reserve_assets)
             and not (volatile_only and base.upper() in STABLE)
         )
-        if is_wanted and market.description not in chosen:
-            chosen.append(market.description)
+        if is_wanted and market.exact_description not in chosen:
+            chosen.append(market.exact_description)
     if not chosen:
         raise UnknownPair(
             f"{source.name} has no pair with chain_id={chain_id}, asset_ids={asset_ids}, "

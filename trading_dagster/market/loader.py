@@ -139,7 +139,7 @@ def load_partial_data(
     candles = load(bucket, chosen, read, OHLCV)
     feed: CandlePanel | None = None
     if stop_loss_bucket is not None:
-        finer = _choose_each(available, [market.description for market in chosen], stop_loss_bucket, source.name)
+        finer = _choose_each(available, [market.exact_description for market in chosen], stop_loss_bucket, source.name)
         feed = candles if stop_loss_bucket is bucket else load(stop_loss_bucket, finer, read, OHLCV)
     tvl: CandlePanel | None = None
     if liquidity:
@@ -147,7 +147,7 @@ def load_partial_data(
             raise BadInput(f"liquidity: {source.name} has no TVL; load without, or use a source that has it")
         known = source.list_liquidity()
         width = liquidity_time_bucket or bucket
-        samples = _choose_each(known, [market.description for market in chosen], width, source.name)
+        samples = _choose_each(known, [market.exact_description for market in chosen], width, source.name)
         tvl = load(width, samples, source.load_liquidity, PRICE_COLUMNS)
     return Dataset(
         time_bucket=bucket,

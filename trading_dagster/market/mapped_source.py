@@ -77,7 +77,7 @@ class MappedSource:
         links = {_key(link.shown): link for link in self._links()}
         shown = [link.shown for link in links.values()]
         chosen = [links[_key(choose_market(shown, pair, bucket, self.name))] for pair in pairs]
-        found = self._inner.read_availability([link.inner.description for link in chosen], bucket)
+        found = self._inner.read_availability([link.inner.exact_description for link in chosen], bucket)
         return [replace(item, pair=pair) for item, pair in zip(found, pairs, strict=True)]
 
     def _links(self) -> list[_Link]:

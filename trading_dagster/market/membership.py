@@ -21,8 +21,9 @@ from trading_dagster.domain.identifier import HumanReadableTradingPairDescriptio
 from trading_dagster.domain.time import TimeBucket, require_naive_utc, to_unix_us
 from trading_dagster.market.dataset import Dataset
 from trading_dagster.market.exchange import format_description
-from trading_dagster.market.lake import LakeSource, sql_list
-from trading_dagster.market.month_file import parse_market_key
+from trading_dagster.market.lake import LakeSource, months_sql
+from trading_dagster.market.market_key import parse_market_key
+from trading_dagster.market.pair_alias import is_venue
 from trading_dagster.market.pair_table import PairTable
 from trading_dagster.market.source import CandleSource, group_markets
 
@@ -221,7 +222,7 @@ def _sum_lake(
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'; SET threads = 1")  # sums must not depend on what runs when
         rows = connection.execute(
-            f"SELECT market, sum({value}) AS traded FROM read_parquet({sql_list(files)}) "  # noqa: S608 - bound
+            f"SELECT market, sum({value}) AS traded FROM {months_sql(files)} "  # noqa: S608 - bound
             "WHERE timestamp >= make_timestamptz($start) AND timestamp < make_timestamptz($end) "
             f"GROUP BY market HAVING traded > 0 ORDER BY traded DESC, market LIMIT {'ALL' if most is None else most}",
             {"start": to_unix_us(start), "end": to_unix_us(end)},
@@ -235,7 +236,7 @@ def _sum_source(
     markets = [market for market in source.list_markets() if market.bucket is bucket and market.first_at < end]
     sums: dict[HumanReadableTradingPairDescription, float] = {}
     for group in group_markets(markets):
-        names = {market.pair: market.description for market in group}
+        names = {market.pair: market.exact_description for market in group}
         for frame in source.load_candles(group, start, end):
             traded = frame["volume"] if is_usd else frame["volume"] * frame["close"]
             for pair, volume in traded.groupby(frame["pair"], observed=True).sum().items():
@@ -248,5 +249,6 @@ def _fits(
     pair: TradingPairIdentifier, member: HumanReadableTradingPairDescription, slugs: dict[tuple[int, str], str]
 ) -> bool:
     slug = slugs.get((pair.chain_id, pair.exchange_address), pair.exchange_name)
-    own = (pair.chain_id, slug, pair.base.token_symbol, pair.quote.token_symbol)
-    return own == (int(member[0]), *member[1:4]) and (len(member) == 4 or pair.fee in (None, member[4]))
+    own = (pair.chain_id, pair.base.token_symbol, pair.quote.token_symbol)
+    is_same = own == (int(member[0]), *member[2:4]) and is_venue(member[1], slug, pair)
+    return is_same and (len(member) == 4 or pair.fee in (None, member[4]))

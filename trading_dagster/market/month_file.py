@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,16 +24,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trading_dagster.domain.error import CandleContractBroken, LakeNotSupported
-from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription
+from trading_dagster.domain.identifier import ChainId
 from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
 from trading_dagster.market.atomic_file import write_atomically
 from trading_dagster.market.contract import Candles, is_in_order
-from trading_dagster.market.exchange import split_ticker
 from trading_dagster.market.identifier_json import pair_from_json, pair_to_json
+from trading_dagster.market.market_key import key_without_pool, market_key
 from trading_dagster.market.panel import OHLCV, PRICE_COLUMNS, Integers
 from trading_dagster.market.source import Market
 
 FOOTER_KEY = b"trading_dagster"
+VERSION_KEY = b"trading_dagster_version"
+"""Says the version again, so that it is known without reading the footer; from version 3 on."""
+
 SCHEMA = pa.schema(
     [("market", pa.dictionary(pa.int32(), pa.string())), ("timestamp", pa.timestamp("us", "UTC"))]
     + [(name, pa.float64()) for name in OHLCV]
@@ -42,12 +44,11 @@ SCHEMA = pa.schema(
 TVL_COLUMNS = tuple(f"tvl_{name}" for name in PRICE_COLUMNS)
 EXTRA_COLUMNS = (*TVL_COLUMNS, "buys", "sells")
 """What only some sources have: TVL in USD over the bar, and how many swaps bought and sold the base token."""
-VERSION = 2
+VERSION = 3
 GROUP_ROWS = 32_768
 QUICK_LEVEL, COMPACT_LEVEL = 3, 15
 """Levels of compression: for months that still grow, and for those at rest."""
 
-KEY_END = re.compile(r"^(?P<slug>.*?) (?P<chain>-?\d+)(?: (?P<fee>\d\S*[.e]\S*))?$")
 Interval = tuple[int, int]
 
 
@@ -75,23 +76,6 @@ class MonthContent:
     coverages: tuple[Coverage, ...]
     version: int = VERSION
     is_compact: bool = False
-
-
-def market_key(market: Market) -> str:
-    """Return the name that marks the rows of a market: its description in a fixed form."""
-    fee = "" if market.fee is None else f" {market.fee!r}"
-    return f"{market.pair}@{market.exchange_slug} {int(market.chain_id)}{fee}"
-
-
-def parse_market_key(key: str) -> HumanReadableTradingPairDescription:
-    """Return the description of a market by the name that marks its rows."""
-    pair, _, rest = key.partition("@")
-    base, quote = split_ticker(pair)
-    found = KEY_END.match(rest)
-    if found is None:
-        raise CandleContractBroken(f"market {key!r} is not written as BASE/QUOTE@exchange chain[ fee]: import it again")
-    described = (ChainId(int(found["chain"])), found["slug"], base, quote)
-    return described if found["fee"] is None else (*described, float(found["fee"]))
 
 
 def write_month(
@@ -127,7 +111,10 @@ def write_month(
     )
     ordered = tuple(sorted(coverages, key=lambda c: market_key(c.market)))
     content = MonthContent(hash_rows(frame), len(frame), ordered, is_compact=is_compact)
-    footer = {FOOTER_KEY: json.dumps(_to_json(content, bucket), sort_keys=True).encode()}
+    footer = {
+        FOOTER_KEY: json.dumps(_to_json(content, bucket), sort_keys=True).encode(),
+        VERSION_KEY: str(VERSION).encode(),
+    }
     write_atomically(
         path,
         lambda temporary: pq.write_table(
@@ -217,14 +204,39 @@ def has_tvl(path: Path) -> bool:
     return TVL_COLUMNS[0] in pq.read_schema(path).names
 
 
-def read_month(path: Path) -> Candles:
-    """Return the candles of a month file: market, timestamp (naive UTC), open, high, low, close, volume, extras."""
+def find_renames(path: Path, metadata: Mapping[bytes, bytes] | None = None) -> dict[str, str]:
+    """Return by what marks the rows of a market in a month file of an older version what marks them today.
+
+    Args:
+        path: The file.
+        metadata: Of its schema, where it is known.
+    """
+    known = metadata if metadata is not None else pq.read_metadata(path).metadata or {}
+    if VERSION_KEY in known:
+        return {}
+    markets = [coverage.market for coverage in read_footer(path).coverages]
+    return {key_without_pool(market): market_key(market) for market in markets if market.identifier is not None}
+
+
+def rename_markets(frame: Candles, renames: Mapping[str, str]) -> Candles:
+    """Return rows with the names of markets as they are today."""
+    if not renames or not len(frame):
+        return frame
+    marks = as_markets(frame["market"])
+    return frame.assign(market=marks.cat.rename_categories(lambda name: renames.get(name, name)))
+
+
+def read_month(path: Path, *, as_stored: bool = False) -> Candles:
+    """Return the candles of a month file: market, timestamp (naive UTC), open, high, low, close, volume, extras.
+
+    ``as_stored`` leaves markets the names that an older version gave them, of which the content hash is made.
+    """
     try:
         frame = pq.read_table(path).to_pandas()
     except (pa.ArrowInvalid, OSError) as error:
         raise CandleContractBroken(f"path {path}: not readable ({error}); delete it, import again") from error
     frame["timestamp"] = frame["timestamp"].dt.tz_localize(None)
-    return pd.DataFrame(frame)
+    return frame if as_stored else rename_markets(frame, find_renames(path))
 
 
 def hash_rows(frame: Candles) -> str:

@@ -20,18 +20,21 @@ from trading_dagster.domain.error import CandleContractBroken
 from trading_dagster.domain.time import from_unix_us, to_unix_us
 from trading_dagster.market.atomic_file import write_atomically
 from trading_dagster.market.contract import Candles, check_candles, timestamps_us
+from trading_dagster.market.market_key import market_key
 from trading_dagster.market.month_file import (
+    VERSION,
     Coverage,
     Interval,
     MonthContent,
     as_markets,
     extra_columns,
+    find_renames,
     in_order,
     join_intervals,
-    market_key,
     missing_intervals,
     read_footer,
     read_month,
+    rename_markets,
     write_month,
 )
 from trading_dagster.market.panel import OHLCV
@@ -126,7 +129,13 @@ def read_repairs(month: Path) -> Candles:
             f"path {path}: not readable ({error}); delete it, and the month beside it"
         ) from error
     frame["timestamp"] = frame["timestamp"].dt.tz_localize(None)
-    return pd.DataFrame(frame)
+    return rename_markets(frame, find_renames(month)) if month.is_file() else pd.DataFrame(frame)
+
+
+def rename_repairs(month: Path) -> None:
+    """Bring the record of repairs of a month that an older version wrote up to date; before the month itself is."""
+    if repairs_path(month).is_file() and find_renames(month):
+        _store_repairs(month, read_repairs(month))
 
 
 def _pieces(source: CandleSource, wanted: dict[Interval, list[Market]]) -> Iterator[Piece]:
@@ -167,6 +176,9 @@ def _write_pending(
         _write_repairs(path, repaired.touched.rename(columns={"pair": "market"}), pending.pieces)
     good = repaired.frame.rename(columns={"pair": "market"})
     old = read_footer(path) if path.is_file() else MonthContent("", 0, ())
+    if old.version < VERSION:
+        options.turn()
+        rename_repairs(path)
     frame = in_order(_join([read_month(path), good]) if old.row_count else good)
     write_month(path, bucket, frame, list(_coverages(frame, old, pending.pieces)), turn=options.turn)
     report.rows_added += len(good)
@@ -187,6 +199,10 @@ def _write_repairs(month: Path, touched: Candles, pieces: Sequence[Piece]) -> No
     if not len(touched):
         repairs_path(month).unlink(missing_ok=True)
         return
+    _store_repairs(month, touched)
+
+
+def _store_repairs(month: Path, touched: Candles) -> None:
     touched = touched.sort_values(["market", "timestamp", "rule"], kind="stable", ignore_index=True)
     columns = ["market", "timestamp", *OHLCV, *extra_columns(touched), "rule", "action"]
     table = pa.Table.from_pandas(

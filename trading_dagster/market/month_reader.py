@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from trading_dagster.domain.error import CandleContractBroken
 from trading_dagster.market.contract import is_in_order
-from trading_dagster.market.month_file import Interval
+from trading_dagster.market.month_file import Interval, find_renames
 from trading_dagster.market.panel import Floats, Integers
 
 LEAST_RUN = 32
@@ -72,11 +72,16 @@ def read_rows(files: Sequence[Path], keys: Sequence[str], asked: Interval, names
 
 def _read_month(path: Path, keys: Sequence[str], asked: Interval, names: Sequence[str]) -> list[_Batch]:
     file = pq.ParquetFile(path)
-    every = range(file.num_row_groups)
-    groups = [place for place in every if _may_have(file.metadata.row_group(place), keys[0], keys[-1])]
+    renames = find_renames(path, file.metadata.metadata)
+    groups = [
+        place
+        for place in range(file.num_row_groups)
+        if renames or _may_have(file.metadata.row_group(place), keys[0], keys[-1])
+    ]
     if not groups:
         return []
     codes_of = {key: code for code, key in enumerate(keys)}
+    codes_of |= {stored: codes_of.pop(key) for stored, key in renames.items() if key in codes_of}
     batches = []
     for batch in file.read_row_groups(groups, columns=["market", "timestamp", *names]).to_batches():
         marks = batch["market"]

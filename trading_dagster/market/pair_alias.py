@@ -1,4 +1,4 @@
-"""Other descriptions under which a pair may be named: those of the data whose candles a pool is traded on."""
+"""What descriptions may say of a pair besides its exchange: its pool, or the data whose candles it is traded on."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def with_alias(pair: TradingPairIdentifier, description: HumanReadableTradingPai
     chain, slug, base, quote = description[:4]
     alias = [int(chain), slug, base, quote, description[4] if len(description) == 5 else None]
     return replace(pair, other_data={**pair.other_data, ALIASES: [*pair.other_data.get(ALIASES, []), alias]})
+
+
+def is_venue(asked: str | None, slug: str | None, pair: TradingPairIdentifier | None) -> bool:
+    """Tell whether what a description says of the venue fits: any, an exchange's slug, or the address of the pool."""
+    return asked in (None, slug) or (pair is not None and asked is not None and asked.lower() == pair.pool_address)
 
 
 def is_alias(pair: TradingPairIdentifier | None, description: HumanReadableTradingPairDescription) -> bool:

@@ -237,11 +237,16 @@ class PairTable:
     # Results
 
     def to_descriptions(self) -> list[HumanReadableTradingPairDescription]:
-        """Return the human descriptions of the pools, in the order of the table, for `load_partial_data`."""
+        """Return the human descriptions of the pools, in the order of the table, for `load_partial_data`.
+
+        Pools that have the same one name their address in place of the exchange.
+        """
         names = ["chain_id", "exchange_slug", "base_symbol", "quote_symbol", "fee"]
+        is_shared = self.frame.duplicated(names, keep=False)
+        venues = self.frame["exchange_slug"].where(~is_shared, self.frame["pool_address"])
         return [
             (ChainId(chain), slug, base, quote) if np.isnan(fee) else (ChainId(chain), slug, base, quote, fee)
-            for chain, slug, base, quote, fee in self.frame[names].itertuples(index=False)
+            for chain, slug, base, quote, fee in self.frame[names].assign(exchange_slug=venues).itertuples(index=False)
         ]
 
     def to_pairs(self) -> list[TradingPairIdentifier]:

@@ -16,7 +16,7 @@ from trading_dagster.domain.identifier import (
     TradingPairIdentifier,
 )
 from trading_dagster.market.exchange import Exchange, format_description
-from trading_dagster.market.pair_alias import is_alias
+from trading_dagster.market.pair_alias import is_alias, is_venue
 
 PairLike: TypeAlias = TradingPairIdentifier | HumanReadableTradingPairDescription
 """A pair, or its human description."""
@@ -86,6 +86,8 @@ class PairUniverse:
     def get_pair_by_human_description(self, description: HumanReadableTradingPairDescription) -> TradingPairIdentifier:
         """Return the pair of (chain, exchange slug or None, base symbol, quote symbol[, fee]), or of such an alias.
 
+        The pool's address may stand in place of the exchange, to tell pools apart that have all else in common.
+
         Raises:
             UnknownPair: There is none; the message names the closest ones.
             BadInput: Not such a tuple, or several pairs fit.
@@ -100,12 +102,14 @@ class PairUniverse:
         found = [
             pair
             for pair in self._by_symbols.get((int(chain), base, quote), ())
-            if slug in (None, self.get_exchange_slug(pair)) and (fee is None or pair.fee == fee)
+            if is_venue(slug, self.get_exchange_slug(pair), pair) and (fee is None or pair.fee == fee)
         ] or [pair for pair in self.pairs if is_alias(pair, description)]
         if len(found) == 1:
             return found[0]
         if found:
-            choices = ", ".join(format_description(self.describe(pair)) for pair in found)
+            is_told = len({self.describe(pair) for pair in found}) == len(found)
+            described = (self.describe(pair, is_exact=not is_told) for pair in found)
+            choices = ", ".join(map(format_description, described))
             raise BadInput(
                 f"Pair description {format_description(description)} fits {len(found)} pairs: name one of {choices}"
             )
@@ -124,10 +128,10 @@ class PairUniverse:
         """Return the slug of the venue of a pair."""
         return self._slugs.get((pair.chain_id, pair.exchange_address), pair.exchange_name)
 
-    def describe(self, pair: TradingPairIdentifier) -> HumanReadableTradingPairDescription:
-        """Return the human description of a pair, with its fee where it has one."""
+    def describe(self, pair: TradingPairIdentifier, *, is_exact: bool = False) -> HumanReadableTradingPairDescription:
+        """Return the human description of a pair, with its fee where it has one; an exact one names the pool."""
         chain = ChainId(pair.chain_id)
-        slug = self.get_exchange_slug(pair)
+        slug = pair.pool_address if is_exact else self.get_exchange_slug(pair)
         if pair.fee is None:
             return (chain, slug, pair.base.token_symbol, pair.quote.token_symbol)
         return (chain, slug, pair.base.token_symbol, pair.quote.token_symbol, pair.fee)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,7 +14,7 @@ from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairD
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.market.contract import Candles
 from trading_dagster.market.exchange import centralised_pair, format_description, split_ticker
-from trading_dagster.market.pair_alias import is_alias
+from trading_dagster.market.pair_alias import is_alias, is_venue
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,14 @@ class Market:
         if self.fee is None:
             return (self.chain_id, self.exchange_slug, base, quote)
         return (self.chain_id, self.exchange_slug, base, quote, self.fee)
+
+    @property
+    def exact_description(self) -> HumanReadableTradingPairDescription:
+        """Return a description that fits no other market: with the pool's address in place of the exchange, if any."""
+        if self.identifier is None:
+            return self.description
+        chain, _, *rest = self.description
+        return (chain, self.identifier.pool_address, *rest)
 
     @property
     def end_at(self) -> datetime:
@@ -125,7 +134,7 @@ def find_markets(
     """
     if not isinstance(description, tuple | list) or len(description) not in (4, 5):
         raise BadInput(
-            f"pairs: {description!r} is not a tuple (ChainId, exchange slug, base, quote[, fee]), "
+            f"pairs: {description!r} is not a tuple (ChainId, exchange slug or pool address, base, quote[, fee]), "
             'such as (ChainId.centralised_exchange, "binance", "ETH", "USDT")'
         )
     chain, slug, base, quote = description[:4]
@@ -134,7 +143,7 @@ def find_markets(
         market
         for market in markets
         if (market.chain_id, market.pair) == (chain, f"{base}/{quote}")
-        and slug in (None, market.exchange_slug)
+        and is_venue(slug, market.exchange_slug, market.identifier)
         and (fee is None or market.fee in (None, fee))
     ] or [market for market in markets if is_alias(market.identifier, description)]
     if not found:
@@ -162,7 +171,9 @@ def choose_market(
             "choose that bucket or a whole multiple of it, or import finer candles"
         )
     if len(usable) > 1:
-        choices = " or ".join(format_description(market.description) for market in usable)
+        is_told = len({market.description for market in usable}) == len(usable)
+        described = (market.description if is_told else market.exact_description for market in usable)
+        choices = " or ".join(map(format_description, described))
         raise BadInput(
             f"{source_name}: pairs: {format_description(description)} fits {len(usable)} markets: name {choices}"
         )
@@ -179,10 +190,12 @@ def usable_markets(markets: Iterable[Market], bucket: TimeBucket) -> list[Market
 
 def group_markets(markets: Iterable[Market]) -> list[list[Market]]:
     """Return groups that one call of a source may ask for: one bucket, no pair name twice."""
-    groups: dict[tuple[TimeBucket, int, str, float | None], list[Market]] = {}
+    groups: dict[tuple[object, ...], list[Market]] = {}
+    seen: Counter[tuple[object, ...]] = Counter()
     for market in markets:
         key = (market.bucket, int(market.chain_id), market.exchange_slug, market.fee)
-        groups.setdefault(key, []).append(market)
+        groups.setdefault((*key, seen[*key, market.pair]), []).append(market)
+        seen[*key, market.pair] += 1
     return list(groups.values())
 
 

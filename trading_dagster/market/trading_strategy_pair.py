@@ -77,9 +77,7 @@ def choose_pairs(
     rows = pd.concat([_find(table, name, file) for name in dict.fromkeys(wanted)])
     clear = rows.drop_duplicates(PAIR_ID).reset_index(drop=True)
     chosen = PairTable.from_frame(clear[[name for name in COLUMNS if name in clear]], source_name=str(file))
-    served = tuple(map(ServedPair, clear[PAIR_ID].astype(int).tolist(), chosen.to_pairs()))
-    _refuse_equal_names(served)
-    return served
+    return tuple(map(ServedPair, clear[PAIR_ID].astype(int).tolist(), chosen.to_pairs()))
 
 
 def download_pairs(api: TradingStrategyApi, file: Path) -> None:
@@ -149,15 +147,3 @@ def _find(table: pd.DataFrame, name: str, file: Path) -> pd.DataFrame:
         more = " ..." if len(found) > SHOWN else ""
         raise BadInput(f"pairs: {name} fits {len(found)} pairs: give the address of one: {', '.join(shown)}{more}")
     return found
-
-
-def _refuse_equal_names(pairs: Sequence[ServedPair]) -> None:
-    seen: dict[tuple[object, ...], ServedPair] = {}
-    for pair in pairs:
-        own = pair.identifier
-        other = seen.setdefault((pair.chain, own.exchange_name, pair.ticker, own.fee), pair)
-        if other is not pair:
-            raise BadInput(
-                f"pairs: {own.pool_address} and {other.identifier.pool_address} are both {pair.ticker} of "
-                f"{own.exchange_name} with the same fee: keep one of them"
-            )

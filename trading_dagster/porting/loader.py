@@ -69,7 +69,7 @@ def create_binance_universe(
     dataset = load_partial_data(
         client=source,
         time_bucket=candle_time_bucket,
-        pairs=[market.description for market in by_symbol.values()],
+        pairs=[market.exact_description for market in by_symbol.values()],
         stop_loss_time_bucket=stop_loss_time_bucket,
         start_at=start_at,
         end_at=end_at,
@@ -154,8 +154,8 @@ def load_all_data(
     pairs = None
     liquidity = False
     if with_liquidity and client is not None:
-        known = {market.description for market in getattr(client, "list_liquidity", tuple)()}
-        wanted = {market.description for market in usable_markets(client.list_markets(), time_bucket)}
+        known = {market.exact_description for market in getattr(client, "list_liquidity", tuple)()}
+        wanted = {market.exact_description for market in usable_markets(client.list_markets(), time_bucket)}
         liquidity = bool(wanted) and wanted <= known
     return load_partial_data(
         client,
@@ -184,8 +184,8 @@ def _find_symbol(markets: Sequence[Market], symbol: str, source_name: str) -> Ma
     found = [market for market in markets if market.pair.replace("/", "") == symbol]
     at_binance = [market for market in found if market.exchange_slug == BINANCE]
     chosen = at_binance or found
-    if len({market.description for market in chosen}) > 1:
-        venues = " or ".join(format_description(market.description) for market in chosen)
+    if len({market.exact_description for market in chosen}) > 1:
+        venues = " or ".join(format_description(market.exact_description) for market in chosen)
         raise BadInput(f"{source_name}: {symbol} fits {venues}: use load_partial_data and name one")
     if not chosen:
         known = sorted({market.pair.replace("/", "") for market in markets})
@@ -216,7 +216,7 @@ def _pairs_of_venue(
     source = client if client is not None else EmbeddedSample()
     markets = usable_markets(source.list_markets(), bucket)
     of_chain = [market for market in markets if chain_id in (None, market.chain_id)]
-    own = [market.description for market in of_chain if exchange_slug in (None, market.exchange_slug)]
+    own = [market.exact_description for market in of_chain if exchange_slug in (None, market.exchange_slug)]
     if not own:
         venues = sorted({f"{m.chain_id.name}/{m.exchange_slug}" for m in markets})
         raise MarketDataMissing(
