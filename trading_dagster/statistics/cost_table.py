@@ -83,9 +83,8 @@ def sum_costs(trades: Iterable[TradeExecution]) -> dict[str, float]:
 
 def _is_real(trade: TradeExecution) -> bool:
     """Tell whether a trade was quoted or executed on a chain."""
-    return trade.price_structure.block_number is not None or (
-        trade.fill is not None and trade.fill.gas_cost is not None
-    )
+    fill = trade.fill
+    return trade.plan.pricing.block_number is not None or (fill is not None and fill.gas_cost is not None)
 
 
 def _real_costs(trade: TradeExecution) -> tuple[float, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -100,40 +101,38 @@ def trade_columns(has_charges: bool) -> dict[str, str]:
 
 def trade_rows(trades: Iterable[TradeExecution], has_charges: bool = False) -> Table:
     """Return one row for each of the given trades, if asked with what each cost beside its fee."""
-    rows: list[tuple[object, ...]] = []
-    for trade in trades:
-        plan, fill = trade.plan, trade.fill
-        pricing, pair = plan.pricing, plan.pair
-        quantity, reserve = (plan.quantity, plan.reserve) if fill is None else (fill.quantity, fill.reserve)
-        charges = _charges_of(trade) if has_charges else ()
-        rows.append(
-            (
-                plan.trade_id,
-                plan.position_id,
-                pair.get_ticker(),
-                pair.internal_id or 0,
-                pair.kind._value_,  # the property value of an enum takes two calls
-                "buy" if plan.quantity > 0 else "sell",
-                plan.trade_type._value_,
-                trade.get_status()._value_,
-                trade.opened_at,
-                None if fill is None else fill.executed_at,
-                pricing.mid_price,
-                pricing.price,
-                np.nan if fill is None else fill.price,
-                float(quantity),
-                float(reserve),
-                np.nan if fill is None else fill.lp_fees,
-                np.nan if fill is None or fill.profit is None else fill.profit,
-                plan.closing,
-                _flag_text(plan.flags),
-                plan.notes or trade.failure or "",
-                f"{quantity:f}",
-                f"{reserve:f}",
-                *charges,
-            )
-        )
-    return Table.from_rows(rows, trade_columns(has_charges))
+    trades = list(trades)
+    plans = [trade.plan for trade in trades]
+    fills = [trade.fill for trade in trades]
+    amounts = [plan if fill is None else fill for plan, fill in zip(plans, fills, strict=True)]
+    columns: dict[str, list[Any]] = {
+        "trade_id": [plan.trade_id for plan in plans],
+        "position_id": [plan.position_id for plan in plans],
+        "pair": [plan.pair.get_ticker() for plan in plans],
+        "pair_id": [plan.pair.internal_id or 0 for plan in plans],
+        "kind": [plan.pair.kind._value_ for plan in plans],  # the property value of an enum takes two calls
+        "side": ["buy" if plan.quantity > 0 else "sell" for plan in plans],
+        "trade_type": [plan.trade_type._value_ for plan in plans],
+        "status": [trade.get_status()._value_ for trade in trades],
+        "opened_at": [trade.opened_at for trade in trades],
+        "executed_at": [None if fill is None else fill.executed_at for fill in fills],
+        "mid_price": [plan.pricing.mid_price for plan in plans],
+        "planned_price": [plan.pricing.price for plan in plans],
+        "executed_price": [np.nan if fill is None else fill.price for fill in fills],
+        "quantity": [float(amount.quantity) for amount in amounts],
+        "reserve": [float(amount.reserve) for amount in amounts],
+        "fee": [np.nan if fill is None else fill.lp_fees for fill in fills],
+        "profit": [np.nan if fill is None or fill.profit is None else fill.profit for fill in fills],
+        "closing": [plan.closing for plan in plans],
+        "flags": [_flag_text(plan.flags) for plan in plans],
+        "notes": [trade.plan.notes or trade.failure or "" for trade in trades],
+        "exact_quantity": [f"{amount.quantity:f}" for amount in amounts],
+        "exact_reserve": [f"{amount.reserve:f}" for amount in amounts],
+    }
+    if has_charges:
+        charges = zip(*map(_charges_of, trades), strict=True) if trades else ((),) * len(CHARGE_COLUMNS)
+        columns |= {name: list(values) for name, values in zip(CHARGE_COLUMNS, charges, strict=True)}
+    return Table(columns, trade_columns(has_charges))
 
 
 def _charges_of(trade: TradeExecution) -> tuple[float, ...]:
