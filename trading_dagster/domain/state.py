@@ -332,10 +332,11 @@ class State(StateActions):
         self.portfolio.settlements[event.trade_id] = event.position_id
 
     def _fold_executed(self, event: TradeExecuted) -> None:
-        position = self._position(event.position_id)
+        position, portfolio = self._position(event.position_id), self.portfolio
         trade = position.trades[event.trade_id]
-        self.portfolio.settlements.pop(event.trade_id, None)
-        fill_trade(self.portfolio, position, trade, event, self._at)
+        if portfolio.settlements:
+            portfolio.settlements.pop(event.trade_id, None)
+        fill_trade(portfolio, position, trade, event, self._at)
         may_close = trade.is_shrinking() or trade.plan.closing  # an empty trade closes what a correction took away
         if may_close and self._is_nothing_left(position) and position.closed_at is None:
             self._close(position, self._at)

@@ -31,6 +31,8 @@ class SimulatedExecution:
         """Trade from a wallet; ``has_trigger_feed`` tells whether triggers of a pair can be checked."""
         self.wallet = wallet
         self._has_trigger_feed = has_trigger_feed
+        self._pairs_with_feed: set[int] = set()
+        """Ids of pairs whose triggers were found to be checked."""
         self._vaults = VaultBook()
 
     def execute_trades(
@@ -69,12 +71,17 @@ class SimulatedExecution:
         check_wallet(state, self.wallet, touched)
 
     def _check_triggers(self, state: State, trade: TradeExecution) -> None:
-        position = state.portfolio.open_positions.get(trade.plan.position_id)
-        if position is not None and position.has_trigger() and not self._has_trigger_feed(trade.pair):
+        plan = trade.plan
+        position = state.portfolio.open_positions.get(plan.position_id)
+        if position is None or not position.has_trigger() or plan.pair.internal_id in self._pairs_with_feed:
+            return
+        if not self._has_trigger_feed(plan.pair):
             raise AutoClosingOrderUnsupported(
-                f"{position} has a stop loss or take profit, but {trade.pair.get_ticker()} has no stop-loss candles: "
+                f"{position} has a stop loss or take profit, but {plan.pair.get_ticker()} has no stop-loss candles: "
                 "load them with stop_loss_time_bucket, or trade without triggers"
             )
+        if plan.pair.internal_id is not None:
+            self._pairs_with_feed.add(plan.pair.internal_id)
 
     def _execute(self, at: datetime, state: State, trade: TradeExecution) -> None:
         plan, wallet = trade.plan, self.wallet

@@ -434,7 +434,7 @@ class CandleMarks:
 
     def price_of(self, pair: TradingPairIdentifier) -> float | None:
         """Return reserve per base token a sale brings, None before the pair's first candle."""
-        pair_id, factor = self.factor_of(pair)
+        pair_id, factor = self._factors.get(pair) or self.factor_of(pair)
         now_us = self._now_us
         if now_us is None:
             mid = self._main.at(pair_id, self._clock.timestamp_us)
