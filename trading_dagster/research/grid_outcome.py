@@ -78,7 +78,9 @@ class GridOutcome:
         return cls(
             initial_cash=float(result.plan.initial_cash),
             started_at=started_at,
-            summary=analysis.calculate_summary_statistics(result.universe.time_bucket, result.state, curve),
+            summary=analysis.calculate_summary_statistics(
+                result.universe.time_bucket, result.state, curve, result.daily_returns
+            ),
             metrics=pd.DataFrame({STRATEGY_COLUMN: result.metrics}, dtype="object"),
             equity_curve=last_of_day,
             returns=result.daily_returns,

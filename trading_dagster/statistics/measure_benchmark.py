@@ -88,6 +88,8 @@ def pair_samples(returns: Returns, benchmark: Returns) -> tuple[FloatArray, Floa
     if (zone is None) != (other_zone is None):
         msg = f"returns (time zone {zone}) and benchmark (time zone {other_zone}) must both be naive UTC or both aware"
         raise BadInput(msg)
+    if own.index.equals(other.index):
+        return as_floats(own), as_floats(other)
     times = own.index.intersection(other.index)
     return as_floats(own.loc[times]), as_floats(other.loc[times])
 

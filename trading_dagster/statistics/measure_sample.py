@@ -125,7 +125,8 @@ def periods_per_year(index: pd.Index) -> float:
     if step is None or step <= pd.Timedelta(0):
         return math.nan
     days = step / _DAY
-    is_even = bool((index[1:] - index[:-1] == step).all())
+    steps = np.diff(pd.DatetimeIndex(index).asi8)
+    is_even = bool((steps == int(np.median(steps))).all())
     for shortest, longest, count in ((28, 31, 12.0), (90, 92, 4.0), (365, 366, 1.0)):
         if not is_even and shortest <= days <= longest:
             return count

@@ -56,7 +56,7 @@ def calculate_aggregate_returns(curve: EquityCurve, freq: str = "D") -> Returns:
     _check_times(curve)
     if curve.empty:
         return _empty_like(curve)
-    unique = curve[~curve.index.duplicated(keep="last")]
+    unique = curve if curve.index.is_unique else curve[~curve.index.duplicated(keep="last")]
     return _fractional_change(unique.asfreq(freq, method="ffill"))
 
 

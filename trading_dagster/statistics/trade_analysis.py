@@ -14,7 +14,7 @@ from trading_dagster.statistics.position_return import (
     PositionPredicate,
     calculate_compounding_realised_trading_profitability,
 )
-from trading_dagster.statistics.returns import EquityCurve
+from trading_dagster.statistics.returns import EquityCurve, Returns
 from trading_dagster.statistics.summary_table import tabulate_sides
 from trading_dagster.statistics.timeline import create_timeline
 from trading_dagster.statistics.trade_summary import TradeSummary
@@ -33,6 +33,7 @@ class TradeAnalysis:
         time_bucket: TimeBucket | None = None,
         state: State | None = None,
         equity_curve: EquityCurve | None = None,
+        daily_returns: Returns | None = None,
     ) -> TradeSummary:
         """Return the statistics of all positions.
 
@@ -41,6 +42,7 @@ class TradeAnalysis:
             state: source of the strategy's range; without it nothing that depends on time is given
             equity_curve: total equity in USD by naive UTC time; drawdown, run-up and profit factor are of its returns,
                 Sharpe and Sortino of its daily returns; without it they are None
+            daily_returns: those of the curve until the end of the strategy's range, where they are known already
         """
         return summarise_positions(
             Selection(self.positions),
@@ -50,6 +52,7 @@ class TradeAnalysis:
             time_bucket=time_bucket,
             curve=equity_curve,
             compounding_returns=None if state is None else calculate_compounding_realised_trading_profitability(state),
+            daily=daily_returns,
         )
 
     def calculate_long_summary_statistics(

@@ -14,7 +14,7 @@ from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.domain.trade import TradeExecution, TradeType
-from trading_dagster.statistics.cost_table import sum_costs
+from trading_dagster.statistics.cost_table import has_costs, sum_costs
 from trading_dagster.statistics.drawdown import max_drawdown, max_runup
 from trading_dagster.statistics.measure_gain import profit_factor
 from trading_dagster.statistics.measure_ratio import cap_sortino, sharpe_ratio, sortino_ratio
@@ -62,14 +62,31 @@ class Selection:
         """Return those closed with neither."""
         return [p for p in self.trading if self.profits[p.position_id] == 0]
 
-    @property
+    @cached_property
     def trades(self) -> list[TradeExecution]:
-        """Return the executed trades."""
+        """The executed trades."""
         return [t for p in self.positions for t in p.get_successful_trades()]
 
-    def percents(self, positions: Iterable[TradingPosition]) -> list[float]:
-        """Return the realised profit of some of the positions as a fraction of what was bought."""
-        return [p.get_realised_profit_percent() if self.profits[p.position_id] else 0.0 for p in positions]
+    @cached_property
+    def volumes(self) -> list[tuple[TradeExecution, float]]:
+        """The executed trades with their value in USD."""
+        return [(t, t.get_value()) for t in self.trades]
+
+    @cached_property
+    def last_types(self) -> dict[int, TradeType]:
+        """Why the last trade of each closed position was made, by its id."""
+        return {p.position_id: p.get_last_trade().trade_type for p in self.positions if p.is_closed()}
+
+    def closed_by(self, why: TradeType) -> list[TradingPosition]:
+        """Return the closed positions whose last trade was made for a reason."""
+        return [p for p in self.positions if self.last_types.get(p.position_id) is why]
+
+    @cached_property
+    def percents(self) -> dict[int, float]:
+        """The realised profit of each that can win or lose, as a fraction of what was bought, by its id."""
+        return {
+            p.position_id: p.get_realised_profit_percent() if self.profits[p.position_id] else 0.0 for p in self.trading
+        }
 
 
 def summarise_positions(
@@ -81,6 +98,7 @@ def summarise_positions(
     time_bucket: TimeBucket | None,
     curve: EquityCurve | None,
     compounding_returns: Returns | None,
+    daily: Returns | None = None,
 ) -> TradeSummary:
     """Return the statistics of a selection of a portfolio's positions.
 
@@ -92,21 +110,22 @@ def summarise_positions(
         time_bucket: width of a candle, for durations in bars
         curve: wealth by naive UTC time, of which the ratios are taken: total equity, or that of the selection
         compounding_returns: compounding realised profitability of the selection
+        daily: the daily returns of `curve` until the end of the strategy's range, where they are known
     """
     won, lost, zero, trading = selection.won, selection.lost, selection.zero, selection.trading
     positions, trades, earned = selection.positions, selection.trades, selection.profits
     start, end = (None, None) if state is None else state.get_strategy_time_range()
     duration = None if start is None or end is None else end - start
-    stops = [p for p in positions if p.is_stop_loss()]
-    profits = [p for p in positions if p.is_take_profit()]
-    percents, wins, losses = (selection.percents(each) for each in (trading, won, lost))
+    stops, profits = selection.closed_by(TradeType.stop_loss), selection.closed_by(TradeType.take_profit)
+    percents, wins, losses = ([selection.percents[p.position_id] for p in each] for each in (trading, won, lost))
     risks = [earned[p.position_id] / p.portfolio_value_at_open for p in lost if p.portfolio_value_at_open]
     still_open = [p for p in positions if p.position_id in portfolio.open_positions]
     volatile = [p for p in positions if not p.is_credit_supply()]
-    daily = None if curve is None else calculate_daily_returns_from_curve(curve, end)
+    if daily is None and curve is not None:
+        daily = calculate_daily_returns_from_curve(curve, end)
     returns = None if curve is None else calculate_returns(curve)
     interest = [position.get_repaid_interest() for position in positions]
-    costs = sum_costs(trades)
+    costs = sum_costs(trade for trade in trades if has_costs(trade))  # beside fee and tax, which are summed below
     return TradeSummary(
         time_bucket=time_bucket,
         duration=duration,
@@ -122,9 +141,9 @@ def summarise_positions(
         total_trades=len(trades),
         realised_profit=math.fsum(earned.values()),
         unrealised_profit=math.fsum(p.get_unrealised_profit_usd() for p in still_open),
-        trade_volume=_volume(trades),
-        trade_volume_wo_vault=_volume(t for t in trades if not t.pair.kind.is_vault()),
-        trade_volume_taxed=_volume(t for t in trades if _is_taxed(t)),
+        trade_volume=math.fsum(value for _, value in selection.volumes),
+        trade_volume_wo_vault=math.fsum(value for t, value in selection.volumes if not t.pair.is_vault()),
+        trade_volume_taxed=math.fsum(value for t, value in selection.volumes if _is_taxed(t)),
         lp_fees_paid=math.fsum(t.lp_fees_paid or 0.0 for t in trades),
         token_tax_paid=math.fsum(t.token_tax_paid for t in trades),
         price_impact_paid=costs["impact"],
@@ -149,7 +168,7 @@ def summarise_positions(
         max_realised_loss=min(risks, default=None),
         avg_realised_risk=fmean(risks) if risks else None,
         max_loss_risk=max(map(_share_at_stake, positions), default=None),
-        delisted=sum(p.is_closed() and p.get_last_trade().trade_type is TradeType.delisting for p in positions),
+        delisted=len(selection.closed_by(TradeType.delisting)),
         stop_losses=len(stops),
         winning_stop_losses=sum(earned[p.position_id] > 0 for p in stops),
         losing_stop_losses=sum(earned[p.position_id] < 0 for p in stops),
@@ -176,12 +195,9 @@ def summarise_positions(
     )
 
 
-def _volume(trades: Iterable[TradeExecution]) -> float:
-    return math.fsum(t.get_value() for t in trades)
-
-
 def _is_taxed(trade: TradeExecution) -> bool:
-    return bool(trade.price_structure.token_tax or trade.price_structure.token_tax_percent)
+    pricing = trade.plan.pricing
+    return bool(pricing.token_tax or pricing.token_tax_percent)
 
 
 def _later_flows(state: State) -> float:
