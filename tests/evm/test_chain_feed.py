@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from evm.deployment import FOREVER, Market
+from evm.share_trader import USD, ShareVault
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -15,9 +16,11 @@ from trading_dagster.cli.main import app
 from trading_dagster.domain.error import BadConfiguration
 from trading_dagster.domain.time import TimeBucket, from_unix_us
 from trading_dagster.evm.block_time import find_first_block
-from trading_dagster.evm.chain_feed import ChainFeed
+from trading_dagster.evm.chain_feed import EVENTS_VARIABLE, ChainFeed
 from trading_dagster.evm.uniswap_v2 import SWAP, find_pool
+from trading_dagster.market.feed import Feed
 from trading_dagster.market.lake import Lake
+from trading_dagster.orchestration.feed_opening import open_feed
 
 VARIABLE = "TRADING_DAGSTER_TEST_RPC"
 
@@ -53,6 +56,38 @@ def test_swaps_come_into_the_lake_by_command(market: Market, tmp_path: Path, mon
     assert stored.list_liquidity()[0].bucket is TimeBucket.m1
     counts = Lake(tmp_path / "lake").query("SELECT sum(buys) AS buys, sum(sells) AS sells FROM candles")
     assert counts.iloc[0].tolist() == [5.0, 5.0]
+
+
+def test_share_prices_come_into_the_lake_by_command(
+    market: Market, share_vault: ShareVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = market.node
+    monkeypatch.setenv(VARIABLE, node.url)
+    since = from_unix_us(node.timestamp() * 1_000_000)
+    node.rpc("anvil_setBlockTimestampInterval", 600)
+    node.mine(20)
+    share_vault.earn(100_000 * USD)
+    node.mine(20)
+    command = ["data", "chain", "--chain", "local", "--rpc-env", VARIABLE, "--vault", share_vault.address]
+    command += ["--bucket", "1h", "--since", since.isoformat(), "--lake", str(tmp_path / "lake")]
+    command += ["--events", str(tmp_path / "events"), "--no-progress"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "SHARE/USD on erc4626" in result.output
+    assert "0 candles added" in CliRunner().invoke(app, command).output
+    stored = Lake(tmp_path / "lake").source("local vaults")
+    (candles,) = stored.load_candles(stored.list_markets(), datetime(2000, 1, 1), datetime(2100, 1, 1))
+    assert candles["open"].iloc[0] == pytest.approx(1.0, rel=1e-12)
+    assert candles["close"].iloc[-1] == pytest.approx(1.1, rel=1e-12)
+    both = CliRunner().invoke(app, [*command, "--pool", market.usd])
+    assert both.exit_code == 2
+    assert "not both" in both.output
+    feed = Feed(
+        "shares", "chain", ("1h",), since.date(), chain="local", rpc_envs=(VARIABLE,), vaults=(share_vault.address,)
+    )
+    monkeypatch.setenv(EVENTS_VARIABLE, str(tmp_path / "feed"))
+    (market_of_feed,) = [found for found in open_feed(feed).list_markets() if found.bucket is TimeBucket.h1]
+    assert market_of_feed.pair == "SHARE/USD"
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

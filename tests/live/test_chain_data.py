@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from evm.conftest import deployed, evm_packages, market  # noqa: F401 - fixtures
+from evm.conftest import deployed, evm_packages, market, share_vault, share_vault_code  # noqa: F401 - fixtures
 from evm.deployment import FOREVER, Market
+from evm.share_trader import ShareVault
 
 from trading_dagster.domain.error import BadConfiguration
 from trading_dagster.domain.time import TimeBucket
@@ -61,6 +62,30 @@ def test_the_sensor_sees_what_the_chain_closed(market: Market, file: Path, monke
     assert found.last_candle_at == traded
     assert found.last_supposed_candle_at > traded
     assert (file.parent / "events" / "local").is_dir()
+
+
+def test_share_prices_are_read_and_the_sensor_sees_what_is_closed(
+    share_vault: ShareVault,  # noqa: F811
+    file: Path,
+    monkeypatch,
+) -> None:
+    node = share_vault.market.node
+    monkeypatch.setenv(RPC, node.url)
+    text = file.read_text()
+    pools = next(line for line in text.splitlines() if "pools:" in line)
+    own = text.replace(pools, f'  vaults: ["{share_vault.address}"]').replace("  quote: USD\n", "")
+    file.write_text("\n".join(line for line in own.splitlines() if "usd:" not in line))
+    node.rpc("anvil_setBlockTimestampInterval", 600)
+    node.mine(20)
+    source = open_source(read_deployment(file), SystemClock())
+    assert isinstance(source, AvailabilitySource)
+    (description,) = {item.description for item in source.list_markets()}
+    (found,) = source.read_availability([description], TimeBucket.h1)
+    closed = datetime(1970, 1, 1) + timedelta(seconds=(node.timestamp() - 600) // 3600 * 3600 - 3600)
+    assert found.last_candle_at == closed
+    file.write_text(text.replace(pools, f'{pools}\n  vaults: ["{share_vault.address}"]'))
+    with pytest.raises(BadConfiguration, match="give pools or vaults, and not both"):
+        read_deployment(file)
 
 
 def test_what_does_not_fit_is_refused(file: Path, monkeypatch) -> None:

@@ -1,15 +1,19 @@
-"""The commands ``data chain`` and ``data rates``: swaps of pools into the lake, Aave's rates into a file."""
+"""The commands ``data chain`` and ``data rates``: swaps and share prices into the lake, Aave's rates into a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trading_dagster.domain.error import BadInput
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.strategy.parameter_text import parse_time
+
+if TYPE_CHECKING:
+    from trading_dagster.evm.chain_source import ChainSource
+    from trading_dagster.evm.vault_price import VaultPriceSource
 
 ChainName = Annotated[str, typer.Option("--chain", help="Slug of the chain, such as ethereum or base.")]
 RpcVariables = Annotated[
@@ -28,7 +32,13 @@ NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progres
 def import_chain(
     chain: ChainName,
     rpc_env: RpcVariables,
-    pool: Annotated[list[str], typer.Option("--pool", metavar="ADDRESS", help="A pool; may be repeated.")],
+    pool: Annotated[
+        list[str] | None, typer.Option("--pool", metavar="ADDRESS", help="A pool; may be repeated.")
+    ] = None,
+    vault: Annotated[
+        list[str] | None,
+        typer.Option("--vault", metavar="ADDRESS", help="An ERC-4626 vault, in place of pools; may be repeated."),
+    ] = None,
     bucket: Width = "1h",
     from_block: FirstBlock = None,
     since: Since = None,
@@ -41,14 +51,20 @@ def import_chain(
     events: Events = None,
     no_progress: NoProgress = False,
 ) -> None:
-    """Read swaps of Uniswap v2 and v3 pools from a chain into the lake, as candles with TVL; goes on where it was."""
+    """Read swaps of Uniswap pools, or share prices of vaults, from a chain into the lake; goes on where it was."""
     from trading_dagster.evm.chain_feed import ChainFeed
     from trading_dagster.market.lake import Lake
     from trading_dagster.market.lake_import import import_candles
 
+    if bool(pool) == bool(vault):
+        raise BadInput("Give --pool or --vault, and not both: swaps and share prices are different sources")
     width = parse_bucket(bucket)
     feed = ChainFeed(chain, rpc_env, from_block, None if since is None else parse_time("--since", since), events)
-    source = feed.open_source(pool, quote=quote, usd_tokens=usd or (), progress=not no_progress)
+    source: ChainSource | VaultPriceSource
+    if vault:
+        source = feed.open_vaults(vault)
+    else:
+        source = feed.open_source(pool or (), quote=quote, usd_tokens=usd or (), progress=not no_progress)
     store = Lake(lake)
     report = import_candles(store, source.settled(), name=name, bucket=width, progress=not no_progress)
     for market in source.list_markets():

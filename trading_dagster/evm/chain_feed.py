@@ -1,4 +1,4 @@
-"""Open the swaps of pools, or the rates of a lending pool, by the names of a chain and of its nodes' variables."""
+"""Open what is read from a chain, swaps, share prices, rates, by the names of it and of its nodes' variables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from trading_dagster.domain.error import BadConfiguration
+from trading_dagster.domain.error import BadConfiguration, CallReverted
 from trading_dagster.domain.time import to_unix_us
 from trading_dagster.evm.block_time import US, find_first_block
 from trading_dagster.evm.chain import Chain, ChainRegistry
@@ -17,6 +17,7 @@ from trading_dagster.evm.chain_source import ChainSource
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.endpoint import HttpEndpoint
 from trading_dagster.evm.pool import read_pool
+from trading_dagster.evm.vault_price import VaultPriceSource
 
 EVENTS_VARIABLE = "TRADING_DAGSTER_CHAIN_EVENTS"
 DEFAULT_EVENTS = Path(".trading-dagster") / "chain"
@@ -99,3 +100,17 @@ class ChainFeed:
             for pool in pools
         ]
         return ChainSource(client, chain, found, self.events_folder(), confirmations=confirmations, progress=progress)
+
+    def open_vaults(self, vaults: Sequence[str], *, confirmations: int | None = None) -> VaultPriceSource:
+        """Return the share prices of ERC-4626 vaults as a candle source; its past needs a node that keeps old states.
+
+        Raises BadConfiguration, BadInput, ContractMissing, NodeError.
+        """
+        client, chain = self.open_client(), self.describe()
+        first = self.find_first_block(client)
+        try:
+            return VaultPriceSource(
+                client, chain, vaults, self.events_folder(), first_block=first, confirmations=confirmations
+            )
+        except CallReverted as error:
+            raise BadConfiguration(f"One of {list(vaults)} is no ERC-4626 vault: {error}") from error

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from trading_dagster.market.contract import Candles, bucket_width_us
 from trading_dagster.market.exchange import format_description
 from trading_dagster.market.month_file import TVL_COLUMNS
 from trading_dagster.market.panel import PRICE_COLUMNS, Flags, Integers
-from trading_dagster.market.source import Market, choose_market
+from trading_dagster.market.source import CandleSource, Market, choose_market
 
 logger = logging.getLogger(__name__)
 
@@ -205,6 +206,14 @@ class ChainSource:
         return is_traded, book.bars(bucket, self._scanner.times)
 
 
+class SettlingSource(CandleSource, Protocol):
+    """A source that knows which of its candles may still change."""
+
+    def settled_end(self, bucket: TimeBucket) -> datetime:
+        """Return the end of the last bar that no reorg is expected to change, naive UTC."""
+        ...
+
+
 class SettledCandles:
     """The candles of a chain source whose bars ended below the depth of reorgs; a `CandleSource` for `import_candles`.
 
@@ -212,7 +221,7 @@ class SettledCandles:
         source: The source.
     """
 
-    def __init__(self, source: ChainSource) -> None:
+    def __init__(self, source: SettlingSource) -> None:
         self._source = source
         self.name = source.name
 

@@ -40,6 +40,8 @@ SUPPORTS_INTERFACE = Function("supportsInterface", ("bytes4",), ("bool",))
 SETTLES_LATER = {"deposits": bytes.fromhex("ce3bbe50"), "redemptions": bytes.fromhex("620ee8e4")}
 """The ERC-165 ids by which ERC-7540 vaults say what they settle later."""
 NO_LIMIT = 2**256 - 1
+VAULT_EXCHANGE = "erc4626"
+"""What stands for the exchange in the description of a vault's pair."""
 LEAST_OUT = "min_amount_out"
 """The argument of an intent that says what the vault must say it gives when the intent is signed."""
 SIGN_UNTIL = "sign_until"

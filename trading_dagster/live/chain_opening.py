@@ -27,7 +27,7 @@ from trading_dagster.evm.loan_check import LoanLimits
 from trading_dagster.evm.multicall import MULTICALL3
 from trading_dagster.evm.swap_intent import SwapLimits
 from trading_dagster.evm.uniswap_v3 import RouterKind, to_fee_units
-from trading_dagster.evm.vault_dex import TradedVault
+from trading_dagster.evm.vault_dex import VAULT_EXCHANGE, TradedVault
 from trading_dagster.live import deployment as setting
 from trading_dagster.live.clock import WorldClock
 from trading_dagster.live.evm_venue import EvmVenue, WalletKey
@@ -39,9 +39,6 @@ from trading_dagster.live.parameter_override import parse_data_pair
 from trading_dagster.market.vault import to_vault
 from trading_dagster.storage.transaction_journal import SqliteTransactionJournal
 from trading_dagster.strategy.parameters import StrategyParameters
-
-VAULT_EXCHANGE = "erc4626"
-"""What stands for the exchange in the description of a vault's pair."""
 
 
 @dataclass(frozen=True, slots=True)

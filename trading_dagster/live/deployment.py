@@ -74,10 +74,11 @@ class ExchangeData:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class ChainData:
-    """Swaps of pools of the deployment's chain, read from its nodes when they are needed.
+    """Swaps of pools of the deployment's chain, or share prices of vaults, read from its nodes when they are needed.
 
     Attributes:
         pools: Addresses of Uniswap v2 and v3 pools, or of their forks.
+        vaults: Addresses of ERC-4626 vaults, in place of pools.
         since: The time from which they are read, aware UTC; early enough for the strategy's history.
         quote: Symbol or address of the token that prices are in; None finds out.
         usd: Addresses of tokens worth one USD that are not among the chain's known stablecoins.
@@ -86,8 +87,9 @@ class ChainData:
     """
 
     source: Literal["chain"]
-    pools: Annotated[tuple[Address, ...], Field(min_length=1)]
     since: datetime
+    pools: tuple[Address, ...] = ()
+    vaults: tuple[Address, ...] = ()
     quote: str | None = None
     usd: tuple[Address, ...] = ()
     confirmations: Annotated[int, Field(ge=0, le=10_000)] | None = None
@@ -97,6 +99,8 @@ class ChainData:
         """Check."""
         if self.since.tzinfo is None:
             raise ValueError("since has no time zone: write it as 2024-01-01T00:00:00Z")
+        if bool(self.pools) == bool(self.vaults):
+            raise ValueError("give pools or vaults, and not both: one deployment reads one kind")
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

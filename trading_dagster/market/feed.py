@@ -45,8 +45,8 @@ class Feed:
 
     Attributes:
         name: Names the source in the lake and its assets.
-        source: exchange, file, chain (swaps of pools), trading_strategy (the data service), or sample: the candles
-            that come with the package, which are read where they are.
+        source: exchange, file, chain (swaps of pools, or share prices of vaults), trading_strategy (the data service),
+            or sample: the candles that come with the package, which are read where they are.
         buckets: Widths of the candles, each an asset.
         start: First day.
         end: Day after the last one; None goes on for ever.
@@ -55,11 +55,12 @@ class Feed:
         path: File or folder of candles; relative paths begin at the YAML file.
         mapping: Mapping file of the candles.
         api_url: Base of the exchange's public interface, or of the data service, for a mirror.
-        chain: Slug of the chain of the pools.
+        chain: Slug of the chain of pools or vaults.
         key_env: Variable that holds the key of trading_strategy.
         pair_file: Table of its pairs; one that is not there is downloaded. None takes one beside the lake.
         rpc_envs: Variables that hold the URLs of its nodes, the best first.
         pools: Addresses of the pools.
+        vaults: Addresses of ERC-4626 vaults, in place of pools.
         quote: Symbol or address of the token that prices are in; None finds out.
         usd: Addresses of tokens worth one USD that are not among the chain's known stablecoins.
         repair: Repair rules, see docs/data.md.
@@ -83,6 +84,7 @@ class Feed:
     pair_file: Path | None = None
     rpc_envs: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
+    vaults: tuple[str, ...] = ()
     quote: str | None = None
     usd: tuple[str, ...] = ()
     repair: tuple[RepairRule, ...] = ()
@@ -98,8 +100,10 @@ class Feed:
             raise ValueError(f"buckets is {self.buckets}: use some of {', '.join(sorted(known))}")
         if self.source == "file" and self.path is None:
             raise ValueError("source is file, so path must say where: add it")
-        if self.source == "chain" and not (self.chain and self.rpc_envs and self.pools):
-            raise ValueError("source is chain, so chain, rpc_envs and pools must say which: add them")
+        if self.source == "chain" and not (self.chain and self.rpc_envs and bool(self.pools) != bool(self.vaults)):
+            raise ValueError(
+                "source is chain, so chain, rpc_envs and pools must say which: add them (or vaults, not both)"
+            )
         if self.source == "trading_strategy" and not self.pairs:
             raise ValueError("source is trading_strategy, so pairs must say which: add them")
         if self.start.year < FIRST_YEAR or (self.end is not None and self.end <= self.start):

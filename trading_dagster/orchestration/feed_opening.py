@@ -13,7 +13,7 @@ def open_feed(feed: Feed) -> CandleSource:
 
     Raises:
         MarketDataMissing, BadConfiguration: There is no such source, or a variable is not set.
-        ContractMissing, NodeError: There is no such pool, or no node answers.
+        ContractMissing, NodeError: There is no such pool or vault, or no node answers.
     """
     if feed.source != "chain":
         return feed.open_source()
@@ -21,4 +21,6 @@ def open_feed(feed: Feed) -> CandleSource:
 
     since = datetime.combine(feed.start, datetime.min.time())
     chain = ChainFeed(feed.chain, feed.rpc_envs, since=since)
+    if feed.vaults:
+        return chain.open_vaults(feed.vaults).settled()
     return chain.open_source(feed.pools, quote=feed.quote, usd_tokens=feed.usd).settled()
