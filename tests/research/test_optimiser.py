@@ -29,6 +29,10 @@ SEARCHED = {
 }
 
 
+QUICK = {**dict.fromkeys(SEARCHED, 1), "backtest_end": datetime(2018, 1, 2)}
+"""Parameters of a backtest that is done long before a limit of time, however busy the machine is."""
+
+
 @pytest.fixture(scope="module")
 def strategy():
     return load_strategy_file(ROOT / "strategies" / "ema_cross.py").with_parameters({"backtest_end": END, **SEARCHED})
@@ -127,22 +131,37 @@ def test_a_point_that_takes_too_long_fails_and_is_not_tried_again(strategy, univ
     def search(timeout):
         return td.perform_optimisation(
             4, td.optimise_profit, decide_trades, universe,
-            strategy.parameters.replace(**{**dict.fromkeys(SEARCHED, 1), "rule": td.Categorical(["slow", "fast"])}),
+            strategy.parameters.replace(**{**QUICK, "rule": td.Categorical(["slow", "fast"])}),
             max_workers=1, timeout=timeout, result_path=tmp_path, result_filter=lambda _: True, progress=False,
         )  # fmt: skip
 
-    found = search(0.3)
+    found = search(2)
     assert found.get_combination_count() == 2
     assert found.get_failed_count() == 1
     (slow,) = [each for each in found.tried if not each.result.has_result()]
     assert isinstance(slow.result.exception, SearchPointTimedOut)
-    assert "longer than 0.3 s" in str(slow.result.exception)
+    assert "longer than 2 s" in str(slow.result.exception)
     assert not slow.is_valid()
     calls.clear()
-    assert search(0.2).get_failed_count() == 1
+    assert search(1).get_failed_count() == 1
     assert calls == []
-    assert search(0.4).get_failed_count() == 1  # with more time it is tried again
+    assert search(3).get_failed_count() == 1  # with more time it is tried again
     assert len(calls) == 1
+
+
+def test_a_worker_that_takes_too_long_is_stopped_and_goes_on_with_the_next(strategy, universe):
+    def decide_trades(input):
+        while input.parameters.rule == "slow":
+            time.sleep(0.001)
+        return []
+
+    searched = {**QUICK, "rule": ["slow", "fast"], "x": td.Integer(1, 2)}
+    found = td.perform_optimisation(
+        4, td.optimise_profit, decide_trades, universe, strategy.parameters.replace(**searched), max_workers=2,
+        timeout=3, result_filter=lambda _: True, progress=False,
+    )  # fmt: skip
+    failed = [each.combination.parameters.rule for each in found.tried if not each.result.has_result()]
+    assert failed == ["slow", "slow"]
 
 
 def test_a_limit_is_over_when_its_work_is_done():

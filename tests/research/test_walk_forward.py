@@ -219,6 +219,18 @@ def test_the_table_has_both_sides_of_each_window(walked):
     assert np.isnan(walked.efficiency) if inside <= 0 else walked.efficiency == walked.metrics["CAGR"] / inside
 
 
+def test_fees_are_those_asked_for(strategy, universe):
+    def walk(options):
+        return td.perform_walk_forward(
+            2, td.optimise_profit, strategy.decide_trades, universe, searched(strategy), strategy.create_indicators,
+            train=40 * DAY, test=50 * DAY, max_workers=1, result_filter=lambda _: True, options=options, progress=False,
+        )  # fmt: skip
+
+    free, dear = walk(td.BacktestOptions(trading_fee_override=0.0)), walk(td.BacktestOptions(trading_fee_override=0.02))
+    assert free.backtest.trades["fee"].sum() == 0 < dear.backtest.trades["fee"].sum()
+    assert [each.value for each in free.steps[0].found.tried] < [each.value for each in dear.steps[0].found.tried]
+
+
 def test_a_window_where_nothing_can_be_chosen_keeps_the_parameters_before(strategy, universe):
     refused = datetime(2018, 1, 21)
 

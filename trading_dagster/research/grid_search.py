@@ -75,13 +75,7 @@ def perform_grid_search(
     """
     if create_indicators is None:
         create_indicators = next((each.create_indicators for each in combinations if each.create_indicators), None)
-    strategy = StrategyModule(
-        name="grid search",
-        decide_trades=decide_trades,
-        create_indicators=create_indicators,
-        parameters=StrategyParameters({}),
-        engine_version=trading_strategy_engine_version,
-    )
+    strategy = wrap_functions("grid search", decide_trades, create_indicators, trading_strategy_engine_version)
     return search_grid(
         strategy,
         universe,
@@ -91,6 +85,22 @@ def perform_grid_search(
         ignore_wallet_errors=ignore_wallet_errors,
         options=options,
         progress=progress,
+    )
+
+
+def wrap_functions(
+    name: str,
+    decide_trades: Callable[..., Any],
+    create_indicators: CreateIndicators | None,
+    engine_version: str,
+) -> StrategyModule:
+    """Return a strategy of bare functions; its parameters are those of each point of a search."""
+    return StrategyModule(
+        name=name,
+        decide_trades=decide_trades,
+        create_indicators=create_indicators,
+        parameters=StrategyParameters({}),
+        engine_version=engine_version,
     )
 
 

@@ -19,6 +19,7 @@ from trading_dagster.research.grid_combination import CreateIndicators, GridComb
 from trading_dagster.research.grid_outcome import DataRetention
 from trading_dagster.research.grid_pool import count_workers
 from trading_dagster.research.grid_run import GridRunner
+from trading_dagster.research.grid_search import wrap_functions
 from trading_dagster.research.objective import (
     MinTradeCountFilter,
     OptimiserSearchResult,
@@ -144,13 +145,7 @@ def perform_optimisation(
         BadInput: There is nothing to search, or an argument makes no sense.
         WorkerDied: A process ended without an answer.
     """
-    strategy = StrategyModule(
-        name="optimiser",
-        decide_trades=decide_trades,
-        create_indicators=create_indicators,
-        parameters=StrategyParameters({}),
-        engine_version=trading_strategy_engine_version,
-    )
+    strategy = wrap_functions("optimiser", decide_trades, create_indicators, trading_strategy_engine_version)
     search = OptimiserOptions(
         iterations=iterations,
         search_func=search_func,

@@ -16,16 +16,23 @@ from typing import Any
 
 import pandas as pd
 
-from trading_dagster.backtest.plan import BacktestPlan, plan_backtest
+from trading_dagster.backtest.plan import BacktestOptions, BacktestPlan, plan_backtest
 from trading_dagster.backtest.result import BacktestResult
 from trading_dagster.backtest.run import BacktestRun
 from trading_dagster.domain.error import BadInput, SearchFailed
 from trading_dagster.domain.event import Event
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.research.grid_combination import CreateIndicators
+from trading_dagster.research.grid_search import wrap_functions
 from trading_dagster.research.indicator_folder import SharedIndicatorCache
 from trading_dagster.research.objective import ResultFilter, SearchFunction
-from trading_dagster.research.optimiser import DEFAULT_FILTER, DEFAULT_TIMEOUT_S, OptimiserOptions, optimise_strategy
+from trading_dagster.research.optimiser import (
+    DEFAULT_BACKTEST,
+    DEFAULT_FILTER,
+    DEFAULT_TIMEOUT_S,
+    OptimiserOptions,
+    optimise_strategy,
+)
 from trading_dagster.research.optimiser_result import OptimiserResult
 from trading_dagster.research.search_space import SearchSpace, prepare_optimiser_parameters
 from trading_dagster.research.walk_forward_result import WalkForwardResult, WalkForwardStep
@@ -64,7 +71,9 @@ def perform_walk_forward(
     real_space_rounding: Decimal | float | str = Decimal("0.01"),
     timeout: float | None = DEFAULT_TIMEOUT_S,
     result_filter: ResultFilter = DEFAULT_FILTER,
+    ignore_wallet_errors: bool = True,
     random_state: int = 1,
+    options: BacktestOptions | None = None,
     progress: bool = True,
 ) -> WalkForwardResult:
     """Choose parameters on one range, trade the range after it with them, move on, and chain what was traded.
@@ -86,7 +95,9 @@ def perform_walk_forward(
         real_space_rounding: What real numbers are multiples of.
         timeout: Seconds that a backtest may take.
         result_filter: Tells which results may be chosen.
+        ignore_wallet_errors: Say nothing when a point runs out of money.
         random_state: Seed.
+        options: Fees and tolerances that are not the strategy's.
         progress: Draw a progress bar for each window.
 
     Raises:
@@ -94,13 +105,7 @@ def perform_walk_forward(
         SearchFailed: In the first window no point can be chosen.
         WorkerDied: A process ended without an answer.
     """
-    strategy = StrategyModule(
-        name="strategy",
-        decide_trades=decide_trades,
-        create_indicators=create_indicators,
-        parameters=StrategyParameters({}),
-        engine_version=trading_strategy_engine_version,
-    )
+    strategy = wrap_functions("strategy", decide_trades, create_indicators, trading_strategy_engine_version)
     search = OptimiserOptions(
         iterations=iterations,
         search_func=search_func,
@@ -111,6 +116,8 @@ def perform_walk_forward(
         seed=random_state,
         max_workers=max_workers,
         result_path=None if result_path is None else Path(result_path),
+        ignore_wallet_errors=ignore_wallet_errors,
+        backtest=options or DEFAULT_BACKTEST,
     )
     walk = WalkForwardOptions(train, test, anchored)
     return walk_strategy_forward(strategy, strategy_universe, parameters, search, walk, progress=progress)
