@@ -11,7 +11,7 @@ import pytest
 import trading_dagster as td
 from trading_dagster.domain.error import BadInput
 from trading_dagster.research.grid_outcome import CashUse, GridOutcome
-from trading_dagster.research.objective import OBJECTIVES, PENALTY, judge
+from trading_dagster.research.objective import OBJECTIVES, PENALTY, judge, settle_failures
 from trading_dagster.research.optimiser_result import OptimiserResult, analyse_optimiser_result
 from trading_dagster.statistics.metrics_table import calculate_advanced_metrics
 from trading_dagster.statistics.returns import calculate_rolling_sharpe
@@ -127,6 +127,15 @@ def test_what_may_not_be_chosen_never_ranks_as_best():
     assert list(table["Optim"]) == [each.get_original_value() for each in found.results[:2]]
     assert len(analyse_optimiser_result(found, exclude_filtered=False)) == 5
     assert len(analyse_optimiser_result(found, max_search_results=1)) == 1
+
+
+@pytest.mark.parametrize(("search_func", "expected"), [(td.optimise_sharpe, 0.0), (td.optimise_max_drawdown, PENALTY)])
+def test_a_failure_has_the_value_of_what_may_not_be_chosen(good, search_func, expected):
+    failed = td.GridSearchResult(COMBINATIONS[3], GridOutcome(1000.0, NOW, NOW, exception=td.BadInput("no")))
+    judged = [judge(each, search_func, td.MinTradeCountFilter(1)) for each in (failed, good)]
+    first, second = settle_failures(judged)
+    assert (first.value, first.negative, first.is_valid()) == (expected, second.negative, False)
+    assert second is judged[1]
 
 
 def test_nothing_to_choose_has_no_best():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from trading_dagster.domain.error import BadInput
@@ -92,6 +92,15 @@ def judge(result: GridSearchResult, search_func: SearchFunction, result_filter: 
         value = 0.0 if found.negative else PENALTY
         return OptimiserSearchResult(value, found.negative, result.combination, result, filtered=True)
     return OptimiserSearchResult(found.value, found.negative, result.combination, result, found.filtered)
+
+
+def settle_failures(tried: Sequence[OptimiserSearchResult]) -> list[OptimiserSearchResult]:
+    """Give points that failed the value 0 where more is better: a failed backtest alone does not tell."""
+    is_maximised = any(each.negative for each in tried)
+    return [
+        replace(each, value=0.0, negative=True) if is_maximised and each.filtered and not each.negative else each
+        for each in tried
+    ]
 
 
 def optimise_profit(result: GridSearchResult) -> OptimiserSearchResult:

@@ -26,6 +26,7 @@ from trading_dagster.research.objective import (
     ResultFilter,
     SearchFunction,
     judge,
+    settle_failures,
 )
 from trading_dagster.research.optimiser_result import OptimiserResult
 from trading_dagster.research.proposer import Proposer
@@ -204,7 +205,7 @@ def optimise_strategy(
                 advance(0, describe_best(tried))
                 if on_batch is not None:
                     on_batch(tried)
-    return OptimiserResult(space.parameters, tried, proposer.get_importances())
+    return OptimiserResult(space.parameters, settle_failures(tried), proposer.get_importances())
 
 
 def _combine(space: SearchSpace, places: Sequence[Place], first: int, folder: Path | None) -> list[GridCombination]:
