@@ -258,7 +258,11 @@ def test_what_is_charged_explains_every_swap_of_a_short(seed, costs):
             assert side * (moved - fair * quantity) == pytest.approx(explained, rel=1e-6, abs=1e-5)
         assert min(charges.gas, charges.impact, charges.slippage, trade.token_tax_paid) >= 0
         assert trade.token_tax_paid <= (trade.lp_fees_paid or 0.0) * (1 + 1e-12)
-        assert explain_fill(trade).total == Fraction(trade.executed_price)
+        steps = explain_fill(trade)
+        assert steps.total == Fraction(trade.executed_price)
+        if not pricing.path and not charges.delay:
+            assert float(steps.impact * side) * quantity == pytest.approx(charges.impact, rel=1e-9, abs=1e-9)
+            assert float(steps.slippage * side) * quantity == pytest.approx(charges.slippage, rel=1e-6, abs=1e-6)
         swaps += 1
     assert swaps > 10
     cash = sum((u.quantity for u in state.portfolio.reserve.balance_updates.values()), Decimal(0))

@@ -147,7 +147,7 @@ def test_what_cannot_be_swapped_is_refused(market: Market, pairs: Pairs):
         pricing.get_buy_price(NOW, pairs.eth_usd, 1e-7)
     with pytest.raises(TooSmallTrade, match="brings nothing"):
         pricing.get_sell_price(NOW, pairs.eth_usd, 1e-16)
-    with pytest.raises(InvalidTrade, match="only spot pairs"):
+    with pytest.raises(InvalidTrade, match="that the deployment does not name"):
         pricing.get_mid_price(NOW, replace(pairs.eth_usd, kind=TradingPairKind.vault))
     with pytest.raises(InvalidTrade, match="no pair of it"):
         pricing.get_mid_price(NOW, replace(pairs.eth_usd, quote=pairs.btc_eth.base))

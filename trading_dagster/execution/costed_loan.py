@@ -41,10 +41,10 @@ def is_loan_swap(trade: TradeExecution) -> bool:
 def lost_to_impact(trade: TradeExecution) -> float:
     """Return the fraction of a planned swap's value that its own size costs."""
     pricing, change = trade.price_structure, trade.plan.loan
-    if _is_quoted(pricing) or change is None:
+    if is_quoted(pricing) or change is None:
         impact = impact_of(pricing)
         return impact / (1 + impact)
-    impact_usd, swapped = _given_impact(trade), abs(float(change.collateral_consumption))
+    impact_usd, swapped = given_impact(trade), abs(float(change.collateral_consumption))
     return impact_usd / (swapped if trade.is_buy() else swapped + impact_usd)
 
 
@@ -90,7 +90,7 @@ def requote_short(trade: TradeExecution, pricing: PricingModel, timestamp: datet
     """Return the price of a planned swap at another time, naive UTC: the market's, or the given one moved with it."""
     planned, market = trade.price_structure, trade.pair.get_pricing_pair()
     mid = pricing.get_mid_price(timestamp, market)
-    if not _is_quoted(planned):
+    if not is_quoted(planned):
         return replace(planned, price=planned.price * (mid / planned.mid_price), mid_price=mid, read_at=timestamp)
     if not trade.is_buy():
         return pricing.get_sell_price(timestamp, market, float(quantity))
@@ -98,8 +98,8 @@ def requote_short(trade: TradeExecution, pricing: PricingModel, timestamp: datet
 
 
 def _impact_usd(trade: TradeExecution, quoted: TradePricing) -> float:
-    if not _is_quoted(quoted):
-        return _given_impact(trade) * (quoted.price / trade.planned_price)
+    if not is_quoted(quoted):
+        return given_impact(trade) * (quoted.price / trade.planned_price)
     impact = impact_of(quoted)
     if not impact:
         return 0.0
@@ -107,10 +107,11 @@ def _impact_usd(trade: TradeExecution, quoted: TradePricing) -> float:
     return a_token * abs(float(trade.planned_quantity))
 
 
-def _is_quoted(pricing: TradePricing) -> bool:
+def is_quoted(pricing: TradePricing) -> bool:
     """Tell whether a market was asked for a price: an adjusted short is priced by its last valuation instead."""
-    return bool(pricing.path)
+    return bool(pricing.path) or pricing.block_number is not None
 
 
-def _given_impact(trade: TradeExecution) -> float:
+def given_impact(trade: TradeExecution) -> float:
+    """Return what the size of a planned trade costs whose price no market was asked for, USD."""
     return float(trade.other_data.get(IMPACT_USD, 0.0))

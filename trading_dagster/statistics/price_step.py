@@ -20,6 +20,7 @@ from fractions import Fraction
 
 from trading_dagster.domain.error import InvalidTrade
 from trading_dagster.domain.trade import TradeExecution, TradePricing
+from trading_dagster.execution.costed_loan import given_impact, is_loan_swap, is_quoted
 from trading_dagster.pricing.market_impact import impact_of
 
 NOTHING = Fraction(0)
@@ -74,6 +75,19 @@ def explain_quote(pricing: TradePricing) -> PriceSteps:
     return PriceSteps(data=mid, fee=without_impact - mid, impact=before_tax - without_impact, tax=price - before_tax)
 
 
+def is_valued(trade: TradeExecution) -> bool:
+    """Tell whether a trade changes a short at the price its debt was last valued at: no market was asked for one."""
+    return is_loan_swap(trade) and not is_quoted(trade.price_structure)
+
+
+def _explain_valuation(trade: TradeExecution) -> PriceSteps:
+    """Return the steps of the price of such a trade: a valuation is a bid, which has the fee in it."""
+    pricing = trade.price_structure
+    side, mid = 1 if pricing.side else -1, Fraction(pricing.mid_price)
+    impact = side * Fraction(given_impact(trade)) / Fraction(abs(trade.planned_quantity))
+    return PriceSteps(data=mid, fee=Fraction(pricing.price) - mid - impact, impact=impact)
+
+
 def explain_fill(trade: TradeExecution, mid_at_fill: float | None = None) -> PriceSteps:
     """Return the steps of an executed trade's price; they sum to ``trade.executed_price``.
 
@@ -87,7 +101,7 @@ def explain_fill(trade: TradeExecution, mid_at_fill: float | None = None) -> Pri
     executed = trade.executed_price
     if executed is None:
         raise InvalidTrade(f"{trade} was not executed: it has no price to explain")
-    quote = explain_quote(trade.price_structure)
+    quote = _explain_valuation(trade) if is_valued(trade) else explain_quote(trade.price_structure)
     if mid_at_fill is None and trade.charges.delay and trade.executed_quantity:
         mid_at_fill = trade.planned_mid_price + trade.charges.delay / float(trade.executed_quantity)
     move = NOTHING if mid_at_fill is None else Fraction(mid_at_fill) - quote.data
