@@ -68,6 +68,26 @@ def test_dirty_file_is_checked_refused_and_repaired(run, shared_data):
     assert "repaired" in output
 
 
+def test_lake_is_listed_by_source_and_by_market(run, shared_data):
+    code, output, _ = run("data", "list", "--lake", "lake")
+    assert (code, "is empty: import candles" in output) == (0, True)
+    command = ("data", "import", shared_data / "binance_12pairs_1h.parquet", "--exchange", "binance", "--name", "b")
+    assert run(*command, "--lake", "lake", "--workers", "2", "--no-progress")[0] == 0
+    assert run(*command, "--lake", "lake", "--workers", "0")[0] == 2
+    output = run("data", "list", "--lake", "lake")[1]
+    assert (
+        output.split()
+        == (
+            "source bucket markets candles first last b 1h 12 71980 2024-01-01 2024-09-07 " + output.split()[-1]
+        ).split()
+    )
+    lines = run("data", "list", "b", "--lake", "lake")[1].splitlines()
+    assert len(lines) == 13
+    assert "BTC/USDT@binance -1" in " ".join(lines)
+    code, _, errors = run("data", "list", "c", "--lake", "lake")
+    assert (code, "'c' is not in the lake lake, which has b" in errors) == (2, True)
+
+
 def test_clocks_are_compared_and_a_picture_is_painted(run, tmp_path):
     late = pd.read_parquet(SAMPLE)
     late = late.assign(timestamp=late["timestamp"] + pd.Timedelta(hours=5))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import pandas as pd
 import typer
 
 from trading_dagster.domain.error import BadConfiguration, BadInput
@@ -18,6 +20,7 @@ from trading_dagster.market.lake import Lake
 from trading_dagster.market.lake_compaction import compact_lake
 from trading_dagster.market.lake_import import import_candles
 from trading_dagster.market.mapping_file import read_mapping
+from trading_dagster.market.market_key import market_key
 from trading_dagster.market.repair import DROP_BROKEN, RepairRule, parse_rules
 from trading_dagster.market.source import CandleSource
 from trading_dagster.market.trading_strategy_pair import default_pair_file
@@ -118,6 +121,30 @@ def parse_bucket(text: str) -> TimeBucket:
         if text in (bucket.value, bucket.name) and bucket is not TimeBucket.not_applicable:
             return bucket
     raise BadInput(f"--bucket is {text!r}: use one of {', '.join(bucket.value for bucket in TimeBucket)}")
+
+
+def run_list(source: str | None, lake_folder: Path | None) -> None:
+    """Print the sources of the lake, or the markets of one."""
+    lake = Lake(lake_folder)
+    names = lake.list_sources() if source is None else [lake.source(source).name]
+    if not names:
+        typer.echo(f"The lake {lake.folder} is empty: import candles with `trading-dagster data import FILE`")
+        return
+    rows = []
+    for name in names:
+        counts: Counter[tuple[TimeBucket, str]] = Counter()
+        for _, content in lake.read_contents(name):
+            for coverage in content.coverages:
+                counts[coverage.market.bucket, market_key(coverage.market)] += coverage.row_count
+        for market in lake.source(name).list_markets():
+            key, width = market_key(market), market.bucket
+            shown = "" if source is None else key
+            rows.append((name, width.value, shown, 1, counts[width, key], market.first_at, market.last_at))
+    frame = pd.DataFrame(rows, columns=["source", "bucket", "market", "markets", "candles", "first", "last"])
+    how = {"markets": "sum", "candles": "sum", "first": "min", "last": "max"}
+    table = frame.groupby(["source", "bucket", "market"], sort=False, as_index=False).agg(how)
+    with pd.option_context("display.width", 250, "display.max_rows", None, "display.max_colwidth", 100):
+        typer.echo(table.drop(columns="market" if source is None else "markets").to_string(index=False))
 
 
 def run_compact(source: str | None, lake_folder: Path | None, *, show_progress: bool) -> bool:

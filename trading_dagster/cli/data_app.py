@@ -118,6 +118,19 @@ def check_data(
         raise typer.Exit(EXIT_FAILED)
 
 
+@data_app.command("list")
+def list_data(
+    source: Annotated[
+        str | None, typer.Argument(metavar="[SOURCE]", help="List the markets of this source; all sources without.")
+    ] = None,
+    lake: LakeFolder = None,
+) -> None:
+    """List what is in the lake: sources, widths of candles, spans."""
+    from trading_dagster.cli.data import run_list
+
+    run_list(source, lake)
+
+
 @data_app.command("compact")
 def compact_data(
     source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="Only this source.")] = None,

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from pyarrow import acero
+from pyarrow import acero, csv
 
 from trading_dagster.domain.error import BadInput, CandleContractBroken, MarketDataMissing
 from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
@@ -29,6 +29,8 @@ TIME_NAMES = ("timestamp", "date", "datetime", "time", "open_time", "__index_lev
 FILE_NAME_PAIR = re.compile(r"^([A-Za-z0-9.]+)[-_]([A-Za-z0-9.]+)$")
 ONE_SECOND = timedelta(seconds=1)
 BATCH_ROWS = 1 << 18
+DELIMITERS = (",", ";", "\t", "|")
+LONGEST_LINE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class FilePair:
 class CandleFile:
     """A Parquet, CSV or Feather file with timestamp, open, high, low, close, volume and a way to tell pairs apart.
 
-    Column names are matched without regard to case. Pairs are told apart by ``pair`` ("BASE/QUOTE" or
+    Column names are matched without regard to case. Columns of CSV are told apart by commas, else by the first of
+    semicolon, tab and bar that the first line has. Pairs are told apart by ``pair`` ("BASE/QUOTE" or
     "BASE/QUOTE@venue") or ``pair_id``, and by ``exchange`` if there; a file with neither holds one pair, named by the
     argument or by the file, as in BTC-USD.csv.
 
@@ -68,8 +71,10 @@ class CandleFile:
         kind = FORMATS.get(path.suffix.lower())
         if kind is None:
             raise BadInput(f"path {path}: cannot read {path.suffix or 'this kind of'} files; use {', '.join(FORMATS)}")
+        if path.stat().st_size == 0:
+            raise CandleContractBroken(f"path {path}: not readable as {kind}: the file is empty; write it again")
         try:
-            self._data = ds.dataset(path, format=kind)
+            self._data = ds.dataset(path, format=csv_format(path) if kind == "csv" else kind)
         except (pa.ArrowInvalid, OSError) as error:
             raise CandleContractBroken(f"path {path}: not readable as {kind}: {error}; write the file again") from error
         self._names = {name.strip().lower(): name for name in self._data.schema.names}
@@ -82,9 +87,25 @@ class CandleFile:
                 f"candles need timestamp (UTC, open), {', '.join(OHLCV)}"
             )
         self._time_type = self._data.schema.field(self._time).type
-        check_time_type(self._time_type, f"path {path}")
+        self._check_times()
         mark = next((self._names[name] for name in ("pair", "pair_id") if name in self._names), None)
         self._marks = [name for name in (mark, self._names.get("exchange")) if name is not None]
+
+    def _check_times(self) -> None:
+        kind = self._time_type
+        if pa.types.is_null(kind):
+            raise MarketDataMissing(f"path {self.path}: there are no candles in it")
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            raise CandleContractBroken(
+                f"path {self.path}: {self._time} is a number ({kind}): say what it counts in a mapping (--mapping), "
+                "as time_unit s, ms or us, or write times in UTC like 2024-01-31 13:00"
+            )
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            raise CandleContractBroken(
+                f"path {self.path}: {self._time} is a text that cannot be read as a time: write times in UTC like "
+                "2024-01-31 13:00, or say in a mapping file (--mapping, time_format) how they are written"
+            )
+        check_time_type(kind, f"path {self.path}")
 
     @property
     def has_tvl(self) -> bool:
@@ -137,7 +158,7 @@ class CandleFile:
         steps, counts = np.unique(np.diff(times), return_counts=True)
         if not len(steps):
             raise BadInput(f"path {self.path}: one candle does not tell the time bucket: give bucket=")
-        return TimeBucket.from_timedelta(timedelta(microseconds=int(steps[counts.argmax()])))
+        return bucket_of(timedelta(microseconds=int(steps[counts.argmax()])), self.path)
 
     def read(
         self, pairs: Sequence[FilePair], start: datetime, end: datetime, columns: Sequence[str] = OHLCV
@@ -236,6 +257,30 @@ class CandleFile:
             yield
         except (pa.ArrowException, OSError) as error:
             raise CandleContractBroken(f"path {self.path}: not readable: {error}; write the file again") from error
+
+
+def bucket_of(step: timedelta, path: Path) -> TimeBucket:
+    """Return the bucket of a width that the times of a file have; raises BadInput."""
+    try:
+        return TimeBucket.from_timedelta(step)
+    except BadInput as error:
+        raise BadInput(
+            f"path {path}: most candles are {step} apart. {error}; check how times are read (time_unit), or give the "
+            "bucket in a mapping file"
+        ) from error
+
+
+def csv_delimiter(first_line: bytes) -> str:
+    """Return what tells the columns of a CSV file apart."""
+    line = first_line.decode("utf-8", errors="replace")
+    return next((mark for mark in DELIMITERS if mark in line), DELIMITERS[0])
+
+
+def csv_format(path: Path) -> ds.CsvFileFormat:
+    """Return how a CSV file is to be read."""
+    with pa.input_stream(path) as stream:
+        first_line = stream.read(LONGEST_LINE).partition(b"\n")[0]
+    return ds.CsvFileFormat(parse_options=csv.ParseOptions(delimiter=csv_delimiter(first_line)))
 
 
 def check_time_type(kind: pa.DataType, source_name: str) -> None:

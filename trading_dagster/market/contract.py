@@ -152,7 +152,7 @@ def find_defects(
 
     defects = []
     for (field, rule), mask in price_defects(columns, close_may_leave_range=close_may_leave_range).items():
-        remedy = "Drop or repair these rows; `quality_report` shows all of them by pair"
+        remedy = "Drop or repair these rows (--drop-broken, --repair); `data check` shows all of them by pair"
         defects.append(Defect(rule, field, int(mask.sum()), examples(mask, field), remedy))
     off_grid = floor_to_bucket(times, bucket) != times
     if off_grid.any():

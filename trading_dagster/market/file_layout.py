@@ -61,6 +61,7 @@ class FileLayout:
         exchange: The venue, where no column says it.
         bucket: Width of the candles; None finds out.
         unit: Of times written as numbers: s, ms, us; None tells by their size.
+        time_format: Of times written as text, as of strptime; None finds out.
         shift: What is subtracted from the times, so that they are the opens of the candles, in UTC.
     """
 
@@ -71,6 +72,7 @@ class FileLayout:
     exchange: str | None = None
     bucket: TimeBucket | None = None
     unit: str | None = None
+    time_format: str | None = None
     shift: timedelta = timedelta(0)
 
 

@@ -113,6 +113,13 @@ class FileSource:
 
     def load_candles(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
         """Yield the candles that open in [start, end) in frames of bounded size; see `CandleSource`."""
+        for _, frames in self.load_by_file(markets, start, end):
+            yield from frames
+
+    def load_by_file(
+        self, markets: Sequence[Market], start: datetime, end: datetime
+    ) -> Iterator[tuple[Path, Iterator[Candles]]]:
+        """Yield each file with its candles that open in [start, end)."""
         contents = self._contents()
         by_file: dict[Path, tuple[OneFile, list[FilePair]]] = {}
         start_us, end_us = to_unix_us(start), to_unix_us(end)
@@ -126,8 +133,8 @@ class FileSource:
                 if item.first_us >= end_us or item.last_us < start_us:
                     continue
                 by_file.setdefault(file.path, (file, []))[1].append(item)
-        for file, items in by_file.values():
-            yield from file.read(items, start, end)
+        for path, (file, items) in by_file.items():
+            yield path, file.read(items, start, end)
 
     def read_availability(
         self, pairs: Sequence[HumanReadableTradingPairDescription], bucket: TimeBucket

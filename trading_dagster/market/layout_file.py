@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from trading_dagster.domain.error import BadInput, CandleContractBroken, MarketDataMissing
 from trading_dagster.domain.time import TimeBucket
-from trading_dagster.market.candle_file import FORMATS, TIME_NAMES, FilePair
+from trading_dagster.market.candle_file import FORMATS, LONGEST_LINE, TIME_NAMES, FilePair, bucket_of, csv_delimiter
 from trading_dagster.market.contract import Candles, timestamps_us
 from trading_dagster.market.exchange import split_ticker
 from trading_dagster.market.file_layout import UNITS, FileLayout
@@ -71,7 +71,7 @@ class LayoutFile:
         steps = times.diff().dropna()
         if not len(steps):
             raise BadInput(f"path {self.path}: one candle does not tell the time bucket: give bucket in the mapping")
-        return TimeBucket.from_timedelta(steps.mode().iloc[0].to_pytimedelta())
+        return bucket_of(steps.mode().iloc[0].to_pytimedelta(), self.path)
 
     def read(
         self, pairs: Sequence[FilePair], start: datetime, end: datetime, columns: Sequence[str] = OHLCV
@@ -133,9 +133,13 @@ class LayoutFile:
         times = column
         if not pd.api.types.is_datetime64_any_dtype(column.dtype):
             try:
-                times = pd.to_datetime(column, utc=True)
+                times = pd.to_datetime(column, utc=True, format=self._layout.time_format)
             except (ValueError, TypeError) as error:
-                raise CandleContractBroken(f"path {self.path}: times cannot be read: {error}") from error
+                said = str(error).partition(". You might")[0]
+                raise CandleContractBroken(
+                    f"path {self.path}: times cannot be read: {said}; say in time_format of the mapping how they are "
+                    "written, such as %d/%m/%Y %H:%M"
+                ) from error
         return timestamps_us(pd.DataFrame({"timestamp": times}), f"path {self.path}") - shift
 
     def _read_table(self) -> pd.DataFrame:
@@ -161,7 +165,11 @@ class LayoutFile:
 def _read_csv(content: bytes, header: tuple[str, ...] | None) -> pd.DataFrame:
     """Read a CSV file; one with a layout's columns may still have a line of names."""
     names = None if header is None or not content[:1].isdigit() else list(header)
-    table = pc.read_csv(io.BytesIO(content), read_options=pc.ReadOptions(column_names=names))
+    table = pc.read_csv(
+        io.BytesIO(content),
+        read_options=pc.ReadOptions(column_names=names),
+        parse_options=pc.ParseOptions(delimiter=csv_delimiter(content[:LONGEST_LINE].partition(b"\n")[0])),
+    )
     if header is not None and names is None and len(table.column_names) == len(header):
         table = table.rename_columns(list(header))
     return pd.DataFrame(table.to_pandas())

@@ -28,6 +28,7 @@ class MappingFile:
     exchange: str | None = None
     bucket: str | None = None
     time_unit: Literal["s", "ms", "us"] | None = None
+    time_format: str | None = None
     label: Literal["open", "close"] = "open"
     utc_offset_hours: float = 0.0
 
@@ -61,5 +62,6 @@ def read_mapping(path: Path) -> FileLayout:
         exchange=given.exchange,
         bucket=bucket,
         unit=given.time_unit,
+        time_format=given.time_format,
         shift=shift,
     )

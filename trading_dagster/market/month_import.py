@@ -39,7 +39,7 @@ from trading_dagster.market.month_file import (
 )
 from trading_dagster.market.panel import OHLCV
 from trading_dagster.market.repair import RepairRule, repair_candles
-from trading_dagster.market.source import CandleSource, Market, RemoteSource, group_markets
+from trading_dagster.market.source import CandleSource, FiledSource, Market, RemoteSource, group_markets
 
 Piece = tuple[Interval, list[Market]]
 
@@ -105,10 +105,10 @@ def import_month(
         pending.frames += _read_piece(source, interval, members)
         pending.pieces.append((interval, members))
         if time.monotonic() - pending.since >= options.checkpoint_s:
-            _write_pending(path, source.name, pending, options, report)
+            _write_pending(path, source, pending, options, report)
             pending = _Pending()
     if pending.pieces:
-        _write_pending(path, source.name, pending, options, report)
+        _write_pending(path, source, pending, options, report)
     return report
 
 
@@ -164,13 +164,17 @@ def _read_piece(source: CandleSource, interval: Interval, members: Sequence[Mark
 
 
 def _write_pending(
-    path: Path, source_name: str, pending: _Pending, options: ImportOptions, report: MonthReport
+    path: Path, source: CandleSource, pending: _Pending, options: ImportOptions, report: MonthReport
 ) -> None:
     """Repair, check and write what was read."""
     bucket = pending.pieces[0][1][0].bucket
     fresh = _join(pending.frames) if pending.frames else _no_rows()
-    repaired = repair_candles(fresh.rename(columns={"market": "pair"}), bucket, options.rules, source_name)
-    check_candles(repaired.frame, bucket, source_name, any_order=True)
+    repaired = repair_candles(fresh.rename(columns={"market": "pair"}), bucket, options.rules, source.name)
+    try:
+        check_candles(repaired.frame, bucket, source.name, any_order=True)
+    except CandleContractBroken:
+        _check_files(source, pending.pieces, options.rules)
+        raise
     if options.rules:
         options.turn()
         _write_repairs(path, repaired.touched.rename(columns={"pair": "market"}), pending.pieces)
@@ -185,6 +189,17 @@ def _write_pending(
     report.rows_dropped += repaired.dropped_count
     report.rows_changed += repaired.changed_count
     report.is_written = True
+
+
+def _check_files(source: CandleSource, pieces: Sequence[Piece], rules: Sequence[RepairRule]) -> None:
+    """Raise for the first file whose candles are broken by themselves."""
+    if not isinstance(source, FiledSource):
+        return
+    for (start, end), members in pieces:
+        for path, frames in source.load_by_file(members, from_unix_us(start), from_unix_us(end)):
+            for frame in frames:
+                own = repair_candles(frame, members[0].bucket, rules, source.name).frame
+                check_candles(own, members[0].bucket, f"path {path}", any_order=True)
 
 
 def _write_repairs(month: Path, touched: Candles, pieces: Sequence[Piece]) -> None:

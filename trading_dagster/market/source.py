@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from trading_dagster.domain.error import BadInput, UnknownPair
@@ -96,6 +97,16 @@ class UnorderedSource(Protocol):
 
     def load_unordered(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
         """Yield what `CandleSource.load_candles` does, in another order, but always in the same."""
+
+
+@runtime_checkable
+class FiledSource(Protocol):
+    """A source that can tell from which file candles come."""
+
+    def load_by_file(
+        self, markets: Sequence[Market], start: datetime, end: datetime
+    ) -> Iterator[tuple[Path, Iterator[Candles]]]:
+        """Yield each file with what `CandleSource.load_candles` gives of it."""
 
 
 @runtime_checkable
