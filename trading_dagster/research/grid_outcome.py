@@ -73,8 +73,8 @@ class GridOutcome:
         """Return the outcome of a finished backtest."""
         analysis = build_trade_analysis(result.state.portfolio)
         curve = result.equity_curve
-        days = pd.DatetimeIndex(curve.index).normalize()
-        last_of_day = curve[~days.duplicated(keep="last")]
+        days = pd.DatetimeIndex(curve.index).normalize().asi8
+        last_of_day = curve[np.append(days[1:] != days[:-1], np.ones(min(len(days), 1), dtype=np.bool_))]
         return cls(
             initial_cash=float(result.plan.initial_cash),
             started_at=started_at,

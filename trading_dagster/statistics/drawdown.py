@@ -36,7 +36,7 @@ def calculate_drawdown_series(returns: Returns) -> Returns:
     observed = observe_series(returns)
     drawdown = _drawdowns(as_floats(observed))
     drawdown[~np.isfinite(drawdown)] = np.nan
-    return pd.Series(drawdown, index=observed.index, dtype="float64")
+    return pd.Series(drawdown, index=observed.index, dtype=np.float64)
 
 
 def find_drawdown_episodes(returns: Returns) -> pd.DataFrame:

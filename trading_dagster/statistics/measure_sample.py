@@ -55,7 +55,7 @@ def observe_series(returns: Returns) -> Returns:
     if np.isinf(values).any():
         kept[:] = False
     if not kept.any():
-        return pd.Series(index=pd.DatetimeIndex([]), dtype="float64")
+        return pd.Series(index=pd.DatetimeIndex([]), dtype=np.float64)
     index = returns.index
     if not isinstance(index, pd.DatetimeIndex):
         msg = f"returns need a DatetimeIndex, got {type(index).__name__}; index them by sample time"
@@ -65,7 +65,7 @@ def observe_series(returns: Returns) -> Returns:
         raise BadInput(msg)
     if kept.all() and returns.dtype == np.float64:
         return returns  # a table asks fifty times for what is observed already
-    return pd.Series(values[kept], index=index[kept], dtype="float64")
+    return pd.Series(values[kept], index=index[kept], dtype=np.float64)
 
 
 def compound_by_calendar(returns: Returns, freq: CalendarFrequency) -> FloatArray:

@@ -131,4 +131,4 @@ def closed_in_order(
 
 def _series(points: list[tuple[datetime, float]]) -> pd.Series[float]:
     index = pd.DatetimeIndex([at for at, _ in points], dtype="datetime64[us]")
-    return pd.Series([value for _, value in points], index=index, dtype="float64")
+    return pd.Series([value for _, value in points], index=index, dtype=np.float64)

@@ -81,7 +81,7 @@ def calculate_daily_returns_from_curve(curve: EquityCurve, end: datetime | None 
             raise BadInput(msg)
         if extension > last:
             held = pd.Series([float(curve.iloc[-1])], index=pd.DatetimeIndex([extension]))
-            curve = pd.concat([curve.astype("float64"), held])
+            curve = pd.concat([curve.astype(np.float64), held])
     return calculate_aggregate_returns(curve, "D")
 
 
@@ -98,7 +98,7 @@ def resample_returns(returns: Returns, freq: str) -> Returns:
     if returns.empty:
         return _empty_like(returns)
     with np.errstate(all="ignore"):
-        return (returns.astype("float64") + 1.0).resample(freq).prod() - 1.0
+        return (returns.astype(np.float64) + 1.0).resample(freq).prod() - 1.0
 
 
 def calculate_rolling_returns(returns: Returns, freq: str = "D", periods: int = 90) -> Returns:
@@ -147,7 +147,7 @@ def calculate_benchmark_curve(close: pd.Series[float], initial_cash: float) -> E
             f"the first close must be a positive price, got {first} at {close.index[0]}; start at the first real candle"
         )
         raise CandleContractBroken(msg)
-    return close.astype("float64") / first * initial_cash
+    return close.astype(np.float64) / first * initial_cash
 
 
 def calculate_share_price_returns(share_price: pd.Series[float]) -> Returns:
@@ -166,13 +166,13 @@ def calculate_deposit_adjusted_returns(curve: EquityCurve, flows: pd.Series[floa
     _check_times(curve)
     if curve.empty:
         return _empty_like(curve)
-    bins = curve.astype("float64").resample(freq)
+    bins = curve.astype(np.float64).resample(freq)
     gain = bins.last() - bins.first()
     if flows.empty:
         return gain
     _check_times(flows)
     start = pd.Series([0.0], index=curve.index[:1])  # bins are counted from the first time: let it be the curve's
-    counted = pd.concat([start, flows.astype("float64")[flows.index >= curve.index[0]]])
+    counted = pd.concat([start, flows.astype(np.float64)[flows.index >= curve.index[0]]])
     adjusted: Returns = gain - counted.resample(freq).sum().reindex(gain.index, fill_value=0.0)
     return adjusted
 
@@ -183,9 +183,9 @@ def calculate_monthly_returns_table(returns: Returns) -> pd.DataFrame:
     _check_times(observed)
     columns = [*MONTHS, "Year"]
     if observed.empty:
-        return pd.DataFrame(index=pd.Index([], name="Year", dtype="int64"), columns=columns, dtype="float64")
+        return pd.DataFrame(index=pd.Index([], name="Year", dtype="int64"), columns=columns, dtype=np.float64)
     times = pd.DatetimeIndex(observed.index)
-    growth = observed.astype("float64") + 1.0
+    growth = observed.astype(np.float64) + 1.0
     month = growth.groupby([times.year, times.month]).prod() - 1.0
     table = month.unstack().reindex(columns=range(1, 13))
     table.columns = pd.Index(MONTHS)
@@ -196,6 +196,8 @@ def calculate_monthly_returns_table(returns: Returns) -> pd.DataFrame:
 
 def as_floats(series: pd.Series[float]) -> FloatArray:
     """Return the values as float64, missing ones as NaN."""
+    if series.dtype == np.float64:
+        return np.asarray(series.to_numpy(), dtype=np.float64)
     return np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
 
 
@@ -210,12 +212,12 @@ def _fractional_change(series: pd.Series[float]) -> Returns:
 
 def _finite_series(values: FloatArray, like: pd.Series[float]) -> Returns:
     values[np.isinf(values)] = np.nan
-    return pd.Series(values, index=like.index, name=like.name, dtype="float64")
+    return pd.Series(values, index=like.index, name=like.name, dtype=np.float64)
 
 
 def _empty_like(series: pd.Series[float]) -> Returns:
     index = series.index if isinstance(series.index, pd.DatetimeIndex) else pd.DatetimeIndex([])
-    return pd.Series(index=index, name=series.name, dtype="float64")
+    return pd.Series(index=index, name=series.name, dtype=np.float64)
 
 
 def _check_times(series: pd.Series[float]) -> None:
