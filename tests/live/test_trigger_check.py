@@ -1,14 +1,16 @@
 """Triggers between cycles: stops trail, positions close once, and whatever is busy is left alone."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from live.world import DAY, START, Crash, CrashingStore, Steps, events, fills, hold, load, make_live, never, set_time
 
+from trading_dagster.domain.error import ContractMissing, InvalidTrade, PoolEmpty, TooSmallTrade
 from trading_dagster.domain.trade import TradeFlag, TradeStatus, TradeType
 from trading_dagster.execution.approval import Answer, ManualApproval
 from trading_dagster.execution.memory_approval import MemoryApprovalStore
 from trading_dagster.live.cycle import CycleStatus, execute_cycle, run_cycle
+from trading_dagster.live.paper import PaperVenue
 from trading_dagster.live.trigger_check import check_triggers
 from trading_dagster.storage.lease import strategy_resource
 
@@ -142,6 +144,66 @@ def test_position_that_is_about_to_be_opened_is_left_alone():
     steps.execute()
     assert steps.complete().status is CycleStatus.done
     assert len(fills(live)) == 1
+
+
+@dataclass(frozen=True)
+class Unsellable:
+    """Prices of which those of one pair cannot be asked for."""
+
+    prices: object
+    method: str
+    error: Exception
+
+    def __getattr__(self, name):
+        def ask(at, pair, *rest):
+            if name == self.method and pair.get_ticker() == "BTC-USD":
+                raise self.error
+            return getattr(self.prices, name)(at, pair, *rest)
+
+        return ask
+
+
+@dataclass(frozen=True)
+class UnsellableVenue:
+    """Paper trading in which one token cannot be priced or sold."""
+
+    method: str
+    error: Exception
+    lease_resources: tuple[str, ...] = ()
+
+    def open_desk(self, request):
+        desk = PaperVenue(10_000).open_desk(request)
+        return replace(desk, pricing=Unsellable(desk.pricing, self.method, self.error))
+
+
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [
+        ("get_sell_price", TooSmallTrade("1e-17 BTC is less than the smallest unit")),
+        ("get_sell_price", PoolEmpty("the pool has no liquidity at its price")),
+        ("get_mid_price", InvalidTrade("BTC-ETH is quoted in ETH and the universe has no pair of it with USD")),
+        ("get_mid_price", ContractMissing("BTC has no code")),
+    ],
+)
+def test_position_that_cannot_be_sold_keeps_no_other_stop_loss_back(method, error):
+    live = make_live(hold())
+    run_cycle(live)
+
+    def raise_stops(input):
+        manager = input.get_position_manager()
+        for position in list(manager.get_current_portfolio().open_positions.values()):
+            manager.update_stop_loss(position, 2 * input.pricing_model.get_mid_price(input.timestamp, position.pair))
+        return []
+
+    run_cycle(make_live(raise_stops, store=live.store, at=START + DAY))
+    broken = make_live(store=live.store, at=START + DAY, venue=UnsellableVenue(method, error))
+
+    report = check_triggers(broken)
+
+    assert report.unpriced == (1,)
+    assert [trade.pair.get_ticker() for trade in report.trades] == ["ETH-USD", "LTC-USD"]
+    portfolio = load(live).portfolio
+    assert (list(portfolio.open_positions), list(portfolio.closed_positions)) == ([1], [2, 3])
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

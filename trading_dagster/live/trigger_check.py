@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from trading_dagster.domain.error import DataUnavailable
+from trading_dagster.domain.error import ContractMissing, DataUnavailable, TradeError
 from trading_dagster.domain.event import TriggersMoved
 from trading_dagster.domain.money import ZERO
 from trading_dagster.domain.position import TradingPosition
@@ -23,6 +24,8 @@ from trading_dagster.storage.strategy_ledger import StrategyLedger
 from trading_dagster.strategy.position_manager import PositionManager
 from trading_dagster.strategy.trigger import fired_trigger, trailed_stop
 from trading_dagster.strategy.waiting_order import find_firing, has_fired, list_expired
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +115,17 @@ class _Check:
     expired: list[TradeExecution] = field(default_factory=list)
 
     def look_at(self, position: TradingPosition) -> None:
-        """Move the position's stop, then plan at most one trade of it."""
+        """Move the position's stop, then plan at most one trade of it.
+
+        What cannot be priced or sold keeps no other position from being looked at.
+        """
         try:
-            mid = self.step.desk.pricing.get_mid_price(self.instant, position.pair)
-        except DataUnavailable:
+            self._look_at(position, self.step.desk.pricing.get_mid_price(self.instant, position.pair))
+        except (DataUnavailable, TradeError, ContractMissing) as error:
+            logger.warning("%s cannot be looked at: %s", position, error)
             self.unpriced.append(position.position_id)
-            return
+
+    def _look_at(self, position: TradingPosition, mid: float) -> None:
         if position.is_open() and _trail(self.step, position, mid):
             self.moved.append(position.position_id)
         if has_fired(position, self.instant):
