@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from trading_dagster.domain.error import InvalidTrade
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
+from trading_dagster.domain.state import State
 from trading_dagster.evm.dex import FEE_DENOMINATOR, Dex, Hop, Route
 from trading_dagster.evm.vault_dex import VaultDex
 
@@ -85,6 +86,16 @@ class RouteTable:
             f"{pair.get_ticker()} is quoted in {pair.quote.token_symbol} and the universe has no pair of it with "
             f"{self._reserve.token_symbol}: add that pair, or trade pairs that are quoted in the reserve token"
         )
+
+
+def list_legs(state: State) -> list[TradingPairIdentifier]:
+    """Return the pairs that trades of open and frozen positions went through, in the order they were first traded.
+
+    What a position came through it can leave through, though the universe does not have that pair any more.
+    """
+    positions = state.portfolio.get_open_and_frozen_positions()
+    trades = (trade for position in positions for trade in position.trades.values())
+    return list(dict.fromkeys(pair for trade in trades for pair in trade.price_structure.path))
 
 
 def _fee_of(pair: TradingPairIdentifier) -> Fraction | None:

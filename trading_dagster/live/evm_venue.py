@@ -40,7 +40,7 @@ from trading_dagster.evm.preflight import Preflight, check_chain
 from trading_dagster.evm.redemption import WalletRedemptions
 from trading_dagster.evm.signing import allow_signing
 from trading_dagster.evm.swap_intent import NATIVE_DECIMALS, SwapLimits
-from trading_dagster.evm.trade_route import RouteTable
+from trading_dagster.evm.trade_route import RouteTable, list_legs
 from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.transaction import ExecutionSetting, TransactionExecutor
 from trading_dagster.evm.transaction_journal import TransactionJournal
@@ -246,7 +246,7 @@ class EvmVenue:
         forbid = self.forbid_signing if halt is None else lambda _: str(halt)
         executor = self.make_executor(request.lease_token, request.check_lease, forbid)
         vaults = {vault.address: VaultDex.of(vault, self.trader.address) for vault in self.vaults}
-        routes = RouteTable(self.dex, reserve, universe.pairs, vaults)
+        routes = RouteTable(self.dex, reserve, (*universe.pairs, *list_legs(state)), vaults)
         pricing = AmmPricing(client, routes, vault_limits=request.universe.vault_limits)
         setting = TradeExecutionSetting(self.limits, self.swap_timeout_s, self.max_decision_age, self._lookback)
         treasury, balances, reporter = self._open_books(executor, request)
