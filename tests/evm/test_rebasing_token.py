@@ -12,6 +12,8 @@ from evm.trader import Trader
 
 from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.evm.erc20 import read_balance
+from trading_dagster.evm.execution import TradeExecutionSetting
+from trading_dagster.evm.swap_intent import SwapLimits
 
 BALANCES_SLOT = 3
 
@@ -23,9 +25,9 @@ def trader(rig: Rig) -> Trader:
     return trader
 
 
-def lose(trader: Trader, units: int) -> int:
-    """Take units of ETH out of the wallet without a transfer, as a token that rebases does; return what is left."""
-    token, wallet = trader.rig.market.eth, trader.rig.wallet.address
+def lose(trader: Trader, units: int, token: str = "") -> int:
+    """Take units of ETH, or another token, out of the wallet without a transfer, as rebasing does; return the rest."""
+    token, wallet = token or trader.rig.market.eth, trader.rig.wallet.address
     left = read_balance(trader.client, token, wallet, "latest") - units
     slot = keccak(encode(["address", "uint256"], [wallet, BALANCES_SLOT])).hex()
     trader.rig.market.node.rpc("anvil_setStorageAt", token, f"0x{slot}", "0x" + left.to_bytes(32).hex())
@@ -68,3 +70,14 @@ def test_position_of_which_much_is_missing_is_not_sold_as_if_it_were_whole(trade
     trader.execute(sell)
     assert sell.get_status() is TradeStatus.failed
     assert position.position_id in trader.state.portfolio.frozen_positions
+
+
+def test_buy_with_all_cash_gives_what_is_there(trader: Trader):
+    left = lose(trader, 5, trader.rig.market.usd)
+    cash = trader.state.portfolio.reserve.quantity
+    buy = trader.buy(trader.pairs.eth_usd, cash)
+    setting = TradeExecutionSetting(SwapLimits(max_price_impact=0.9), timeout_s=20, lookback_blocks=200)
+    trader.execute(buy, setting=setting)
+    assert buy.get_status() is TradeStatus.success
+    assert buy.executed_reserve == Decimal(left) / 10**6
+    assert trader.state.portfolio.reserve.quantity == Decimal("0.000005")

@@ -325,7 +325,7 @@ class EvmExecution:
                 self._executor.plan(intent)
 
     def _cut_to_balance(self, trades: Sequence[TradeExecution], head: BlockHeader) -> list[int]:
-        """Return what each trade gives, in units: a sale no more than there is, where accounts count that as equal.
+        """Return what each trade gives, in units: no more than there is, where accounts count that as equal.
 
         Tokens that rebase or round lose some units that the ledger has; all of them could never be sold.
         """
@@ -333,12 +333,11 @@ class EvmExecution:
         amounts = []
         for trade in trades:
             amount, token = amount_given(trade), token_given(trade).address
-            if trade.is_sell():
-                if token not in left:
-                    left[token] = read_balance(self._client, token, self._trader.address, head)
-                if amount * (1 - Fraction(DEFAULT_RELATIVE_EPSILON)) <= left[token] < amount:
-                    amount = left[token]
-                left[token] -= amount
+            if token not in left:
+                left[token] = read_balance(self._client, token, self._trader.address, head)
+            if amount * (1 - Fraction(DEFAULT_RELATIVE_EPSILON)) <= left[token] < amount:
+                amount = left[token]
+            left[token] -= amount
             amounts.append(amount)
         return amounts
 
