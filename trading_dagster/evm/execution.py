@@ -20,7 +20,6 @@ from trading_dagster.domain.error import (
     BadInput,
     CallReverted,
     ContractMissing,
-    IntentConflict,
     InvalidTrade,
     NodeError,
     NotEnoughMoney,
@@ -54,9 +53,9 @@ from trading_dagster.evm.swap_intent import (
     amount_planned,
     describe_outcome,
     describe_shortfall,
-    is_of_ledger,
     plan_swap,
     read_swap_fill,
+    require_of_trade,
     require_small_impact,
     token_given,
     total_gas_cost,
@@ -287,7 +286,7 @@ class EvmExecution:
         except NodeError as error:
             self._book.tell(AlarmKind.node_unavailable, f"{len(trades)} trades wait: {error}")
         names = {trade_intent_id(state.name, t.trade_id): t for t in trades if t.get_status() in RUNNING}
-        sent = {name: record for name in names if (record := self._find_swap(state, name)) is not None}
+        sent = {name: record for name in names if (record := self._find_swap(state, names[name])) is not None}
         for name in sent:
             if names[name].broadcasted_at is None:
                 state.record(TradeBroadcasted(self._now(), names[name].trade_id, names[name].position_id))
@@ -302,12 +301,12 @@ class EvmExecution:
         """Plan the swaps that are not in the journal, once their tokens are approved; drop what is too old to send."""
         new = []
         for trade in trades:
-            name = trade_intent_id(state.name, trade.trade_id)
-            if self._find_swap(state, name) is not None:
+            if self._find_swap(state, trade) is not None:
                 continue
             if trade.broadcasted_at is None:
                 new.append(trade)
             else:
+                name = trade_intent_id(state.name, trade.trade_id)
                 self._book.lose(state, trade, f"the journal of transactions does not have {name}")
         fresh = [trade for trade in new if self._is_fresh(state, trade)]
         ready = self._approve(state, self._list_reachable(state, fresh), timeout_s)
@@ -341,14 +340,11 @@ class EvmExecution:
             amounts.append(amount)
         return amounts
 
-    def _find_swap(self, state: State, name: str) -> IntentRecord | None:
-        """Return a swap as the journal has it; raises IntentConflict when it is of another ledger."""
-        record = self._journal.find(name)
-        if record is not None and not is_of_ledger(record.intent, state):
-            raise IntentConflict(
-                f"The journal has {name} for another ledger than the one begun at {state.created_at}: a ledger that "
-                "begins anew needs a new strategy id, or a new wallet and journal"
-            )
+    def _find_swap(self, state: State, trade: TradeExecution) -> IntentRecord | None:
+        """Return a trade's swap as the journal has it; raises IntentConflict when it is another trade's."""
+        record = self._journal.find(trade_intent_id(state.name, trade.trade_id))
+        if record is not None:
+            require_of_trade(record.intent, state, trade)
         return record
 
     def _is_fresh(self, state: State, trade: TradeExecution) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from trading_dagster.domain.error import ContractMissing, IntentConflict, InvalidTrade
+from trading_dagster.domain.error import ContractMissing, InvalidTrade
 from trading_dagster.domain.event import BalanceUpdated, TradeBroadcasted
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
@@ -22,7 +22,7 @@ from trading_dagster.evm.loan_intent import LoanTokens, loan_tokens, make_job
 from trading_dagster.evm.loan_planner import LoanEnd
 from trading_dagster.evm.loan_progress import list_steps, read_gas_cost
 from trading_dagster.evm.loan_runner import LoanJob, LoanResult, LoanRunner
-from trading_dagster.evm.swap_intent import is_of_ledger, require_small_impact, trade_intent_id
+from trading_dagster.evm.swap_intent import require_of_trade, require_small_impact, trade_intent_id
 from trading_dagster.evm.trade_book import TradeBook
 from trading_dagster.evm.trade_route import RouteTable
 
@@ -69,11 +69,8 @@ class LoanExecution:
         """Bring a trade that began as far as time allows; tell whether it ended. Raises NodeError."""
         name, journal = trade_intent_id(state.name, trade.trade_id), self.runner.journal
         steps = list(list_steps(journal, name))
-        if steps and not is_of_ledger(steps[0].intent, state):
-            raise IntentConflict(
-                f"The journal has {name} for another ledger than the one begun at {state.created_at}: a ledger that "
-                "begins anew needs a new strategy id, or a new wallet and journal"
-            )
+        if steps:
+            require_of_trade(steps[0].intent, state, trade)
         is_stale = self._is_stale(trade)
         if not steps and is_stale:
             age = to_naive(self.book.now()) - trade.opened_at

@@ -13,11 +13,10 @@ from trading_dagster.domain.money import ZERO, to_units_down
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeExecution
-from trading_dagster.domain.transaction import Plain
 from trading_dagster.evm.aave_v3 import ALL
 from trading_dagster.evm.loan_progress import LoanGoal
 from trading_dagster.evm.loan_runner import LoanJob
-from trading_dagster.evm.swap_intent import LEDGER, POSITION, trade_intent_id
+from trading_dagster.evm.swap_intent import mark_trade, trade_intent_id
 from trading_dagster.evm.trade_route import RouteTable
 
 
@@ -67,8 +66,7 @@ def make_job(
     route = routes.route_of(spot, is_bought) if needs_swap and spot is not None else None
     allocated = trade.allocated if is_begun else trade.plan.allocation
     goal = _make_goal(state, trade, position, tokens, allocated, max_slippage)
-    marks: dict[str, Plain] = {POSITION: trade.position_id, LEDGER: state.created_at.isoformat()}
-    return LoanJob(trade_intent_id(state.name, trade.trade_id), goal, route, marks)
+    return LoanJob(trade_intent_id(state.name, trade.trade_id), goal, route, mark_trade(state, trade))
 
 
 def _owes(loan: Loan, tokens: LoanTokens) -> bool:

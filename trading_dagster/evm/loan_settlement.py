@@ -24,7 +24,7 @@ from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, B
 from trading_dagster.evm.loan_intent import loan_tokens
 from trading_dagster.evm.loan_progress import LoanGoal, fold_steps, list_steps, parse_step_id
 from trading_dagster.evm.settlement import UNENDED
-from trading_dagster.evm.swap_intent import POSITION, is_of_ledger, trade_intent_id
+from trading_dagster.evm.swap_intent import find_trade, is_of_ledger, trade_intent_id
 from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.transaction_journal import TransactionJournal, list_to_compare
 
@@ -61,8 +61,7 @@ def find_loan_changes(
         if trade_id is None or trade_id in seen or not is_of_ledger(record.intent, state):
             continue
         seen.add(trade_id)
-        position = state.portfolio.get_position_by_id(int(str(record.intent.arguments[POSITION])))
-        change = _compare(state, journal, trader, position, position.trades[trade_id])
+        change = _compare(state, journal, trader, *find_trade(state, record.intent, trade_id))
         if change is not None and (change.cash or change.collateral or change.debt):
             yield change
 

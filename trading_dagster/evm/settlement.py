@@ -23,7 +23,7 @@ from trading_dagster.domain.transaction import Account, Finished, InFlight, Inte
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
 from trading_dagster.evm.loan_intent import is_loan
 from trading_dagster.evm.loan_progress import parse_step_id
-from trading_dagster.evm.swap_intent import POSITION, is_of_ledger, parse_trade_id, read_swap_fill
+from trading_dagster.evm.swap_intent import find_trade, is_of_ledger, parse_trade_id, read_swap_fill
 from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.transaction_journal import TransactionJournal, list_to_compare
 
@@ -166,5 +166,4 @@ def _find_trade(state: State, intent: Intent) -> tuple[TradingPosition, TradeExe
         trade_id = parse_step_id(state.name, intent.intent_id)
     if trade_id is None or not is_of_ledger(intent, state):
         return None
-    position = state.portfolio.get_position_by_id(int(str(intent.arguments[POSITION])))
-    return position, position.trades[trade_id]
+    return find_trade(state, intent, trade_id)

@@ -12,9 +12,15 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 
-from trading_dagster.domain.error import BadConfiguration, PriceImpactToleranceExceeded
+from trading_dagster.domain.error import (
+    BadConfiguration,
+    IntegrityError,
+    IntentConflict,
+    PriceImpactToleranceExceeded,
+)
 from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.money import FLOAT_ROUNDING, from_units, to_units_down
+from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import MAX_SLIPPAGE_TOLERANCE, TradeExecution
 from trading_dagster.domain.transaction import Finished, Intent, Outcome, Plain
@@ -31,6 +37,14 @@ POSITION = "position_id"
 """The argument of a swap's intent that says which position the trade is of."""
 LEDGER = "ledger_created_at"
 """The argument of a swap's intent that says which ledger the trade is of: trades are numbered anew in each."""
+PLANNED = "trade_planned_at"
+"""The argument of a swap's intent that says when the trade was planned: a restored ledger gives its numbers again."""
+
+
+RESTORED = (
+    "the ledger is an older copy, which does not know what was traded since. Bring the newest copy back; else sell by "
+    "hand what the wallet has, and begin under a new strategy id"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +151,50 @@ def plan_swap(
     amount_in = amount_given(trade) if amount_in is None else amount_in
     least = least_amount_out(trade, amount_in, limits.max_slippage)
     call = dex.build_swap(route, amount_in, least, trader.address, head.timestamp + limits.deadline_s)
-    marks: dict[str, Plain] = {POSITION: trade.position_id, LEDGER: state.created_at.isoformat()}
-    call = replace(call, arguments={**call.arguments, **marks})
+    call = replace(call, arguments={**call.arguments, **mark_trade(state, trade)})
     return trader.wrap(call).to_intent(trade_intent_id(state.name, trade.trade_id), trader.account)
 
 
 def is_of_ledger(intent: Intent, state: State) -> bool:
     """Tell whether a swap was planned for a trade of this very ledger, not of another with the same name."""
     return intent.arguments.get(LEDGER) == state.created_at.isoformat()
+
+
+def mark_trade(state: State, trade: TradeExecution) -> dict[str, Plain]:
+    """Return the arguments by which an intent says whose it is."""
+    return {
+        POSITION: trade.position_id,
+        LEDGER: state.created_at.isoformat(),
+        PLANNED: trade.opened_at.isoformat(),
+    }
+
+
+def require_of_trade(intent: Intent, state: State, trade: TradeExecution) -> None:
+    """Raise IntentConflict when an intent that has a trade's id is another trade's."""
+    name = intent.intent_id
+    if not is_of_ledger(intent, state):
+        raise IntentConflict(
+            f"The journal has {name} for another ledger than the one begun at {state.created_at}: a ledger that "
+            "begins anew needs a new strategy id, or a new wallet and journal"
+        )
+    mine, marks = mark_trade(state, trade), intent.arguments
+    if any(marks.get(key, mine[key]) != mine[key] for key in (POSITION, PLANNED)):
+        raise IntentConflict(
+            f"The journal has {name} for another trade than {trade}, planned at {trade.opened_at}: {RESTORED}"
+        )
+
+
+def find_trade(state: State, intent: Intent, trade_id: int) -> tuple[TradingPosition, TradeExecution]:
+    """Return the trade of this ledger that an intent is of; raises IntentConflict when the ledger does not have it."""
+    try:
+        position = state.portfolio.get_position_by_id(int(str(intent.arguments[POSITION])))
+        trade = position.trades[trade_id]
+    except (KeyError, IntegrityError) as error:
+        raise IntentConflict(
+            f"The journal has {intent.intent_id}, and the ledger of {state.name} no trade #{trade_id}: {RESTORED}"
+        ) from error
+    require_of_trade(intent, state, trade)
+    return position, trade
 
 
 def plan_approvals(
