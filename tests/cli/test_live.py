@@ -118,6 +118,8 @@ def test_money_is_taken_out_waits_and_is_cancelled(run: Run, deployment: Path):
     code, output, _ = run("live", "cancel-redemption", deployment, 2)
     assert (code, "redemption 2 of 8000 is cancelled" in output) == (0, True)
     assert "Waiting" not in run("live", "status", deployment)[1]
+    code, output, _ = run("live", "deposit", deployment, "99.5")
+    assert (code, "deposit of 99.5 is booked" in output) == (0, True)
     code, _, error = run("live", "redeem", deployment, "much", "--yes")
     assert (code != 0, "The amount is 'much'" in error) == (True, True)
 

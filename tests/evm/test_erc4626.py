@@ -167,6 +167,10 @@ def test_share_count_is_the_vaults_even_when_fees_are_taken_in_shares(fund: Fund
     fund.sync(state)
 
     assert state.sync.treasury.share_count == Decimal(1_515)
+    events = state.take_events()
+    assert State.replay(events).sync.treasury.share_count == Decimal(1_515), "a fee without a log is in the ledger"
+    fund.sync(state)
+    assert state.take_events() == [], "and is there once"
     status = read_vault(client, fund.deployment, client.read_head())
     assert (status.shares, status.total_assets) == (1_515, 3_000 * USD)
 
@@ -185,8 +189,10 @@ def test_redemption_of_cash_the_ledger_has_not_booked_yet_waits_with_what_follow
     assert fund.sync(state) == []
 
     assert state.portfolio.reserve.quantity == 1_000
+    assert state.sync.treasury.pending_redemptions == 1_400, "what the ledger's cash must not be spent for"
     state.portfolio.add_cash(Decimal(500))  # what booking the sale does
     assert [u.quantity for u in fund.sync(state)] == [Decimal(-1_500), Decimal(100)]
+    assert state.sync.treasury.pending_redemptions == 0
 
 
 def test_block_of_which_a_part_waits_is_read_again_and_its_other_part_counts_once(fund: Fund):

@@ -25,6 +25,7 @@ from trading_dagster.domain.transaction import OutcomeStatus
 from trading_dagster.evm.alarm import Step
 from trading_dagster.evm.erc20 import read_balance
 from trading_dagster.live.cycle import run_cycle
+from trading_dagster.live.deposit import deposit
 from trading_dagster.live.redemption import cancel_redemption, redeem
 from trading_dagster.live.revaluation import check_live_accounts, revalue, sync_treasury
 
@@ -223,6 +224,8 @@ def test_what_cannot_be_sent_is_refused_and_leaves_nothing(life: SimpleNamespace
     ):
         with pytest.raises(error, match=text):
             redeem(life.live, Decimal(amount), recipient)
+    with pytest.raises(BadInput, match="send reserve tokens to its wallet"):
+        deposit(life.live, Decimal(1))
     with pytest.raises(BadInput, match="its investors redeem their shares there"):
         redeem(managed.live, Decimal(1), ALICE)
     assert events(life.live, "RedemptionRequested") == []

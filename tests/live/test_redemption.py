@@ -11,6 +11,7 @@ import trading_dagster as td
 from trading_dagster.domain.error import BadInput, TradeError, UncleanState
 from trading_dagster.domain.treasury import BalanceUpdateCause
 from trading_dagster.live.cycle import run_cycle
+from trading_dagster.live.deposit import deposit
 from trading_dagster.live.inspection import show_status
 from trading_dagster.live.redemption import cancel_redemption, redeem
 from trading_dagster.live.revaluation import sync_treasury
@@ -99,6 +100,38 @@ def test_paper_with_redemptions_and_fees_is_the_backtest_with_the_same_flows():
     assert START + 6 * DAY in [entry.at for entry in mine.sync.treasury.fund_fees], "before it was paid"
     assert mine.sync.treasury.share_count == theirs.sync.treasury.share_count
     assert compare_with_backtest(live).is_identical
+
+
+def test_paper_with_a_deposit_and_fees_is_the_backtest_with_the_same_flow():
+    """It comes right before the cycle of day 5, in the middle of a period."""
+    live = make_live(parameters={"fund_fees": FEES})
+    run_until(live, 0, 5)
+    set_time(live, START + 5 * DAY)
+    assert deposit(live, Decimal(4_000)).is_clean
+    run_until(live, 5, 14)
+
+    def investors(cycle, timestamp, state, sync_model):
+        if cycle == 1:
+            sync_model.simulate_funding(START + 5 * DAY, 4_000)
+
+    backtest = td.run_backtest(
+        live.strategy, start=START, end=START + 14 * DAY, execution_test_hook=investors, progress=False
+    )
+    mine, theirs = load(live).sync.treasury, backtest.state.sync.treasury
+    assert mine.fund_fees == theirs.fund_fees
+    assert START + 5 * DAY in [entry.at for entry in mine.fund_fees]
+    assert mine.share_count == theirs.share_count
+    assert [u.quantity for u in load(live).portfolio.reserve.balance_updates.values()] == [10_000, 4_000]
+    assert compare_with_backtest(live).is_identical
+
+
+def test_first_deposit_of_an_operator_comes_on_top_of_the_initial_cash():
+    live = make_live(never)
+    deposit(live, Decimal(500))
+    run_until(live, 0, 1)
+    assert [u.quantity for u in load(live).portfolio.reserve.balance_updates.values()] == [10_000, 500]
+    with pytest.raises(BadInput, match="give an amount above 0"):
+        deposit(live, Decimal(-1))
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -124,6 +124,16 @@ def redeem(
     live_money.run_redemption(name, home, amount, to, yes)
 
 
+@live_app.command()
+def deposit(
+    name: Name, amount: Annotated[str, typer.Argument(help="How much, in reserve tokens.")], home: Home = None
+) -> None:
+    """Add money on paper; what comes into a real wallet is booked by itself."""
+    from trading_dagster.cli import live_money
+
+    live_money.run_deposit(name, home, amount)
+
+
 @live_app.command("cancel-redemption")
 def cancel_redemption(
     name: Name, number: Annotated[int, typer.Argument(help="Number of a redemption that waits.")], home: Home = None

@@ -152,9 +152,16 @@ class PaperTreasury:
         """Record the initial deposit when the ledger has none."""
         if state.portfolio.reserve.initial_deposit is not None:
             return ()
+        return self._book(timestamp, state, exact(self.initial_cash, "initial_cash"))
+
+    def deposit(self, timestamp: datetime, state: State, amount: Decimal) -> Sequence[BalanceUpdate]:
+        """Record more money, after the initial deposit; reserve tokens."""
+        return [*self.sync_treasury(timestamp, state), *self._book(timestamp, state, amount)]
+
+    def _book(self, timestamp: datetime, state: State, amount: Decimal) -> Sequence[BalanceUpdate]:
         treasury = SimulatedTreasury(self.wallet.add)
         treasury.before_flow = self.fund_fees.before_flow
-        treasury.simulate_funding(timestamp, exact(self.initial_cash, "initial_cash"))
+        treasury.simulate_funding(timestamp, amount)
         pending = state.sync.treasury.pending_redemptions
         updates = treasury.sync_treasury(timestamp, state)
         state.sync.treasury.pending_redemptions = pending

@@ -83,6 +83,8 @@ def describe_statistics(live: LiveStrategy, report: CycleReport | None = None) -
         }
         if samples:
             metadata["equity_usd"] = samples[-1].equity
+            if samples[-1].share_price is not None:  # what performance is when money came and went
+                metadata["share_price_usd"] = samples[-1].share_price
             metadata["return_on_first_deposit"] = samples[-1].equity / deposits - 1 if deposits else 0.0
     if len(samples) > 1:
         index = pd.DatetimeIndex([from_unix_us(sample.at_us) for sample in samples])
