@@ -116,7 +116,7 @@ def end_cycle(ledger: StrategyLedger, state: State, cycle: int, at: datetime) ->
 
 def make(path: Path, cycles: int) -> None:
     with SqlLedgerStore(path) as store:
-        lease = store.acquire("maker", [f"strategy:{NAME}"], 36_000)
+        lease = store.acquire("maker", [f"strategy:{NAME}"], 3_600)
         assert isinstance(lease, Lease)
         ledger = StrategyLedger(store, NAME, lease)
         state = begin(ledger)

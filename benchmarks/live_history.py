@@ -59,7 +59,7 @@ def make_deployment(folder: Path, cycles: int, trades: int) -> None:
     (folder / DEPLOYMENT).write_text(f"strategy: {strategy}\nmode: paper\nlimits: {LIMITS}\n", encoding="utf-8")
     live = open_deployment(folder, FIRST_MEASURED - DAY)
     universe = load_universe(live, FIRST_MEASURED - DAY)
-    lease = live.store.acquire("history", [strategy_resource(live.id)], 36_000)
+    lease = live.store.acquire("history", [strategy_resource(live.id)], 3_600)
     assert isinstance(lease, Lease)
     ledger = StrategyLedger(live.store, live.id, lease)
     first = FIRST_MEASURED - (cycles + 1) * DAY
