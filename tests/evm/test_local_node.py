@@ -95,15 +95,33 @@ def test_transaction_that_fails_is_an_error(evm_packages: Path):
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_node_is_gone_after_its_parent_was_killed(evm_packages: Path, end: signal.Signals):
+def test_node_is_gone_with_its_files_after_its_parent_was_killed(
+    evm_packages: Path, tmp_path: Path, end: signal.Signals
+):
     command = [sys.executable, "-c", PARENT, str(evm_packages), "stay"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as parent:
+    where = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=where) as parent:
         assert parent.stdout is not None
         group = int(parent.stdout.readline())
         assert is_alive(group)
+        assert list(tmp_path.iterdir()) != []
         parent.send_signal(end)
         parent.wait()
         wait_until_gone(group)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_states_of_old_blocks_are_kept_where_they_are_removed(
+    evm_packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with run_local_node(evm_packages, NodeSetting(Mining.manual)) as node:
+        node.mine(1_500)
+        end = time.monotonic() + 300
+        while not any(file.is_file() for file in tmp_path.rglob("*")):
+            assert time.monotonic() < end, "the node keeps them elsewhere"
+            node.mine(100)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_node_is_gone_after_its_parent_forgot_it(evm_packages: Path):

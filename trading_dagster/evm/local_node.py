@@ -24,17 +24,22 @@ STOP_TIMEOUT_S = 10.0
 ATTEMPTS = 3
 LOG_TAIL = 500
 SUPERVISE = """
+states=$(mktemp -d) || exit
 exec 3<&0
-"$@" 3<&- </dev/null &
+"$@" --cache-path "$states" 3<&- </dev/null &
 node=$!
 { read -r _ <&3; kill -9 "$node"; } 2>/dev/null &
 watcher=$!
 wait "$node"
 code=$?
 kill "$watcher" 2>/dev/null
+rm -rf "$states"
 exit "$code"
 """
-"""Run a command until it ends, or until the other end of standard input is closed, as when the parent is killed."""
+"""Run a node until it ends, or until the other end of standard input is closed, as when the parent is killed.
+
+What it keeps of old blocks, gigabytes after some thousand, goes with it; a node that is killed would leave it.
+"""
 
 
 class Mining(Enum):
