@@ -9,9 +9,10 @@ import pytest
 
 from trading_dagster.domain.error import BadConfiguration, BadInput, CandleContractBroken
 from trading_dagster.domain.time import TimeBucket
-from trading_dagster.market.file_source import FileSource
+from trading_dagster.market.file_source import FileSource, OpenFile
 from trading_dagster.market.lake import Lake
 from trading_dagster.market.lake_import import import_candles
+from trading_dagster.market.layout_file import LayoutFile, Shelf
 from trading_dagster.market.mapping_file import read_mapping
 
 START = datetime(2024, 1, 1)
@@ -162,3 +163,25 @@ def test_dumps_that_cannot_be_used_are_named(tmp_path, candles):
     broken.write_bytes(b"PK nothing")
     with pytest.raises(CandleContractBroken, match="not readable"):
         FileSource(broken).list_markets()
+
+
+@pytest.mark.parametrize(("most_rows", "reads"), [(10_000, 1), (0, 5)], ids=["kept", "no room"])
+def test_dump_of_many_months_is_read_once_where_there_is_room(tmp_path, monkeypatch, most_rows, reads):
+    times = pd.date_range("2024-01-01", "2024-03-31 23:00", freq="h", tz="UTC")
+    path = tmp_path / "BTC_USDT-1h.feather"
+    columns = {"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.0, "volume": 1.0}
+    pd.DataFrame({"date": times, **columns}).to_feather(path)
+    seen = []
+    parse = LayoutFile._parse
+    monkeypatch.setattr(LayoutFile, "_parse", lambda self: (seen.append(self), parse(self))[1])
+    source = FileSource(tmp_path)
+    source._shelf = Shelf(most_rows)
+    source._files = {
+        path: OpenFile(known.mark, LayoutFile(path, known.file._layout, source._shelf))
+        for path, known in source._files.items()
+    }
+    lake = Lake(tmp_path / "lake")
+    assert import_candles(lake, source, name="mine", workers=1).rows_added == len(times)
+    assert lake.query("SELECT count(*) AS n FROM candles")["n"].tolist() == [len(times)]
+    assert len(seen) <= reads
+    assert (len(seen) == 1) == (reads == 1)

@@ -17,7 +17,7 @@ from trading_dagster.market.candle_file import FORMATS, CandleFile, FilePair
 from trading_dagster.market.contract import Candles
 from trading_dagster.market.exchange import format_description
 from trading_dagster.market.file_layout import FileLayout, is_other_dump, recognise
-from trading_dagster.market.layout_file import LayoutFile
+from trading_dagster.market.layout_file import LayoutFile, Shelf
 from trading_dagster.market.side_by_side import choose_workers, map_in_order
 from trading_dagster.market.source import Market
 
@@ -89,6 +89,7 @@ class FileSource:
         self._fee = fee
         self._pair = pair
         self._now = now
+        self._shelf = Shelf()
         self._files: dict[Path, OpenFile] = {}
         self._parts: dict[tuple[str, str, TimeBucket], list[Part]] | None = None
         self._open_files()
@@ -160,7 +161,7 @@ class FileSource:
             return CandleFile(path, self._pair)
         if not path.is_file():
             raise MarketDataMissing(f"path {path}: there is no such file; give a file or folder of candles")
-        return LayoutFile(path, replace(layout, pair=self._pair or layout.pair))
+        return LayoutFile(path, replace(layout, pair=self._pair or layout.pair), self._shelf)
 
     def _contents(self) -> dict[tuple[str, str, TimeBucket], list[Part]]:
         """Return what each pair has in which file, by venue, pair and bucket."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from itertools import product
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -24,14 +27,44 @@ from trading_dagster.market.exchange import split_ticker
 from trading_dagster.market.file_layout import UNITS, FileLayout
 from trading_dagster.market.panel import OHLCV, ONE_US, Integers
 
+KEPT_ROWS = 4_000_000
+"""How many candles of such files are kept, about 60 bytes each."""
+
 LATEST_SECONDS, LATEST_MILLISECONDS = 10**11, 10**14
 """Numbers below these are seconds, or milliseconds, until the year 5138."""
+
+
+class Shelf:
+    """Keeps frames of files that are asked for again and again, up to a number of rows; several threads may ask."""
+
+    def __init__(self, most_rows: int = KEPT_ROWS) -> None:
+        self._most_rows = most_rows
+        self._frames: WeakKeyDictionary[LayoutFile, Candles] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def get(self, file: LayoutFile, read: Callable[[], Candles]) -> Candles:
+        """Return what was kept of a file, else read it."""
+        with self._lock:
+            kept = self._frames.get(file)
+        if kept is not None:
+            return kept
+        frame = read()
+        with self._lock:
+            rows = sum(map(len, self._frames.values()))
+            if file not in self._frames and rows + len(frame) <= self._most_rows:
+                self._frames[file] = frame
+        return frame
 
 
 class LayoutFile:
     """A file whose columns, pairs or times another program named; see `CandleFile` for what it gives.
 
-    It is read anew for each question and not kept: such dumps are small and many.
+    What was read is kept as long as a `Shelf` has room for it, else it is read anew for each question.
+
+    Args:
+        path: The file.
+        layout: What it means.
+        shelf: Where frames are kept; one for all files of a source.
 
     Raises:
         CandleContractBroken: Not readable, or not as the layout says.
@@ -39,8 +72,9 @@ class LayoutFile:
 
     has_tvl = False
 
-    def __init__(self, path: Path, layout: FileLayout) -> None:
+    def __init__(self, path: Path, layout: FileLayout, shelf: Shelf | None = None) -> None:
         self.path = path
+        self._shelf = shelf or Shelf()
         self._layout = layout
         self._found: tuple[FilePair, ...] | None = None
 
@@ -53,7 +87,7 @@ class LayoutFile:
 
     def _find_pairs(self, frame: Candles) -> tuple[FilePair, ...]:
         found = []
-        for (venue, pair), own in frame.groupby(["exchange", "pair"], sort=True):
+        for (venue, pair), own in frame.groupby(["exchange", "pair"], sort=True, observed=True):
             times = own["timestamp"].astype("datetime64[us]").astype(np.int64)
             span = (int(times.min()), int(times.max()))
             found.append(FilePair((venue, pair), str(pair), str(venue) or None, *span, len(own)))
@@ -79,12 +113,19 @@ class LayoutFile:
         """Yield rows of the pairs that open in [start, end) as frames of timestamp, pair and the columns."""
         frame = self._load()
         keys = {item.key for item in pairs}
-        wanted = np.array([mark in keys for mark in zip(frame["exchange"], frame["pair"], strict=True)], dtype=np.bool_)
-        inside = frame[wanted & (frame["timestamp"] >= start).to_numpy() & (frame["timestamp"] < end).to_numpy()]
+        venues, names = frame["exchange"].cat, frame["pair"].cat
+        marks = product(venues.categories, names.categories)
+        is_asked = np.asarray([mark in keys for mark in marks], dtype=np.bool_)
+        codes = venues.codes.to_numpy(dtype=np.int64) * len(names.categories) + names.codes.to_numpy(dtype=np.int64)
+        during = ((frame["timestamp"] >= start) & (frame["timestamp"] < end)).to_numpy()
+        inside = frame[is_asked[codes] & during]
         if len(inside):
             yield inside[["timestamp", "pair", *columns]].reset_index(drop=True)
 
     def _load(self) -> Candles:
+        return self._shelf.get(self, self._parse)
+
+    def _parse(self) -> Candles:
         layout = self._layout
         table = self._read_table()
         names = {name: layout.names.get(name, name).strip().lower() for name in map(str, table.columns)}
@@ -98,9 +139,10 @@ class LayoutFile:
                 "the mapping what the file calls it"
             )
         columns = {"timestamp": pd.DatetimeIndex(self._times(table[time]).view("datetime64[us]"))}
-        frame = pd.DataFrame(columns).assign(pair=self._pairs(table).to_numpy())
+        frame = pd.DataFrame(columns).assign(pair=self._pairs(table).array)
         has_venue = "exchange" in table.columns
-        frame["exchange"] = table["exchange"].astype("str").to_numpy() if has_venue else layout.exchange or ""
+        venue = table["exchange"].astype("str").astype("category") if has_venue else _constant(layout.exchange, table)
+        frame["exchange"] = venue.array
         for name in OHLCV:
             try:
                 frame[name] = table[name].to_numpy(dtype=np.float64, na_value=np.nan)
@@ -113,12 +155,12 @@ class LayoutFile:
         if "pair" not in table.columns:
             if layout.pair is None:
                 raise BadInput(f"path {self.path}: neither a column nor the mapping says which pair it is: give pair")
-            return pd.Series(layout.pair, table.index)
+            return _constant(layout.pair, table)
         named = table["pair"].astype("str")
         renamed = {name: layout.pairs.get(name, name) for name in named.unique()}
         for pair in renamed.values():
             split_ticker(pair)
-        return named.map(renamed)
+        return named.map(renamed).astype("category")
 
     def _times(self, column: pd.Series) -> Integers:
         """Return the open times, microseconds since 1970."""
@@ -160,6 +202,10 @@ class LayoutFile:
             return _read_csv(pa.input_stream(path).read() if path.suffix == ".gz" else content, header)
         except (pa.ArrowException, OSError, ValueError, zipfile.BadZipFile, IndexError) as error:
             raise CandleContractBroken(f"path {path}: not readable: {error}; write the file again") from error
+
+
+def _constant(name: str | None, table: pd.DataFrame) -> pd.Series:
+    return pd.Series(pd.Categorical.from_codes(np.zeros(len(table), dtype=np.int8), pd.Index([name or ""])))
 
 
 def _read_csv(content: bytes, header: tuple[str, ...] | None) -> pd.DataFrame:
