@@ -84,6 +84,11 @@ class FeeSchedule:
         self._buys: dict[TradingPairIdentifier, FeeTerms] = {}
         self._sells: dict[TradingPairIdentifier, FeeTerms] = {}
 
+    @property
+    def gas_usd(self) -> float:
+        """Return the gas of a trade in USD."""
+        return float(self._costs.gas)
+
     def fee_of(self, pair: TradingPairIdentifier, is_buy: bool) -> float:
         """Return the fee of a trade on a pair; raises FeeMissing."""
         return self.terms_of(pair, is_buy)[0]
@@ -364,6 +369,10 @@ class CandlePricing(VaultRules):
         """Return the fee of a trade as a fraction, ``direction`` "buy" or "sell"."""
         self._visible_us(timestamp)
         return self.fees.fee_of(pair, direction == "buy")
+
+    def get_gas_usd(self) -> float:
+        """Return what gas takes of cash in each trade, USD."""
+        return self.fees.gas_usd
 
     def get_usd_tvl(self, timestamp: datetime, pair: TradingPairIdentifier) -> float:
         """Return the pool's TVL in USD; raises LiquidityDataUnavailable."""

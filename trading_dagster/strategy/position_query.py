@@ -47,6 +47,15 @@ class PricingModel(Protocol):
 
 
 @runtime_checkable
+class GasModel(Protocol):
+    """A pricing model that knows gas which is paid with cash; on a chain it is paid with the native token."""
+
+    def get_gas_usd(self) -> float:
+        """Return what gas takes of cash in each trade, USD."""
+        ...
+
+
+@runtime_checkable
 class ImpactModel(Protocol):
     """A pricing model that tells what the size of a trade alone does to its price."""
 

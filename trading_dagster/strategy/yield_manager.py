@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -26,6 +26,7 @@ from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.trade import TradeExecution, TradeFlag
 from trading_dagster.strategy.execution_context import ExecutionMode
 from trading_dagster.strategy.position_manager import PositionManager
+from trading_dagster.strategy.position_query import GasModel
 from trading_dagster.strategy.size_risk import SizeRiskModel
 
 SMALLEST_TARGET_USD = 1.0
@@ -228,7 +229,7 @@ class YieldManager:
         }
         tolerance = self.rules.cash_change_tolerance_usd
         changes = {pair: change for pair, change in changes.items() if abs(change) > tolerance}
-        factor = self._affordable_share(changes, owed)
+        factor = self._affordable_share(changes, owed + self._gas_of(changes))
         trades: list[TradeExecution] = []
         for pair, asked in changes.items():
             change = asked * factor if asked > 0 else asked
@@ -258,8 +259,8 @@ class YieldManager:
     def _affordable_share(self, changes: Mapping[TradingPairIdentifier, float], owed: float) -> float:
         """Return which part of the deposits can be paid in this cycle: some vaults pay redemptions in a later one.
 
-        ``owed`` is what trades and redemptions of investors need. When cash limits the deposits, what is
-        released may bring less by the buffer: gas, for one.
+        ``owed`` is what trades, redemptions of investors and gas need. When cash limits the deposits, what is
+        released may bring less by the buffer.
         """
         wanted = sum(change for change in changes.values() if change > 0)
         released = -sum(change for pair, change in changes.items() if change < 0 and not pair.is_async_vault())
@@ -267,6 +268,13 @@ class YieldManager:
         if wanted <= payable * (1 + ROUNDING):
             return 1.0
         return max(payable - self.rules.buffer_pct * released, 0.0) / wanted
+
+    def _gas_of(self, changed: Iterable[TradingPairIdentifier]) -> float:
+        """Return what gas takes of cash, USD: what is lent out is taken back first, in a trade of its own."""
+        pricing = self.position_manager.pricing_model
+        if not isinstance(pricing, GasModel):
+            return 0.0
+        return pricing.get_gas_usd() * sum(2 if pair.is_credit_supply() else 1 for pair in changed)
 
     def _change_credit(
         self, pair: TradingPairIdentifier, position: TradingPosition | None, target: float
