@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 from backtest.test_short_entries import play
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from random_loans import decide_loans_by_seed, make_lending_universe
 from random_strategy import Parameters, deposit_sometimes
@@ -237,7 +237,11 @@ def test_what_is_charged_explains_every_swap_of_a_short(seed, costs):
         costs=costs,
         execution_test_hook=deposit_sometimes,
     )
-    state = run_whole(plan)[0].state
+    try:
+        state = run_whole(plan)[0].state
+    except BacktestExecutionFailed as error:  # chance wanted a trade that is smaller than its gas
+        assume("gas alone takes" not in str(error))
+        raise
     swaps = 0
     for trade in state.portfolio.get_all_trades():
         if trade.fill is None or not trade.is_short() or trade.is_liquidation():
