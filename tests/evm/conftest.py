@@ -39,7 +39,11 @@ def deployed_aave(deployed: Market) -> Aave:
 
 @pytest.fixture
 def market(deployed: Market) -> Iterator[Market]:
-    """Give the chain as deployed, and put it back afterwards: its clock too, which a revert leaves where it is."""
+    """Give the chain as deployed, and put it back afterwards: its clock too, which a revert leaves where it is.
+
+    Each test begins at a block of its own: a node forgets the states of blocks that are some thousand older.
+    """
+    deployed.node.mine()
     snapshot = deployed.node.rpc("evm_snapshot")
     yield deployed
     assert deployed.node.rpc("evm_revert", snapshot)

@@ -6,12 +6,13 @@ import multiprocessing
 import os
 import random
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from evm.crash import MARK, Chaos, Life, count_swaps, live
-from evm.deployment import KEY, Rig
-from evm.node import Faults, run_proxy
+from evm.deployment import KEY, Market, Rig, deploy_market
+from evm.node import Faults, run_anvil, run_proxy
 
 from trading_dagster.domain.transaction import Finished, OutcomeStatus
 from trading_dagster.evm.alarm import Step
@@ -23,6 +24,13 @@ KILLS = int(os.environ.get("TRADING_DAGSTER_EVM_KILLS", "300" if os.environ.get(
 EXECUTOR = os.environ.get("TRADING_DAGSTER_EVM_EXECUTOR", "TransactionExecutor")  # or one of evm.broken, to see it fail
 SWAPS_A_LIFE = 2
 LAST_LIFE_S = 120
+
+
+@pytest.fixture(scope="module")
+def deployed(evm_packages: Path) -> Iterator[Market]:
+    """Give a chain of its own: after the thousands of blocks of this test a node has no state of its first ones."""
+    with run_anvil(evm_packages) as node:
+        yield deploy_market(node, evm_packages)
 
 
 @pytest.mark.slow
