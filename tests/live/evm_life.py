@@ -24,6 +24,7 @@ from trading_dagster.domain.time import TimeBucket, to_naive
 from trading_dagster.domain.trade import TradeExecution, TradePlan, TradeStatus, TradeType
 from trading_dagster.evm.alarm import Alarm, Step
 from trading_dagster.evm.erc4626 import VaultDeployment
+from trading_dagster.evm.swap_intent import SwapLimits
 from trading_dagster.evm.uniswap_v2 import UniswapV2Deployment, UniswapV2Dex
 from trading_dagster.evm.vault_dex import TradedVault
 from trading_dagster.live.clock import ManualClock
@@ -71,6 +72,10 @@ def make_venue(market: Market, journal: Path, alarms: list[Alarm], urls: Sequenc
         "clock": ManualClock(NOW),
     }
     return EvmVenue(**parts | more)
+
+
+PATIENT_LIMITS = SwapLimits(deadline_s=1_200)
+"""A chain whose blocks come every 30 ms is minutes older when a killed process has been started again."""
 
 
 @contextmanager
@@ -152,7 +157,7 @@ def live(life: Life) -> None:
     vault = VaultDeployment(life.vault, 0) if life.vault else None
     journal = life.folder / "journal.sqlite"
     vaults = (TradedVault(life.shares),) if life.shares else ()
-    more: dict[str, Any] = {"observe": executioner.observe, "vault": vault, "vaults": vaults}
+    more: dict[str, Any] = {"observe": executioner.observe, "vault": vault, "vaults": vaults, "limits": PATIENT_LIMITS}
     venue = make_venue(market, journal, alarms, [life.url], **more)
     with (
         SqlLedgerStore(life.folder / "ledger.sqlite") as store,

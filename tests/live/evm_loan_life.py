@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evm.deployment import KEY_VARIABLE, Market
-from live.evm_life import NOW, Executioner, list_trades, make_venue, open_desk
+from live.evm_life import NOW, PATIENT_LIMITS, Executioner, list_trades, make_venue, open_desk
 from live.evm_loans import make_lending_universe, read_reserves
 
 from trading_dagster.domain.error import UncleanState
@@ -54,7 +54,7 @@ class LoanExecutioner(Executioner):
 
 def make_loan_venue(market: Market, folder: Path, pool: str, alarms: list[Alarm], **more: Any) -> EvmVenue:
     lending = LendingPool(AaveV3Deployment(pool))
-    return make_venue(market, folder / "journal.sqlite", alarms, lending=lending, **more)
+    return make_venue(market, folder / "journal.sqlite", alarms, lending=lending, **{"limits": PATIENT_LIMITS} | more)
 
 
 def make_life_universe(venue: EvmVenue, market: Market, pool: str) -> TradingStrategyUniverse:
