@@ -58,6 +58,12 @@ class BacktestRequest:
             source=None if data is None else FileSource(data),
         )
 
+    @property
+    def given(self) -> dict[str, datetime | float]:
+        """Return the range and cash that were asked for, under the names they have in Parameters."""
+        asked = {"backtest_start": self.start, "backtest_end": self.end, "initial_cash": self.cash}
+        return {name: value for name, value in asked.items() if value is not None}
+
 
 def run_request(
     request: BacktestRequest, report: Path | None, save: Path | None, charts: Path | None = None, *, show_progress: bool

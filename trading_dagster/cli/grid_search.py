@@ -54,8 +54,7 @@ class GridRequest:
         request = BacktestRequest.parse(file, start, end, cash, data, pairs, single)
         parameters = request.strategy.parameters
         changes = parse_choices((setting for setting in settings if is_choice(setting)), parameters)
-        given = {"backtest_start": request.start, "backtest_end": request.end, "initial_cash": request.cash}
-        chosen = parameters.replace(**changes, **{name: value for name, value in given.items() if value is not None})
+        chosen = parameters.replace(**changes, **request.given)
         combinations = prepare_grid_combinations(chosen, results)
         searched = combinations[0].searched
         if not searched:

@@ -64,10 +64,7 @@ class SearchRequest:
         search_func, step = find_objective(objective), read_rounding(rounding)
         single = [setting for setting in settings if not is_choice(setting) and not is_dimension(setting)]
         request = BacktestRequest.parse(file, start, end, cash, data, pairs, single)
-        given = {"backtest_start": request.start, "backtest_end": request.end, "initial_cash": request.cash}
-        changed = request.strategy.parameters.replace(
-            **{name: value for name, value in given.items() if value is not None}
-        )
+        changed = request.strategy.parameters.replace(**request.given)
         prepared = read_search(changed, [setting for setting in settings if setting not in single], step)
         options = OptimiserOptions(
             iterations=iterations,
