@@ -38,6 +38,7 @@ class ShareVault:
 
     market: Market
     address: str
+    first_block: int = 0
 
     @property
     def pair(self) -> TradingPairIdentifier:
@@ -64,7 +65,8 @@ class ShareVault:
 
 
 def deploy_share_vault(market: Market, code: str, invested: int = 1_000_000 * USD) -> ShareVault:
-    vault = ShareVault(market, market.node.deploy(market.owner, code, encode(["address"], [market.usd])).lower())
+    before, arguments = market.node.head(), encode(["address"], [market.usd])
+    vault = ShareVault(market, market.node.deploy(market.owner, code, arguments).lower(), before)
     if invested:
         vault.invest(invested)
     return vault

@@ -23,6 +23,7 @@ from trading_dagster.market.lake import Lake
 from trading_dagster.orchestration.feed_opening import open_feed
 
 VARIABLE = "TRADING_DAGSTER_TEST_RPC"
+DAY_S = 86_400
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.integers(-2, 200))
@@ -63,7 +64,9 @@ def test_share_prices_come_into_the_lake_by_command(
 ) -> None:
     node = market.node
     monkeypatch.setenv(VARIABLE, node.url)
-    since = from_unix_us(node.timestamp() * 1_000_000)
+    midnight = -(-node.timestamp() // DAY_S) * DAY_S
+    since = from_unix_us(midnight * 1_000_000)
+    node.rpc("evm_setNextBlockTimestamp", midnight)
     node.rpc("anvil_setBlockTimestampInterval", 600)
     node.mine(20)
     share_vault.earn(100_000 * USD)

@@ -10,7 +10,7 @@ import pytest
 from evm.deployment import Market
 from evm.share_trader import USD, ShareVault, deploy_share_vault
 
-from trading_dagster.domain.error import BadInput, CallReverted, MarketDataMissing, NodeRefused
+from trading_dagster.domain.error import BadInput, BlockUnavailable, CallReverted, MarketDataMissing, NodeRefused
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.evm.chain_data import LOCAL
 from trading_dagster.evm.client import EvmClient
@@ -40,7 +40,7 @@ def start(share_vault: ShareVault) -> datetime:
 
 
 def make_source(vault: ShareVault, folder: Path, client: EvmClient | None = None, **more) -> VaultPriceSource:
-    options = {"first_block": 0, "confirmations": 1, "buckets": (H1,), "vaults": [vault.address]} | more
+    options = {"first_block": vault.first_block, "confirmations": 1, "buckets": (H1,), "vaults": [vault.address]} | more
     return VaultPriceSource(client or vault.market.client(), LOCAL, options.pop("vaults"), folder, **options)
 
 
@@ -138,12 +138,20 @@ def test_what_cannot_be_read_is_refused(share_vault: ShareVault, start: datetime
     with pytest.raises(CallReverted):
         make_source(share_vault, tmp_path, vaults=[share_vault.market.eth])
 
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(NodeRefused("not supported"), MarketDataMissing), (BlockUnavailable("missing trie node"), BlockUnavailable)],
+)
+def test_node_without_old_states_is_told_to_be_replaced(
+    share_vault: ShareVault, start: datetime, tmp_path: Path, error: Exception, raised: type[Exception]
+):
     class Pruned(EvmClient):
         def call(self, to, function, arguments, block):
             if function.name == "totalSupply":
-                raise NodeRefused("missing trie node")
+                raise error
             return super().call(to, function, arguments, block)
 
     client = share_vault.market.client()
-    with pytest.raises(MarketDataMissing, match="an archive node"):
+    with pytest.raises(raised, match="an archive node"):
         load(make_source(share_vault, tmp_path, Pruned(client._endpoints, client.chain_id)))

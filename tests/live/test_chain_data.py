@@ -12,7 +12,7 @@ from evm.deployment import FOREVER, Market
 from evm.share_trader import ShareVault
 
 from trading_dagster.domain.error import BadConfiguration
-from trading_dagster.domain.time import TimeBucket
+from trading_dagster.domain.time import TimeBucket, from_unix_us
 from trading_dagster.evm.uniswap_v2 import SWAP, find_pool
 from trading_dagster.live.clock import SystemClock
 from trading_dagster.live.deployment_file import read_deployment
@@ -27,7 +27,7 @@ mode: paper
 data:
   source: chain
   pools: ["{pool}"]
-  since: 2020-01-01T00:00:00Z
+  since: {since}
   usd: ["{usd}"]
   quote: USD
   confirmations: 1
@@ -43,7 +43,9 @@ def file(market: Market, tmp_path: Path) -> Path:  # noqa: F811
     pool = find_pool(client, market.uniswap, market.usd, market.eth, client.read_head())
     path = tmp_path / "pools.yaml"
     strategy = Path(__file__).parents[2] / "strategies" / "ema_cross.py"
-    path.write_text(TEXT.format(strategy=strategy, pool=pool, usd=market.usd, rpc=RPC))
+    since = from_unix_us(market.node.timestamp() * 1_000_000)
+    names = {"strategy": strategy, "pool": pool, "usd": market.usd, "rpc": RPC}
+    path.write_text(TEXT.format(since=f"{since.isoformat()}Z", **names))
     return path
 
 
@@ -97,7 +99,8 @@ def test_what_does_not_fit_is_refused(file: Path, monkeypatch) -> None:
     file.write_text(text.replace(f"rpc_envs: [{RPC}]", "rpc_envs: []"))
     with pytest.raises(BadConfiguration, match="needs chain with rpc_envs"):
         read_deployment(file)
-    file.write_text(text.replace("2020-01-01T00:00:00Z", "2020-01-01T00:00:00"))
+    (since,) = (line for line in text.splitlines() if "since:" in line)
+    file.write_text(text.replace(since, since.removesuffix("Z")))
     with pytest.raises(BadConfiguration, match="since"):
         read_deployment(file)
     assert replace(deployment, autostart=False) == deployment

@@ -11,6 +11,7 @@ from evm.conftest import deployed, evm_packages, market, rig, share_vault, share
 from evm.deployment import KEY, Rig
 from evm.share_trader import USD, ShareVault
 
+from trading_dagster.domain.time import from_unix_us
 from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.cycle import CycleStatus, run_cycle
@@ -70,7 +71,7 @@ DEPLOYMENT = """
 id: shares
 strategy: shares.py
 mode: live
-data: {{source: chain, vaults: ["{vault}"], since: 2020-01-01T00:00:00Z, confirmations: 1, folder: events}}
+data: {{source: chain, vaults: ["{vault}"], since: {since}, confirmations: 1, folder: events}}
 chain: {{name: local, rpc_envs: [TEST_SHARES_RPC], multicall: "{multicall}", confirmations: 2}}
 exchange: {{kind: uniswap_v2, factory: "{factory}", router: "{router}"}}
 vaults: [{{address: "{vault}"}}]
@@ -84,7 +85,8 @@ def file(rig: Rig, share_vault: ShareVault, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("TEST_SHARES_RPC", rig.market.node.url)
     monkeypatch.setenv("TEST_SHARES_KEY", KEY)
     uniswap = rig.market.uniswap
-    names = {"vault": share_vault.address, "multicall": rig.market.aggregator}
+    since = from_unix_us(rig.market.node.timestamp() * 1_000_000)
+    names = {"vault": share_vault.address, "multicall": rig.market.aggregator, "since": f"{since.isoformat()}Z"}
     text = DEPLOYMENT.format(**names, factory=uniswap.factory, router=uniswap.router)
     (tmp_path / "shares.py").write_text(STRATEGY.replace("{vault}", share_vault.address), encoding="utf-8")
     path = tmp_path / "shares.yaml"

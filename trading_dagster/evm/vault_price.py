@@ -17,7 +17,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trading_dagster.domain.error import BadInput, CallReverted, ContractMissing, MarketDataMissing, NodeRefused
+from trading_dagster.domain.error import (
+    BadInput,
+    BlockUnavailable,
+    CallReverted,
+    ContractMissing,
+    MarketDataMissing,
+    NodeRefused,
+)
 from trading_dagster.domain.identifier import ChainId, HumanReadableTradingPairDescription, TradingPairIdentifier
 from trading_dagster.domain.time import TimeBucket, from_unix_us, to_unix_us
 from trading_dagster.domain.transaction import require_address
@@ -225,11 +232,14 @@ class VaultPriceSource:
             (assets,) = self._client.call(vault, CONVERT_TO_ASSETS, (shares,), block)
         except (ContractMissing, CallReverted):
             return math.nan
-        except NodeRefused as error:
-            raise MarketDataMissing(
+        except (NodeRefused, BlockUnavailable) as error:
+            message = (
                 f"{self.name}: the price of {vault} in block {block.number} is not known ({error}): name a node that "
                 "keeps old states (an archive node), or begin later"
-            ) from error
+            )
+            if isinstance(error, BlockUnavailable):  # or a reorg took the block, so that another try may succeed
+                raise BlockUnavailable(message) from error
+            raise MarketDataMissing(message) from error
         pair = self.pairs[vault]
         scale = Fraction(10) ** (pair.base.decimals - pair.quote.decimals)
         return float(Fraction(assets, shares) * scale) if shares and assets else math.nan
