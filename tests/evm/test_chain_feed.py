@@ -64,7 +64,7 @@ def test_share_prices_come_into_the_lake_by_command(
 ) -> None:
     node = market.node
     monkeypatch.setenv(VARIABLE, node.url)
-    midnight = -(-node.timestamp() // DAY_S) * DAY_S
+    midnight = (node.timestamp() // DAY_S + 1) * DAY_S
     since = from_unix_us(midnight * 1_000_000)
     node.rpc("evm_setNextBlockTimestamp", midnight)
     node.rpc("anvil_setBlockTimestampInterval", 600)
