@@ -23,6 +23,7 @@ from trading_dagster.evm.erc20 import approve, read_allowance
 from trading_dagster.evm.execution import TradeExecutionSetting
 from trading_dagster.evm.signing import allow_signing
 from trading_dagster.evm.swap_intent import SwapLimits, least_amount_out, parse_trade_id, trade_intent_id
+from trading_dagster.evm.trade_book import FIRED_TRIES
 from trading_dagster.evm.uniswap_v2 import SWAP
 
 SHORT = TradeExecutionSetting(timeout_s=0, lookback_blocks=200)
@@ -248,13 +249,7 @@ def test_later_trade_of_a_position_that_froze_is_dropped(trader: Trader):
     position = trader.state.portfolio.open_positions[buy.position_id]
     half = position.quantity / 2
     sells = [trader.sell(position, half, slippage=0.0), trader.sell(position, half, slippage=0.02)]
-    market = trader.rig.market
-    deadline = market.node.timestamp() + 1000
-    market.node.do(
-        market.owner,
-        market.uniswap.router,
-        SWAP.encode(4 * 10**18, 0, [market.eth, market.usd], market.owner, deadline),
-    )
+    crash(trader, 4 * 10**18)
     other = trader.buy(trader.pairs.tax_usd, 100)
     third = trader.sell(position, Decimal("0.001"))
     trader.execute(*sells, other, third)
@@ -266,6 +261,51 @@ def test_later_trade_of_a_position_that_froze_is_dropped(trader: Trader):
     ]
     assert third.failure == "its position was frozen before it began"
     trader.require_books_equal_chain()
+
+
+@pytest.mark.parametrize("fired", [TradeType.stop_loss, TradeType.take_profit])
+def test_fired_exit_that_the_simulation_refuses_is_tried_again_before_its_position_is_put_aside(
+    trader: Trader, fired: TradeType
+):
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    trader.execute(buy)
+    position = trader.state.portfolio.open_positions[buy.position_id]
+    for number in range(1, FIRED_TRIES):
+        sell = trader.sell(position, slippage=0.0, trade_type=fired)
+        crash(trader, 10**17)
+        trader.execute(sell)
+        assert sell.get_status() is TradeStatus.discarded
+        assert sell.failure.startswith(f"not signed, try {number} of {FIRED_TRIES}: refused: the simulation reverted")
+        assert list(trader.state.portfolio.open_positions) == [position.position_id]
+    last = trader.sell(position, slippage=0.0, trade_type=fired)
+    crash(trader, 10**17)
+    trader.execute(last)
+    assert last.get_status() is TradeStatus.failed
+    assert list(trader.state.portfolio.frozen_positions) == [position.position_id]
+    trader.require_books_equal_chain()
+
+
+def test_refusals_before_a_trade_that_was_made_do_not_count(trader: Trader):
+    buy = trader.buy(trader.pairs.eth_usd, 1_000)
+    trader.execute(buy)
+    position = trader.state.portfolio.open_positions[buy.position_id]
+    for quantity in (Decimal("0.1"), None):
+        for _ in range(FIRED_TRIES - 1):
+            sell = trader.sell(position, quantity, slippage=0.0, trade_type=TradeType.stop_loss)
+            crash(trader, 10**17)
+            trader.execute(sell)
+            assert sell.get_status() is TradeStatus.discarded
+        sell = trader.sell(position, quantity, slippage=0.02, trade_type=TradeType.stop_loss)
+        trader.execute(sell)
+        assert sell.get_status() is TradeStatus.success
+    trader.require_books_equal_chain()
+
+
+def crash(trader: Trader, amount: int) -> None:
+    """Sell ETH as somebody else: the price falls, though not by much."""
+    market = trader.rig.market
+    path, deadline = [market.eth, market.usd], market.node.timestamp() + 1000
+    market.node.do(market.owner, market.uniswap.router, SWAP.encode(amount, 0, path, market.owner, deadline))
 
 
 def test_no_gas_waits_alarms_and_ends_when_the_deadline_has_passed(trader: Trader):

@@ -125,6 +125,20 @@ def test_trigger_is_named_and_each_check_counts(desk):
     assert first.subject != later.subject
 
 
+def test_exits_that_were_not_made_are_not_said_to_be_closed(desk):
+    desk.execute(desk.manager.open_spot(WETH_USDC, 1000) + desk.manager.open_spot(AAVE_USDC, 100))
+    first, second = desk.portfolio.get_open_positions()
+    (refused,) = desk.manager.close_position(first, trade_type=TradeType.stop_loss)
+    (running,) = desk.manager.close_position(second, trade_type=TradeType.stop_loss)
+    at = to_aware(START)
+    desk.state.record(TradeDiscarded(at, refused.trade_id, refused.position_id, "refused: the simulation reverted"))
+    desk.state.record(TradeStarted(at, running.trade_id, running.position_id))
+    message = trigger_message("s", desk.state, trades=[refused, running], at=NOW)
+    told = "s: triggers began to trade position #2 and could not trade position #1 at "
+    assert message.subject.startswith(told), message.subject
+    assert "refused: the simulation reverted" in message.text
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [

@@ -34,7 +34,7 @@ from trading_dagster.domain.event import (
 from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
-from trading_dagster.domain.trade import TradeExecution, TradeStatus, TradeType
+from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.transaction import Finished, InFlight, Intent, IntentRecord, OutcomeStatus
 from trading_dagster.evm.alarm import AlarmKind, AlarmSink
 from trading_dagster.evm.allowance import AllowanceKeeper, Spending
@@ -61,7 +61,7 @@ from trading_dagster.evm.swap_intent import (
     total_gas_cost,
     trade_intent_id,
 )
-from trading_dagster.evm.trade_book import TradeBook
+from trading_dagster.evm.trade_book import FIRED, TradeBook
 from trading_dagster.evm.trade_route import RouteTable
 from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.transaction import EXPIRED_UNSIGNED, TransactionExecutor
@@ -70,7 +70,6 @@ from trading_dagster.evm.transaction_journal import TransactionJournal
 logger = logging.getLogger(__name__)
 
 RUNNING = (TradeStatus.started, TradeStatus.broadcasted)
-FIRED = (TradeType.stop_loss, TradeType.take_profit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +318,7 @@ class EvmExecution:
                 dex, route = self._routes.exchange_of(trade.pair), self._routes.route_of(trade.pair, trade.is_buy())
                 intent = plan_swap(dex, route, trade, state, self._trader, head, self._setting.limits, amount)
             except (BadInput, InvalidTrade) as error:
-                self._book.fail(state, trade, f"never sent: {error}")
+                self._book.refuse(state, trade, f"never sent: {error}")
             else:
                 self._executor.plan(intent)
 
@@ -368,14 +367,14 @@ class EvmExecution:
             try:
                 dex = self._routes.exchange_of(trade.pair)
             except InvalidTrade as error:
-                self._book.fail(state, trade, f"never sent: {error}")
+                self._book.refuse(state, trade, f"never sent: {error}")
                 continue
             if dex.spender not in has_code:
                 has_code[dex.spender] = self._client.has_code(dex.spender, "latest")
             if has_code[dex.spender]:
                 reachable.append(trade)
             else:
-                self._book.fail(state, trade, f"never sent: the exchange {dex.name} has no code at {dex.spender}")
+                self._book.refuse(state, trade, f"never sent: the exchange {dex.name} has no code at {dex.spender}")
         return reachable
 
     def _approve(self, state: State, trades: Sequence[TradeExecution], timeout_s: float) -> list[TradeExecution]:
@@ -394,7 +393,7 @@ class EvmExecution:
         )
         for name, reason in verdicts.items():
             if reason:
-                self._book.fail(state, names[name], f"never sent: {reason}")
+                self._book.refuse(state, names[name], f"never sent: {reason}")
         return [trade for name, trade in names.items() if verdicts.get(name) == ""]
 
     def _wait(self, intents: Sequence[Intent], timeout_s: float) -> list[IntentRecord]:
@@ -415,6 +414,8 @@ class EvmExecution:
             # It was never tried and all is still held: a frozen position's stop loss would rest from now on.
             self._book.discard(state, trade, describe_outcome(outcome))
             return None
+        if outcome.status is OutcomeStatus.refused:
+            return self._book.refuse(state, trade, describe_outcome(outcome))
         if outcome.status is not OutcomeStatus.confirmed:
             return self._book.fail(state, trade, describe_outcome(outcome))
         fill = read_swap_fill(trade, outcome, self._trader.address)

@@ -79,7 +79,7 @@ class LoanExecution:
         try:
             job = make_job(state, trade, self.routes, self.max_slippage)
         except InvalidTrade as error:
-            self.book.fail(state, trade, f"never sent: {error}")
+            self.book.refuse(state, trade, f"never sent: {error}")
             return True
         if trade.get_status() is TradeStatus.started:
             state.record(TradeBroadcasted(self.book.now(), trade.trade_id, trade.position_id))
@@ -118,7 +118,8 @@ class LoanExecution:
         fill = read_loan_fill(job.goal, result.progress, tokens)
         last = next((r for r in reversed(result.finished) if r.outcome.tx_hash), None)
         if last is None or not result.progress.has_moved or (end.failure and fill.is_nothing):
-            self.book.fail(state, trade, end.failure or "nothing was to be done")
+            finish = self.book.refuse if last is None else self.book.fail
+            finish(state, trade, end.failure or "nothing was to be done")
             self._book_rounding(state, fill, job)
             return
         gas_cost = read_gas_cost(self.runner.journal, job.name)

@@ -9,8 +9,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from trading_dagster.domain.event import PositionFrozen, TradeDiscarded, TradeFailed
+from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
-from trading_dagster.domain.trade import TradeExecution
+from trading_dagster.domain.trade import TradeExecution, TradeType
 from trading_dagster.domain.transaction import Account
 from trading_dagster.evm.alarm import Alarm, AlarmKind, AlarmSink
 from trading_dagster.evm.native_price import NativePrice, no_price
@@ -18,6 +19,11 @@ from trading_dagster.evm.native_price import NativePrice, no_price
 logger = logging.getLogger(__name__)
 
 MAY_BE_SENT = "it may have been sent"
+FIRED = (TradeType.stop_loss, TradeType.take_profit)
+"""What a trigger check makes, again and again while the price is beyond the level."""
+NOT_SIGNED = "not signed, "
+FIRED_TRIES = 5
+"""How often in a row an exit that a trigger fired may be refused before its position is put aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,19 @@ class TradeBook:
         logger.warning("%s failed: %s", trade, reason)
         state.record(TradeFailed(self.now(), trade.trade_id, trade.position_id, reason))
         self.freeze(state, trade, f"trade #{trade.trade_id} failed: {reason}")
+
+    def refuse(self, state: State, trade: TradeExecution, reason: str) -> None:
+        """End a trade of which nothing was signed, for a reason that may pass.
+
+        An exit that a trigger fired is dropped, so that the next trigger check tries it at the price of then: put
+        aside, its position would have no stop loss from now on. Any other trade fails, and so does such an exit once
+        it was refused ``FIRED_TRIES`` times in a row: then somebody has to look.
+        """
+        tries = _count_refused(state.portfolio.get_position_by_id(trade.position_id)) + 1
+        if _will_fire_again(trade) and tries < FIRED_TRIES:
+            self.discard(state, trade, f"{NOT_SIGNED}try {tries} of {FIRED_TRIES}: {reason}")
+        else:
+            self.fail(state, trade, reason)
 
     def lose(self, state: State, trade: TradeExecution, reason: str) -> None:
         """End a trade of which nobody knows whether it was sent, as its journal was lost: sent now, it could be twice.
@@ -71,3 +90,18 @@ class TradeBook:
 def is_lost(trade: TradeExecution) -> bool:
     """Tell whether a trade failed because nobody knows whether it was sent."""
     return trade.failure is not None and trade.failure.startswith(MAY_BE_SENT)
+
+
+def _will_fire_again(trade: TradeExecution) -> bool:
+    """Tell whether the next trigger check makes a trade like this one; what waited for its price fires once."""
+    return trade.trade_type in FIRED and trade.activated_trigger is None
+
+
+def _count_refused(position: TradingPosition) -> int:
+    """Return how many exits were refused since the position's last trade that did or tried something on the chain."""
+    count = 0
+    for trade in sorted(position.trades.values(), key=lambda trade: -trade.trade_id):
+        if trade.fill is not None or trade.failed_at is not None:
+            break
+        count += trade.discarded_at is not None and (trade.failure or "").startswith(NOT_SIGNED)
+    return count

@@ -82,11 +82,15 @@ def trigger_message(
     at: datetime,
     expired: Sequence[TradeExecution] = (),
 ) -> Message:
-    """Return which positions a trigger check closed or traded, which orders it gave up; ``at`` is aware UTC."""
+    """Return which positions a trigger check closed, traded or could not, which orders it gave up; ``at`` is aware."""
     parts = []
+    made = [trade for trade in trades if trade.is_success()]
+    running = [trade for trade in trades if trade.is_unfinished()]
     for verb, chosen in (
-        ("closed", [trade for trade in trades if trade.closing]),
-        ("traded", [trade for trade in trades if not trade.closing]),
+        ("closed", [trade for trade in made if trade.closing]),
+        ("traded", [trade for trade in made if not trade.closing]),
+        ("began to trade", running),
+        ("could not trade", [trade for trade in trades if trade not in made and trade not in running]),
         ("gave up orders of", expired),
     ):
         if chosen:
