@@ -107,7 +107,9 @@ class LoanTrader(Trader):
         change = LoanChange(amount, quantity * Decimal(pricing.price))
         return self._plan_loan(None, self.short_pair, -quantity, amount, pricing, change, slippage)
 
-    def close_short(self, position: TradingPosition, slippage: float = 0.02) -> TradeExecution:
+    def close_short(
+        self, position: TradingPosition, slippage: float = 0.02, trade_type: TradeType = TradeType.rebalance
+    ) -> TradeExecution:
         loan = position.loan
         owed = loan.borrowed.total
         at, spot = to_naive(self.now), self.pairs.eth_usd
@@ -115,7 +117,9 @@ class LoanTrader(Trader):
         cost = owed * Decimal(pricing.price)
         back = loan.collateral.total - cost
         change = LoanChange(-back, -cost, loan.collateral.interest.outstanding, loan.borrowed.interest.outstanding)
-        return self._plan_loan(position, position.pair, owed, back, pricing, change, slippage, closing=True)
+        return self._plan_loan(
+            position, position.pair, owed, back, pricing, change, slippage, closing=True, trade_type=trade_type
+        )
 
     def reduce_short(self, position: TradingPosition, repaid: str, released: str) -> TradeExecution:
         at, spot, quantity, out = to_naive(self.now), self.pairs.eth_usd, Decimal(repaid), Decimal(released)
@@ -148,6 +152,7 @@ class LoanTrader(Trader):
         slippage: float,
         *,
         closing: bool = False,
+        trade_type: TradeType = TradeType.rebalance,
     ) -> TradeExecution:
         portfolio = self.state.portfolio
         number = portfolio.next_position_id if position is None else position.position_id
@@ -157,7 +162,7 @@ class LoanTrader(Trader):
             portfolio.next_trade_id,
             number,
             pair,
-            TradeType.rebalance,
+            trade_type,
             quantity,
             reserve,
             pricing,
@@ -191,6 +196,12 @@ class LoanTrader(Trader):
 
     def health(self) -> Fraction | None:
         return Borrower(self.aave, self.rig).health()
+
+    def buy_eth_of_others(self, usd: int) -> None:
+        """Push the price of ETH up by somebody else's purchase."""
+        market = self.rig.market
+        data = SWAP.encode(usd * 10**6, 0, [market.usd, market.eth], market.owner, market.node.timestamp() + 10_000)
+        market.node.do(market.owner, market.uniswap.router, data)
 
     def sell_eth_of_others(self, amount: int) -> None:
         """Push the price of ETH down by somebody else's sale."""

@@ -275,7 +275,9 @@ def test_fired_exit_that_the_simulation_refuses_is_tried_again_before_its_positi
         crash(trader, 10**17)
         trader.execute(sell)
         assert sell.get_status() is TradeStatus.discarded
-        assert sell.failure.startswith(f"not signed, try {number} of {FIRED_TRIES}: refused: the simulation reverted")
+        assert sell.failure.startswith(
+            f"without effect, try {number} of {FIRED_TRIES}: refused: the simulation reverted"
+        )
         assert list(trader.state.portfolio.open_positions) == [position.position_id]
     last = trader.sell(position, slippage=0.0, trade_type=fired)
     crash(trader, 10**17)

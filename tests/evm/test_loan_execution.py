@@ -10,7 +10,7 @@ from evm.deployment import Rig
 from evm.deployment_aave import Aave
 from evm.loan_trader import LoanTrader
 
-from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.domain.trade import TradeExecution, TradeStatus, TradeType
 from trading_dagster.evm.alarm import AlarmKind, Step
 from trading_dagster.evm.execution import TradeExecutionSetting
 from trading_dagster.evm.swap_intent import SwapLimits
@@ -130,6 +130,35 @@ def test_short_whose_sale_is_refused_is_booked_as_it_is_and_frozen(trader: LoanT
     trader.require_wallet_equals_ledger()
     assert abs(trader.units_apart(trader.ausd)) <= 1
     assert abs(trader.units_apart(trader.veth)) < 10**12
+
+
+@pytest.mark.parametrize("trade_type", [TradeType.stop_loss, TradeType.rebalance])
+def test_exit_of_a_short_that_was_taken_back_is_tried_again_if_a_stop_loss_made_it(
+    trader: LoanTrader, trade_type: TradeType
+):
+    """The price rises whenever the debt is to be bought back: the trade turns round, and the short is as it was."""
+    trader.execute(trader.open_short(8_000))
+    position = trader.state.portfolio.open_positions[1]
+    debt = trader.balance(trader.veth)
+
+    def move_price(step, intent_id: str) -> None:
+        if step.value == "planned":
+            trader.buy_eth_of_others(40_000)
+
+    closed = trader.close_short(position, slippage=0.001, trade_type=trade_type)
+    trader.execute(closed, observe=move_price)
+
+    is_fired = trade_type is TradeType.stop_loss
+    assert closed.get_status() is (TradeStatus.discarded if is_fired else TradeStatus.failed)
+    assert "the price moved beyond the slippage tolerance" in closed.failure
+    assert trader.balance(trader.veth) >= debt
+    assert list(trader.state.portfolio.open_positions) == [1] * is_fired
+    if is_fired:
+        again = trader.close_short(position, trade_type=trade_type)
+        trader.execute(again)
+        assert again.get_status() is TradeStatus.success
+        assert position.is_closed()
+    trader.require_wallet_equals_ledger()
 
 
 def test_short_that_cannot_borrow_is_taken_back_and_failed(trader: LoanTrader):

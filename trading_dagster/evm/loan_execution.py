@@ -118,8 +118,7 @@ class LoanExecution:
         fill = read_loan_fill(job.goal, result.progress, tokens)
         last = next((r for r in reversed(result.finished) if r.outcome.tx_hash), None)
         if last is None or not result.progress.has_moved or (end.failure and fill.is_nothing):
-            finish = self.book.refuse if last is None else self.book.fail
-            finish(state, trade, end.failure or "nothing was to be done")
+            self.book.refuse(state, trade, end.failure or "nothing was to be done")
             self._book_rounding(state, fill, job)
             return
         gas_cost = read_gas_cost(self.runner.journal, job.name)

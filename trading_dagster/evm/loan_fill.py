@@ -55,8 +55,11 @@ class LoanFill:
 
     @property
     def is_nothing(self) -> bool:
-        """Tell whether everything was taken back, but for what the pool's own rounding took."""
-        is_back = self.is_collateral_gone and self.is_debt_gone
+        """Tell whether all is as before: of a new loan nothing is left, or what was taken out is in the pool again.
+
+        What the pool's own rounding took of a new loan may be missing.
+        """
+        is_back = (self.is_collateral_gone and self.is_debt_gone) or not self.allocation
         return is_back and not self.consumption and not self.repaid and not self.dust
 
 

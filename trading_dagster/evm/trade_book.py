@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 MAY_BE_SENT = "it may have been sent"
 FIRED = (TradeType.stop_loss, TradeType.take_profit)
 """What a trigger check makes, again and again while the price is beyond the level."""
-NOT_SIGNED = "not signed, "
+NO_EFFECT = "without effect, "
 FIRED_TRIES = 5
 """How often in a row an exit that a trigger fired may be refused before its position is put aside."""
 
@@ -47,7 +47,7 @@ class TradeBook:
         self.freeze(state, trade, f"trade #{trade.trade_id} failed: {reason}")
 
     def refuse(self, state: State, trade: TradeExecution, reason: str) -> None:
-        """End a trade of which nothing was signed, for a reason that may pass.
+        """End a trade that had no effect, for a reason that may pass: never signed, or all of it taken back.
 
         An exit that a trigger fired is dropped, so that the next trigger check tries it at the price of then: put
         aside, its position would have no stop loss from now on. Any other trade fails, and so does such an exit once
@@ -55,7 +55,7 @@ class TradeBook:
         """
         tries = _count_refused(state.portfolio.get_position_by_id(trade.position_id)) + 1
         if _will_fire_again(trade) and tries < FIRED_TRIES:
-            self.discard(state, trade, f"{NOT_SIGNED}try {tries} of {FIRED_TRIES}: {reason}")
+            self.discard(state, trade, f"{NO_EFFECT}try {tries} of {FIRED_TRIES}: {reason}")
         else:
             self.fail(state, trade, reason)
 
@@ -103,5 +103,5 @@ def _count_refused(position: TradingPosition) -> int:
     for trade in sorted(position.trades.values(), key=lambda trade: -trade.trade_id):
         if trade.fill is not None or trade.failed_at is not None:
             break
-        count += trade.discarded_at is not None and (trade.failure or "").startswith(NOT_SIGNED)
+        count += trade.discarded_at is not None and (trade.failure or "").startswith(NO_EFFECT)
     return count
