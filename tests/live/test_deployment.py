@@ -12,13 +12,15 @@ from trading_dagster.domain.time import CycleDuration
 from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.cycle import decide_cycle, run_cycle
-from trading_dagster.live.deployment import CycleOffset, DataAvailability, Deployment, ReplayClock, SampleData
+from trading_dagster.live.deployment import Deployment
+from trading_dagster.live.deployment_data import SampleData
 from trading_dagster.live.deployment_file import (
     FOLDERS_VARIABLE,
     find_deployment_files,
     read_deployment,
     read_deployments,
 )
+from trading_dagster.live.deployment_time import CycleOffset, DataAvailability, ReplayClock
 from trading_dagster.live.evm_venue import EvmVenue
 from trading_dagster.live.live_home import LiveHome
 from trading_dagster.live.opening import open_clock, open_live, open_observer, open_strategy

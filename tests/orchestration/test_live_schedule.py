@@ -15,8 +15,8 @@ from trading_dagster.domain.error import BadConfiguration
 from trading_dagster.domain.time import CycleDuration
 from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.cycle import run_cycle
-from trading_dagster.live.deployment import RealClock
 from trading_dagster.live.deployment_file import read_deployment
+from trading_dagster.live.deployment_time import RealClock
 from trading_dagster.live.live_home import LiveHome
 from trading_dagster.live.progress import Progress
 from trading_dagster.orchestration.live_definition import build_live_schedules, build_live_sensors, find_units

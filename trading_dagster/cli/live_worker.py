@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from trading_dagster.live.cycle import CycleReport, CycleStatus, complete_cycle, decide_cycle, execute_cycle, skip_cycle
-from trading_dagster.live.deployment import CycleOffset, DataAvailability, Deployment
+from trading_dagster.live.deployment import Deployment
+from trading_dagster.live.deployment_time import CycleOffset, DataAvailability
 from trading_dagster.live.message import failure_message
 from trading_dagster.live.progress import find_cycle_end, list_missed, read_progress
 from trading_dagster.live.revaluation import revalue, sync_treasury

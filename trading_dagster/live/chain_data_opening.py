@@ -7,7 +7,8 @@ from trading_dagster.domain.time import to_naive
 from trading_dagster.evm.chain_feed import ChainFeed
 from trading_dagster.evm.chain_source import ChainSource
 from trading_dagster.evm.vault_price import VaultPriceSource
-from trading_dagster.live.deployment import ChainData, Deployment
+from trading_dagster.live.deployment import Deployment
+from trading_dagster.live.deployment_data import ChainData
 
 
 def open_chain_data(deployment: Deployment, data: ChainData) -> ChainSource | VaultPriceSource:

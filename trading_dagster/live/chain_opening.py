@@ -28,8 +28,9 @@ from trading_dagster.evm.multicall import MULTICALL3
 from trading_dagster.evm.swap_intent import SwapLimits
 from trading_dagster.evm.uniswap_v3 import RouterKind, to_fee_units
 from trading_dagster.evm.vault_dex import VAULT_EXCHANGE, TradedVault
-from trading_dagster.live import deployment as setting
 from trading_dagster.live.clock import WorldClock
+from trading_dagster.live.deployment import Deployment
+from trading_dagster.live.deployment_chain import MappedPair, Token, Wallet
 from trading_dagster.live.evm_venue import EvmVenue, WalletKey
 from trading_dagster.live.guard import KillSwitch
 from trading_dagster.live.live_home import LiveHome
@@ -52,7 +53,7 @@ class ChainParts:
     reporter: Reporter
 
 
-def open_chain_venue(deployment: setting.Deployment, parts: ChainParts) -> EvmVenue:
+def open_chain_venue(deployment: Deployment, parts: ChainParts) -> EvmVenue:
     """Return the hot wallet, or vault, of a deployment at its exchange; nothing is asked of a node yet.
 
     Raises:
@@ -102,7 +103,7 @@ def open_chain_venue(deployment: setting.Deployment, parts: ChainParts) -> EvmVe
 
 
 def describe_pools(
-    deployment: setting.Deployment,
+    deployment: Deployment,
 ) -> Mapping[HumanReadableTradingPairDescription, TradingPairIdentifier]:
     """Return by pair of the data the pool it is traded in; raises BadConfiguration."""
     chain, known = find_chain(deployment), find_exchange(deployment)
@@ -134,9 +135,7 @@ def describe_pools(
     return pools
 
 
-def _vault_pair(
-    where: str, share: AssetIdentifier, asset: AssetIdentifier, pair: setting.MappedPair
-) -> TradingPairIdentifier:
+def _vault_pair(where: str, share: AssetIdentifier, asset: AssetIdentifier, pair: MappedPair) -> TradingPairIdentifier:
     """Return the pair of a vault's shares: the vault is their token and their market."""
     if pair.pool.lower() != share.address:
         raise BadConfiguration(f"{where}.pool: it is {pair.pool}, but base is the vault {share.address}: give that")
@@ -151,7 +150,7 @@ def _vault_pair(
     return to_vault(found, VaultTerms())
 
 
-def find_chain(deployment: setting.Deployment) -> Chain:
+def find_chain(deployment: Deployment) -> Chain:
     """Return the chain of a deployment; raises BadConfiguration."""
     assert deployment.chain is not None
     try:
@@ -160,7 +159,7 @@ def find_chain(deployment: setting.Deployment) -> Chain:
         raise BadConfiguration(f"{deployment.file}: chain.name: {error}") from None
 
 
-def find_exchange(deployment: setting.Deployment) -> KnownExchange:
+def find_exchange(deployment: Deployment) -> KnownExchange:
     """Return the exchange of a deployment, of the registry or by its contracts; raises BadConfiguration."""
     asked = deployment.exchange
     assert asked is not None
@@ -182,7 +181,7 @@ def find_exchange(deployment: setting.Deployment) -> KnownExchange:
         raise BadConfiguration(f"{deployment.file}: exchange: {error}") from None
 
 
-def find_vaults(deployment: setting.Deployment) -> tuple[TradedVault, ...]:
+def find_vaults(deployment: Deployment) -> tuple[TradedVault, ...]:
     """Return the vaults whose shares may be traded; raises BadConfiguration."""
     found: dict[str, TradedVault] = {}
     for place, asked in enumerate(deployment.vaults):
@@ -197,14 +196,14 @@ def find_vaults(deployment: setting.Deployment) -> tuple[TradedVault, ...]:
     return tuple(found.values())
 
 
-def _find_vault(deployment: setting.Deployment, wallet: setting.Wallet) -> VaultDeployment | None:
+def _find_vault(deployment: Deployment, wallet: Wallet) -> VaultDeployment | None:
     if wallet.vault is None:
         return None
     vault = require_checksum(wallet.vault, f"vault of {deployment.file}: wallet.vault")
     return VaultDeployment(vault, wallet.vault_first_block or 0)
 
 
-def _find_lending(deployment: setting.Deployment, chain: Chain) -> LendingPool | None:
+def _find_lending(deployment: Deployment, chain: Chain) -> LendingPool | None:
     asked = deployment.lending
     if asked is None:
         return None
@@ -220,7 +219,7 @@ def _find_lending(deployment: setting.Deployment, chain: Chain) -> LendingPool |
     return LendingPool(AaveV3Deployment(address), LoanLimits(min_health=Fraction(str(asked.min_health))))
 
 
-def _swap_limits(deployment: setting.Deployment, parameters: StrategyParameters) -> SwapLimits:
+def _swap_limits(deployment: Deployment, parameters: StrategyParameters) -> SwapLimits:
     """Return what a swap may accept: the file's limits, else the strategy's tolerance, else the defaults."""
     default, limits = SwapLimits(), deployment.limits
     slippage = limits.max_slippage_tolerance
@@ -230,6 +229,6 @@ def _swap_limits(deployment: setting.Deployment, parameters: StrategyParameters)
     return SwapLimits(max_slippage=slippage, max_price_impact=impact)
 
 
-def _token(where: str, chain: Chain, token: setting.Token) -> AssetIdentifier:
+def _token(where: str, chain: Chain, token: Token) -> AssetIdentifier:
     address = require_checksum(token.address, f"token {token.symbol} of {where}")
     return AssetIdentifier(chain.chain_id, address, token.symbol, token.decimals)

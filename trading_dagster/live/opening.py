@@ -17,15 +17,9 @@ from trading_dagster.domain.time import CycleDuration
 from trading_dagster.execution.approval import ApprovalModel, ManualApproval, UncheckedApproval
 from trading_dagster.execution.limit_guard import LimitGuard
 from trading_dagster.live.clock import AcceleratedClock, SystemClock, WorldClock
-from trading_dagster.live.deployment import (
-    ChainData,
-    Deployment,
-    ExchangeData,
-    FileData,
-    LakeData,
-    ReplayClock,
-    ServiceData,
-)
+from trading_dagster.live.deployment import Deployment
+from trading_dagster.live.deployment_data import ChainData, ExchangeData, FileData, LakeData, ServiceData
+from trading_dagster.live.deployment_time import ReplayClock
 from trading_dagster.live.desk import Desk, DeskRequest, Venue
 from trading_dagster.live.fund_fee import LiveFundFees
 from trading_dagster.live.guard import with_emergency_file

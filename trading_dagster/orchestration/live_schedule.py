@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from trading_dagster.domain.time import to_naive
-from trading_dagster.live.deployment import CycleOffset
+from trading_dagster.live.deployment_time import CycleOffset
 from trading_dagster.live.progress import read_progress
 from trading_dagster.orchestration.failure import explain_failures
 from trading_dagster.orchestration.live_run import cycle_request, find_unfinished

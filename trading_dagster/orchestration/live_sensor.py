@@ -10,7 +10,7 @@ import dagster as dg
 
 from trading_dagster.domain.message import MessageKind
 from trading_dagster.domain.time import to_naive
-from trading_dagster.live.deployment import CycleOffset, DataAvailability, SinceLastCycleEnd
+from trading_dagster.live.deployment_time import CycleOffset, DataAvailability, SinceLastCycleEnd
 from trading_dagster.live.progress import find_cycle_end, read_progress
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.universe import load_universe

@@ -10,7 +10,8 @@ from dataclasses import replace
 import dagster as dg
 
 from trading_dagster.live.clock import WorldClock
-from trading_dagster.live.deployment import Deployment, FileData, LakeData
+from trading_dagster.live.deployment import Deployment
+from trading_dagster.live.deployment_data import FileData, LakeData
 from trading_dagster.live.live_home import LiveHome
 from trading_dagster.live.opening import open_live, open_observer, open_source, open_strategy
 from trading_dagster.live.strategy import LiveStrategy
