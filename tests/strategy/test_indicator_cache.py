@@ -6,6 +6,7 @@ import importlib.util
 import multiprocessing
 import sys
 import textwrap
+import types
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -411,6 +412,38 @@ def test_values_a_function_uses_are_told_apart(first, second, write_module):
     use = "def f(close):\n    return v\n"
     one, same, other = (fingerprint(write_module(text + use).f) for text in (first, first, second))
     assert one == same != other
+
+
+@pytest.fixture(params=["no file", "in an archive", "not loaded"])
+def compiled(request, monkeypatch, tmp_path):
+    """Return a compiled function of a module that has no version, and of which no file can be read."""
+    name = f"bare_{request.param.replace(' ', '_')}"
+    if request.param != "not loaded":
+        module = types.ModuleType(name)
+        if request.param == "in an archive":
+            module.__file__ = str(tmp_path / "bundle.zip" / "bare.so")
+        monkeypatch.setitem(sys.modules, name, module)
+    kind = type("cython_function_or_method", (), {"__module__": name, "__call__": lambda _self, x: x})
+    return kind()
+
+
+def test_code_that_nothing_stands_for_has_no_key(compiled):
+    def double(close):
+        return compiled(close) * 2
+
+    with pytest.raises(Unfingerprintable, match="bare_"):
+        fingerprint(double)
+
+
+def test_trusted_code_has_a_key_whatever_it_calls(compiled):
+    def double(close):
+        return compiled(close) * 2
+
+    def triple(close):
+        return compiled(close) * 3
+
+    assert fingerprint(double, is_strict=False) == fingerprint(double, is_strict=False)
+    assert fingerprint(double, is_strict=False) != fingerprint(triple, is_strict=False)
 
 
 def test_recursive_functions_and_values_end(write_module):

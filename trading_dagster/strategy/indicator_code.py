@@ -110,7 +110,11 @@ def refuse_impure(module: str) -> None:
 
 @functools.cache
 def version_of(module: str) -> str:
-    """Return what stands for a module's code: its version, else a hash of its file."""
+    """Return what stands for a module's code: its version, else a hash of its file.
+
+    Raises:
+        Unfingerprintable: It has neither, or its file cannot be read, as within an archive.
+    """
     top = module.partition(".")[0]
     if top in sys.stdlib_module_names:
         return ""  # the version of Python is in every key
@@ -121,7 +125,10 @@ def version_of(module: str) -> str:
     file = getattr(sys.modules.get(module), "__file__", None)
     if not file:
         raise Unfingerprintable(f"module {module} has neither version nor file")
-    return hashlib.blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()
+    try:
+        return hashlib.blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise Unfingerprintable(f"the file of module {module}, {file}, cannot be read") from error
 
 
 def _distribution_version(name: str) -> str:

@@ -160,7 +160,7 @@ class _Writer:
         elif isinstance(value, types.ModuleType):
             self._write_module(value, ())
         elif isinstance(getattr(value, "py_func", None), types.FunctionType):  # compiled by numba
-            self._write_all("compiled", (value.py_func, str(type(value)), version_of(type(value).__module__)))
+            self._write_all("compiled", (value.py_func, str(type(value)), self._version(type(value).__module__)))
         elif isinstance(getattr(value, "__wrapped__", None), types.FunctionType):  # functools.cache and the like
             self._write_all("wrapper", (value.__wrapped__, str(type(value))))
         elif isinstance(value, _NATIVE) or _is_native_function(value):
@@ -181,14 +181,14 @@ class _Writer:
             self.write(owner)
         if isinstance(value, np.ufunc) and getattr(np, value.__name__, None) is not value:
             self._refuse(f"{value!r} may hide a Python function")
-        self._put("native", f"{module}.{name} {version_of(module)}")
+        self._put("native", f"{module}.{name} {self._version(module)}")
 
     def _write_function(self, function: types.FunctionType) -> None:
         module = function.__module__ or ""
         if is_library(module):
             if self._is_strict:
                 refuse_impure(module)
-            self._put("library function", f"{module}.{function.__qualname__} {version_of(module)}")
+            self._put("library function", f"{module}.{function.__qualname__} {self._version(module)}")
             self._write_all("closure", (cell.cell_contents for cell in function.__closure__ or ()))
             return
         self._put("function")
@@ -247,7 +247,7 @@ class _Writer:
             refuse_impure(name)
         self._put("module", name)
         if is_library(name):
-            self._put("version", version_of(name))
+            self._put("version", self._version(name))
             return
         if (id(module), names) in self._modules:
             return
@@ -266,7 +266,7 @@ class _Writer:
         if is_library(module):
             if self._is_strict:
                 refuse_impure(module)
-            self._put("library class", f"{module}.{kind.__qualname__} {version_of(module)}")
+            self._put("library class", f"{module}.{kind.__qualname__} {self._version(module)}")
             return
         self._put("class", f"{module}.{kind.__qualname__}")
         self._write_all("bases", kind.__bases__)
@@ -297,6 +297,14 @@ class _Writer:
                 raise Unfingerprintable(f"{kind.__module__}.{kind.__qualname__} cannot be hashed") from error
         else:
             self._put("state", raw.getvalue())
+
+    def _version(self, module: str) -> str:
+        """Return what stands for the code of a module; nothing where nothing does and the code is trusted."""
+        try:
+            return version_of(module)
+        except Unfingerprintable as error:
+            self._refuse(str(error))
+            return ""
 
     def _refuse(self, reason: str) -> None:
         if self._is_strict:
