@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -98,17 +99,23 @@ if __name__ == "__main__":
 """
 
 
-def test_a_killed_search_goes_on_from_what_it_kept_and_leaves_no_process(tmp_path, universe):
-    script, folder = tmp_path / "search.py", tmp_path / "kept"
+def test_a_killed_search_goes_on_from_what_it_kept_and_leaves_nothing_behind(tmp_path, universe, monkeypatch):
+    script, folder, temporary = tmp_path / "search.py", tmp_path / "kept", tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    environment = {**os.environ, "TMPDIR": str(temporary)}
     script.write_text(SCRIPT)
     command = [sys.executable, script, folder]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as killed:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment
+    ) as killed:
         while len(list(folder.glob("*.grid"))) < 9:
             assert killed.poll() is None
             time.sleep(0.01)
         os.kill(killed.pid, signal.SIGKILL)
         killed.communicate()  # returns when no worker holds the other end of the pipe any more
     kept = len(list(folder.glob("*.grid")))
+    assert len(list(temporary.glob("trading-dagster-search-optimiser-*"))) == 1
     plain = load_strategy_file(ROOT / "strategies" / "ema_cross.py").with_parameters({"backtest_end": END})
     searched = plain.parameters.replace(fast_bars=td.Integer(5, 50), slow_bars=td.Integer(60, 200))
     options = options_of(iterations=12, result_path=folder)
@@ -116,6 +123,7 @@ def test_a_killed_search_goes_on_from_what_it_kept_and_leaves_no_process(tmp_pat
     fresh = optimise_strategy(plain, universe, searched, options_of(iterations=12))
     assert again.get_cached_count() >= min(kept, 12) - 4
     assert points(again) == points(fresh)
+    assert list(temporary.glob("trading-dagster-*")) == []
 
 
 def test_a_point_that_takes_too_long_fails_and_is_not_tried_again(strategy, universe, tmp_path, caplog):

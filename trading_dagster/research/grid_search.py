@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -20,6 +18,7 @@ from trading_dagster.research.grid_outcome import DataRetention, recall_outcome
 from trading_dagster.research.grid_pool import count_workers, run_tasks
 from trading_dagster.research.grid_result import GridSearchResult
 from trading_dagster.research.grid_run import GridRunner, GridTask
+from trading_dagster.research.working_folder import working_folder
 from trading_dagster.strategy.execution_context import ExecutionContext, ExecutionMode
 from trading_dagster.strategy.indicator_cache import DiskIndicatorCache
 from trading_dagster.strategy.indicator_calculation import calculate_indicators
@@ -133,8 +132,7 @@ def search_grid(
         else:
             outcomes[each.index] = kept
     cached = set(outcomes)
-    with tempfile.TemporaryDirectory(prefix="grid-search-") as name, _bar(len(combinations), progress) as advance:
-        folder = Path(name)
+    with working_folder("grid-search") as folder, _bar(len(combinations), progress) as advance:
         runner = GridRunner(strategy, universe, folder / "indicators", chosen, data_retention, ignore_wallet_errors)
         advance(len(cached))
         calculate_shared_indicators(runner, tasks)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from trading_dagster.research.optimiser_result import OptimiserResult
 from trading_dagster.research.proposer import Proposer
 from trading_dagster.research.search_bench import SearchBench
 from trading_dagster.research.search_space import Place, SearchSpace, prepare_optimiser_parameters
+from trading_dagster.research.working_folder import working_folder
 from trading_dagster.strategy.module import StrategyModule
 from trading_dagster.strategy.parameters import StrategyParameters
 
@@ -181,8 +181,7 @@ def optimise_strategy(
     proposer = Proposer(space, options.seed)
     total = min(options.iterations, space.size)
     tried: list[OptimiserSearchResult] = []
-    with tempfile.TemporaryDirectory(prefix="optimiser-") as name, _bar(total, title, progress) as advance:
-        folder = Path(name)
+    with working_folder("optimiser") as folder, _bar(total, title, progress) as advance:
         runner = GridRunner(
             strategy,
             universe,

@@ -6,7 +6,6 @@ universe that ends there.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -37,6 +36,7 @@ from trading_dagster.research.optimiser_result import OptimiserResult
 from trading_dagster.research.search_space import SearchSpace, prepare_optimiser_parameters
 from trading_dagster.research.walk_forward_result import WalkForwardResult, WalkForwardStep
 from trading_dagster.research.walk_forward_window import WalkForwardWindow, end_universe, plan_windows
+from trading_dagster.research.working_folder import working_folder
 from trading_dagster.strategy.module import StrategyModule
 from trading_dagster.strategy.parameters import StrategyParameters, require_for_backtest
 
@@ -195,7 +195,7 @@ def trade_steps(
     events: list[Event] = []
     samples: list[pd.DataFrame] = []
     run: BacktestRun | None = None
-    with tempfile.TemporaryDirectory(prefix="walk-forward-") as folder:
+    with working_folder("walk-forward") as folder:
         for step in steps:
             plan = plan_backtest(
                 replace(strategy, parameters=step.parameters),
