@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from trading_dagster.backtest.inline import run_backtest
+from trading_dagster.charts import rendering
+from trading_dagster.charts.figure_picture import paint_figure
 from trading_dagster.orchestration.backtest_asset import asset_key, build_backtest_assets
 from trading_dagster.orchestration.driver import BacktestDriver
 from trading_dagster.orchestration.progress import SilentProgress
@@ -34,7 +36,14 @@ def broken_charts(timestamp, parameters, strategy_universe, execution_context) -
     return charts
 
 
-def test_charts_are_shown_and_failures_told(instance: dg.DagsterInstance) -> None:
+def test_charts_are_shown_and_failures_told(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    painted = []
+
+    def paint(figure, **options):
+        painted.append(figure)
+        return paint_figure(figure, **options)
+
+    monkeypatch.setattr(rendering, "paint_figure", paint)
     strategy = replace(load_strategy_file(STRATEGIES / "momentum_alpha.py"), create_charts=broken_charts)
     driver = BacktestDriver(strategy, instance, SilentProgress())
 
@@ -53,6 +62,7 @@ def test_charts_are_shown_and_failures_told(instance: dg.DagsterInstance) -> Non
     page = driver.folder.charts / "index.html"
     assert "chart-equity_curve" in page.read_text(encoding="utf-8")
     assert (driver.folder.charts / "equity_curve.png").is_file()
+    assert len(painted) == len(list(driver.folder.charts.glob("*.png")))  # the metadata shows the same pictures
     whole = run_backtest(strategy, progress=False)
     assert result.state.visualisation.plots == whole.state.visualisation.plots
     assert result.render_chart("alpha_model_diagnostics").equals(whole.render_chart("alpha_model_diagnostics"))

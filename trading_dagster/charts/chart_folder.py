@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import plotly.graph_objects as go
 
-from trading_dagster.charts.figure_picture import paint_figure
-from trading_dagster.charts.rendering import ChartPart, Picture, RenderedChart
+from trading_dagster.charts.rendering import ChartPart, RenderedChart
 from trading_dagster.charts.report import render_chart_page
 from trading_dagster.market.atomic_file import write_atomically
 
@@ -31,8 +29,8 @@ def write_charts(folder: Path, name: str, charts: Sequence[RenderedChart]) -> li
     folder.mkdir(parents=True, exist_ok=True)
     files = {PAGE: render_chart_page(name, charts).encode()}
     for rendered in charts:
-        for part in rendered.parts:
-            content = _content(rendered, part)
+        for part, png in zip(rendered.parts, rendered.pictures, strict=True):
+            content = _content(part, png)
             if content is not None:
                 ending, data = content
                 files[_free_name(files, rendered.chart.id, ending)] = data
@@ -41,17 +39,9 @@ def write_charts(folder: Path, name: str, charts: Sequence[RenderedChart]) -> li
     return [folder / file for file in files]
 
 
-def paint_part(rendered: RenderedChart, part: ChartPart) -> bytes | None:
-    """Return a part of a chart as a PNG file, None where it is no figure and no picture."""
-    if isinstance(part, go.Figure):
-        return paint_figure(part, title=str(part.layout.title.text or rendered.chart.name))
-    return part.png if isinstance(part, Picture) else None
-
-
-def _content(rendered: RenderedChart, part: ChartPart) -> tuple[str, bytes] | None:
+def _content(part: ChartPart, png: bytes | None) -> tuple[str, bytes] | None:
     if isinstance(part, pd.DataFrame):
         return ".csv", part.to_csv(index=not isinstance(part.index, pd.RangeIndex)).encode()
-    png = paint_part(rendered, part)
     return None if png is None else (".png", png)
 
 

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import pandas as pd
@@ -14,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from trading_dagster.charts.canvas import encode_png
+from trading_dagster.charts.figure_picture import paint_figure
 from trading_dagster.domain.error import ChartFailed, ChartNotValid, TradingDagsterError
 from trading_dagster.domain.identifier import HumanReadableTradingPairDescription, TradingPairIdentifier
 from trading_dagster.domain.state import State
@@ -43,13 +45,23 @@ class Markup:
     html: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RenderedChart:
     """What became of a chart: its parts, or why there are none."""
 
     chart: ChartCallback
     parts: tuple[ChartPart, ...] = ()
     error: str = ""
+
+    @cached_property
+    def pictures(self) -> tuple[bytes | None, ...]:
+        """Return each part as a PNG file, None where it is no figure and no picture; painted once, as it takes long."""
+        return tuple(self._paint(part) for part in self.parts)
+
+    def _paint(self, part: ChartPart) -> bytes | None:
+        if isinstance(part, go.Figure):
+            return paint_figure(part, title=str(part.layout.title.text or self.chart.name))
+        return part.png if isinstance(part, Picture) else None
 
 
 class ChartBacktestRenderingSetup:

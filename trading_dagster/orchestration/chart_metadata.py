@@ -9,7 +9,6 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from trading_dagster.charts.chart_folder import paint_part
 from trading_dagster.charts.number import format_value
 from trading_dagster.charts.rendering import ChartPart, RenderedChart
 from trading_dagster.orchestration.key_figure import to_markdown
@@ -44,7 +43,7 @@ def describe_parts(charts: Sequence[RenderedChart], *, max_pictures: int, has_pa
     metadata: dict[str, Any] = {}
     pictures = 0
     for rendered in charts:
-        shown = [_failure(rendered)] if rendered.error else [_show(rendered, part, has_page) for part in rendered.parts]
+        shown = [_failure(rendered)] if rendered.error else _show(rendered, has_page)
         for number, (value, is_picture) in enumerate(shown, start=1):
             pictures += is_picture
             if not is_picture or pictures <= max_pictures:
@@ -57,10 +56,14 @@ def _failure(rendered: RenderedChart) -> tuple[dg.MarkdownMetadataValue, bool]:
     return dg.MetadataValue.md(text), False
 
 
-def _show(rendered: RenderedChart, part: ChartPart, has_page: bool) -> tuple[dg.MarkdownMetadataValue, bool]:
-    png = paint_part(rendered, part)
+def _show(rendered: RenderedChart, has_page: bool) -> list[tuple[dg.MarkdownMetadataValue, bool]]:
+    parts = zip(rendered.parts, rendered.pictures, strict=True)
+    return [_show_part(rendered.chart.name, part, png, has_page) for part, png in parts]
+
+
+def _show_part(name: str, part: ChartPart, png: bytes | None, has_page: bool) -> tuple[dg.MarkdownMetadataValue, bool]:
     if png is not None:
-        return picture(png, rendered.chart.name), True
+        return picture(png, name), True
     if isinstance(part, pd.DataFrame):
         return dg.MetadataValue.md(_table(part, has_page)), False
     return dg.MetadataValue.md("HTML: see the page" if has_page else "HTML, which is not shown here"), False
