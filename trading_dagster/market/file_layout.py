@@ -46,7 +46,8 @@ QUOTES = (
 )
 """How the symbols of Binance end; the first that fits is the quote."""
 
-UNITS: Mapping[str, int] = {"s": 1_000_000, "ms": 1_000, "us": 1}
+UNITS: Mapping[str, float] = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+"""How many microseconds a unit of times has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class FileLayout:
         pair: The only pair, where no column says it.
         exchange: The venue, where no column says it.
         bucket: Width of the candles; None finds out.
-        unit: Of times written as numbers: s, ms, us; None tells by their size.
-        time_format: Of times written as text, as of strptime; None finds out.
+        unit: Of times written as numbers: s, ms, us, ns; None tells by their size.
+        time_format: Of times written as text or digits, as of strptime; None finds out where there is but one way.
         shift: What is subtracted from the times, so that they are the opens of the candles, in UTC.
     """
 

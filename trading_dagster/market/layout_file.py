@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.feather as pf
 import pyarrow.parquet as pq
+from pandas.tseries.api import guess_datetime_format
 
 from trading_dagster.domain.error import BadInput, CandleContractBroken, MarketDataMissing
 from trading_dagster.domain.time import TimeBucket
@@ -30,8 +31,10 @@ from trading_dagster.market.panel import OHLCV, ONE_US, Integers
 KEPT_ROWS = 4_000_000
 """How many candles of such files are kept, about 60 bytes each."""
 
-LATEST_SECONDS, LATEST_MILLISECONDS = 10**11, 10**14
-"""Numbers below these are seconds, or milliseconds, until the year 5138."""
+LATEST_SECONDS, LATEST_MILLISECONDS, LATEST_MICROSECONDS = 10**11, 10**14, 10**17
+"""Numbers below these are seconds, milliseconds, or microseconds, until the year 5138."""
+
+LATEST_US = 10**17
 
 
 class Shelf:
@@ -164,25 +167,26 @@ class LayoutFile:
 
     def _times(self, column: pd.Series) -> Integers:
         """Return the open times, microseconds since 1970."""
+        where, time_format = f"path {self.path}", self._layout.time_format
         shift = self._layout.shift // ONE_US
         if pd.api.types.is_numeric_dtype(column.dtype):
-            numbers = column.to_numpy()
-            if not len(numbers):
-                return np.zeros(0, dtype=np.int64)
-            whole: Integers = numbers.astype(np.int64)
-            scale = np.where(whole < LATEST_SECONDS, UNITS["s"], np.where(whole < LATEST_MILLISECONDS, UNITS["ms"], 1))
-            return whole * (scale if self._layout.unit is None else UNITS[self._layout.unit]) - shift
+            missing = int(column.isna().sum())
+            if missing:
+                raise CandleContractBroken(f"{where}: timestamp is missing in {missing} rows: drop these rows")
+            if time_format is None:
+                return _count_us(column.to_numpy(), self._layout.unit, where) - shift
+            column = column.astype("int64").astype("str")
         times = column
         if not pd.api.types.is_datetime64_any_dtype(column.dtype):
             try:
-                times = pd.to_datetime(column, utc=True, format=self._layout.time_format)
+                times = _parse_texts(column, time_format)
             except (ValueError, TypeError) as error:
                 said = str(error).partition(". You might")[0]
                 raise CandleContractBroken(
-                    f"path {self.path}: times cannot be read: {said}; say in time_format of the mapping how they are "
+                    f"{where}: times cannot be read: {said}; say in time_format of the mapping how they are "
                     "written, such as %d/%m/%Y %H:%M"
                 ) from error
-        return timestamps_us(pd.DataFrame({"timestamp": times}), f"path {self.path}") - shift
+        return timestamps_us(pd.DataFrame({"timestamp": times}), where) - shift
 
     def _read_table(self) -> pd.DataFrame:
         path, header = self.path, self._layout.header
@@ -202,6 +206,39 @@ class LayoutFile:
             return _read_csv(pa.input_stream(path).read() if path.suffix == ".gz" else content, header)
         except (pa.ArrowException, OSError, ValueError, zipfile.BadZipFile, IndexError) as error:
             raise CandleContractBroken(f"path {path}: not readable: {error}; write the file again") from error
+
+
+def _count_us(numbers: np.ndarray, unit: str | None, source_name: str) -> Integers:
+    """Return times written as numbers as microseconds since 1970, whole ones."""
+    wide = numbers.astype(np.float64)
+    scale = np.full(len(wide), 1.0 if unit is None else UNITS[unit])
+    if unit is None:
+        limits = (LATEST_SECONDS, LATEST_MILLISECONDS, LATEST_MICROSECONDS)
+        scale = np.asarray([UNITS[name] for name in ("s", "ms", "us", "ns")])[np.digitize(wide, limits)]
+    counted = np.rint(wide * scale)
+    outside = np.flatnonzero(~(np.abs(counted) < LATEST_US))
+    if len(outside):
+        raise CandleContractBroken(
+            f"{source_name}: timestamp {numbers[outside[0]]!r} is no time when read in {unit or 'any unit'}: say in "
+            "time_unit of the mapping what it counts"
+        )
+    microseconds: Integers = counted.astype(np.int64)
+    return microseconds
+
+
+def _parse_texts(column: pd.Series, time_format: str | None) -> pd.Series:
+    """Return times written as text; ValueError where day and month could be taken for each other."""
+    if time_format is not None:
+        return pd.to_datetime(column, utc=True, format=time_format)
+    try:
+        return pd.to_datetime(column, utc=True, format="ISO8601")
+    except ValueError:
+        first = str(column.dropna().iloc[0])
+    ways = (False,) if first[:4].isdigit() else (False, True)  # the month follows a year that comes first
+    guesses = {guess_datetime_format(first, dayfirst=is_day_first) for is_day_first in ways}
+    if len(guesses) > 1 or None in guesses:
+        raise ValueError(f"{first!r} may be read in several ways")
+    return pd.to_datetime(column, utc=True, format=guesses.pop())
 
 
 def _constant(name: str | None, table: pd.DataFrame) -> pd.Series:

@@ -27,7 +27,7 @@ class MappingFile:
     pair: str | None = None
     exchange: str | None = None
     bucket: str | None = None
-    time_unit: Literal["s", "ms", "us"] | None = None
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None
     time_format: str | None = None
     label: Literal["open", "close"] = "open"
     utc_offset_hours: float = 0.0
