@@ -9,6 +9,7 @@ import pytest
 
 from trading_dagster.domain.error import BadConfiguration, BadInput, CandleContractBroken
 from trading_dagster.domain.time import TimeBucket
+from trading_dagster.market.file_layout import FileLayout
 from trading_dagster.market.file_source import FileSource, OpenFile
 from trading_dagster.market.lake import Lake
 from trading_dagster.market.lake_import import import_candles
@@ -132,6 +133,18 @@ def test_mapping_file_names_columns_pairs_and_clock(tmp_path, candles):
     frame = pd.concat(source.load_candles([markets[1]], START, datetime(2025, 1, 1)), ignore_index=True)
     assert same_rows(frame, candles)
     assert set(frame["pair"]) == {"ETH/USD"}
+
+
+@pytest.mark.parametrize("names", ["timestamp,open,high,low,close,volume", "pair,timestamp,open,high,low,close,volume"])
+@pytest.mark.parametrize("quoting", [0, 1], ids=["plain", "quoted"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("has_names", [True, False])
+def test_first_line_without_names_is_a_candle(tmp_path, candles, names, quoting, encoding, has_names):
+    header = names.split(",")
+    text = candles.assign(pair="BTC/USD")[header].to_csv(index=False, header=has_names, quoting=quoting)
+    (tmp_path / "mine.csv").write_text(text, encoding=encoding)
+    layout = FileLayout(header=tuple(header), pair=None if "pair" in header else "BTC/USD")
+    assert same_rows(load(FileSource(tmp_path / "mine.csv", layout=layout))[1], candles)
 
 
 def test_mistakes_in_a_mapping_are_named(tmp_path, candles):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
+import re
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +37,7 @@ LATEST_SECONDS, LATEST_MILLISECONDS, LATEST_MICROSECONDS = 10**11, 10**14, 10**1
 """Numbers below these are seconds, milliseconds, or microseconds, until the year 5138."""
 
 LATEST_US = 10**17
+NUMBER = re.compile(r"[-+]?\d*[.,]?\d+(?:[eE][-+]?\d+)?")
 
 
 class Shelf:
@@ -247,12 +250,21 @@ def _constant(name: str | None, table: pd.DataFrame) -> pd.Series:
 
 def _read_csv(content: bytes, header: tuple[str, ...] | None) -> pd.DataFrame:
     """Read a CSV file; one with a layout's columns may still have a line of names."""
-    names = None if header is None or not content[:1].isdigit() else list(header)
+    content = content.removeprefix(codecs.BOM_UTF8)
+    first_line = content[:LONGEST_LINE].partition(b"\n")[0]
+    delimiter = csv_delimiter(first_line)
+    names = None if header is None or not _has_number(first_line, delimiter) else list(header)
     table = pc.read_csv(
         io.BytesIO(content),
         read_options=pc.ReadOptions(column_names=names),
-        parse_options=pc.ParseOptions(delimiter=csv_delimiter(content[:LONGEST_LINE].partition(b"\n")[0])),
+        parse_options=pc.ParseOptions(delimiter=delimiter),
     )
     if header is not None and names is None and len(table.column_names) == len(header):
         table = table.rename_columns(list(header))
     return pd.DataFrame(table.to_pandas())
+
+
+def _has_number(line: bytes, delimiter: str) -> bool:
+    """Tell whether a line of a CSV file has a price in it, rather than names of columns."""
+    fields = line.decode("utf-8", errors="replace").split(delimiter)
+    return any(NUMBER.fullmatch(each.strip().strip("\"'")) for each in fields)
