@@ -147,6 +147,22 @@ def test_first_line_without_names_is_a_candle(tmp_path, candles, names, quoting,
     assert same_rows(load(FileSource(tmp_path / "mine.csv", layout=layout))[1], candles)
 
 
+def test_all_tables_of_an_archive_are_read(tmp_path, candles):
+    path = tmp_path / "mine.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("__MACOSX/._b.csv", "\x00\x05")
+        archive.writestr("README.txt", "hourly")
+        for name, part in (("2/b.csv", candles[20:]), ("1/a.csv", candles[:20])):
+            archive.writestr(name, part.to_csv(index=False))
+    assert same_rows(load(FileSource(path, layout=FileLayout(pair="BTC/USD")))[1], candles)
+    with pytest.raises(BadInput, match=r"mine\.zip: cannot read \.zip files; .* needs a mapping"):
+        FileSource(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("README.txt", "nothing")
+    with pytest.raises(CandleContractBroken, match=r"mine\.zip: not readable: there is no \.csv file in it"):
+        load(FileSource(path, layout=FileLayout(pair="BTC/USD")))
+
+
 def test_mistakes_in_a_mapping_are_named(tmp_path, candles):
     path = tmp_path / "map.yaml"
     path.write_text("colums: {open: o}\n")

@@ -70,7 +70,10 @@ class CandleFile:
             raise MarketDataMissing(f"path {path}: there is no such file; give a file or folder of candles")
         kind = FORMATS.get(path.suffix.lower())
         if kind is None:
-            raise BadInput(f"path {path}: cannot read {path.suffix or 'this kind of'} files; use {', '.join(FORMATS)}")
+            hint = " (a .zip needs a mapping, or unpack it)" if path.suffix.lower() == ".zip" else ""
+            raise BadInput(
+                f"path {path}: cannot read {path.suffix or 'this kind of'} files; use {', '.join(FORMATS)}{hint}"
+            )
         if path.stat().st_size == 0:
             raise CandleContractBroken(f"path {path}: not readable as {kind}: the file is empty; write it again")
         try:

@@ -199,7 +199,8 @@ class LayoutFile:
                 return pd.DataFrame([row[: len(header or ())] for row in rows], columns=list(header or ()))
             if path.suffix == ".zip":
                 with zipfile.ZipFile(path) as archive:
-                    return _read_csv(archive.read(archive.namelist()[0]), header)
+                    parts = [_read_csv(archive.read(name), header) for name in _tables_in(archive)]
+                return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
             kind = FORMATS.get(path.suffix.lower())
             if kind == "parquet":
                 return pd.DataFrame(pq.read_table(path).to_pandas())
@@ -246,6 +247,15 @@ def _parse_texts(column: pd.Series, time_format: str | None) -> pd.Series:
 
 def _constant(name: str | None, table: pd.DataFrame) -> pd.Series:
     return pd.Series(pd.Categorical.from_codes(np.zeros(len(table), dtype=np.int8), pd.Index([name or ""])))
+
+
+def _tables_in(archive: zipfile.ZipFile) -> list[str]:
+    """Return the names of the CSV files in an archive, sorted; ValueError without any."""
+    names = sorted(name for name in archive.namelist() if name.lower().endswith(".csv"))
+    own = [name for name in names if not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))]
+    if not own:
+        raise ValueError(f"there is no .csv file in it, only {archive.namelist()[:3]}")
+    return own
 
 
 def _read_csv(content: bytes, header: tuple[str, ...] | None) -> pd.DataFrame:
