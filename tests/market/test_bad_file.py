@@ -70,6 +70,31 @@ def test_file_is_refused_with_what_to_do(tmp_path, change, error, message):
         load(path)
 
 
+@pytest.mark.parametrize("mapping", [None, "exchange: kraken"])
+@pytest.mark.parametrize("name", ["Volume", " volume"])
+def test_two_columns_of_one_name_are_refused(tmp_path, mapping, name):
+    candles = make_candles()
+    candles.insert(6, name, 77.0)
+    candles.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(CandleContractBroken, match=r"a\.csv: 2 columns are called volume, whatever the case"):
+        load(tmp_path / "a.csv", mapping, tmp_path)
+
+
+def test_column_that_a_mapping_names_wins_over_one_that_is_called_so(tmp_path):
+    candles = make_candles()
+    candles.rename(columns={"volume": "Volume BTC"}).assign(volume=77.0).to_csv(tmp_path / "a.csv", index=False)
+    frame = load(tmp_path / "a.csv", "columns: {volume: Volume BTC}", tmp_path)
+    pd.testing.assert_frame_equal(frame.drop(columns="pair"), candles)
+
+
+def test_times_finer_than_a_microsecond_are_refused_with_the_file(tmp_path):
+    candles = make_candles()
+    fine = candles["timestamp"].astype("datetime64[ns]") + pd.Timedelta(1, "ns")
+    candles.assign(timestamp=fine).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(CandleContractBroken, match=r"a\.parquet: timestamp is finer than a microsecond"):
+        load(tmp_path / "a.parquet")
+
+
 def test_empty_file_is_refused(tmp_path):
     (tmp_path / "bad.csv").touch()
     with pytest.raises(CandleContractBroken, match=r"bad\.csv: not readable as csv: the file is empty"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ class CandleFile:
         except (pa.ArrowInvalid, OSError) as error:
             raise CandleContractBroken(f"path {path}: not readable as {kind}: {error}; write the file again") from error
         self._names = {name.strip().lower(): name for name in self._data.schema.names}
+        refuse_twice([name.strip().lower() for name in self._data.schema.names], path)
         self._time = next((self._names[name] for name in TIME_NAMES if name in self._names), None)
         missing = [name for name in OHLCV if name not in self._names]
         if self._time is None or missing:
@@ -273,6 +275,16 @@ def bucket_of(step: timedelta, path: Path) -> TimeBucket:
         ) from error
 
 
+def refuse_twice(names: Sequence[str], path: Path) -> None:
+    """Refuse a file in which two columns have one name that candles need; raises CandleContractBroken."""
+    counts = Counter(names)
+    twice = [name for name in (*TIME_NAMES, *OHLCV, "pair", "pair_id", "exchange") if counts[name] > 1]
+    if twice:
+        raise CandleContractBroken(
+            f"path {path}: {counts[twice[0]]} columns are called {twice[0]}, whatever the case: rename all but one"
+        )
+
+
 def csv_delimiter(first_line: bytes) -> str:
     """Return what tells the columns of a CSV file apart."""
     line = first_line.decode("utf-8", errors="replace")
@@ -300,7 +312,12 @@ def to_us(times: pa.Array | pa.ChunkedArray, path: Path) -> Integers:
     if times.null_count:
         raise CandleContractBroken(f"path {path}: timestamp is missing in {times.null_count} rows: drop these rows")
     zone = getattr(times.type, "tz", None)
-    exact = pc.cast(times, pa.timestamp("us", zone)).cast(pa.int64())
+    try:
+        exact = pc.cast(times, pa.timestamp("us", zone)).cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise CandleContractBroken(
+            f"path {path}: timestamp is finer than a microsecond ({error}): label candles by their open time"
+        ) from error
     whole = exact.combine_chunks() if isinstance(exact, pa.ChunkedArray) else exact
     microseconds: Integers = whole.to_numpy(zero_copy_only=False)
     return microseconds

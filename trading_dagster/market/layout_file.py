@@ -24,7 +24,15 @@ from pandas.tseries.api import guess_datetime_format
 
 from trading_dagster.domain.error import BadInput, CandleContractBroken, MarketDataMissing
 from trading_dagster.domain.time import TimeBucket
-from trading_dagster.market.candle_file import FORMATS, LONGEST_LINE, TIME_NAMES, FilePair, bucket_of, csv_delimiter
+from trading_dagster.market.candle_file import (
+    FORMATS,
+    LONGEST_LINE,
+    TIME_NAMES,
+    FilePair,
+    bucket_of,
+    csv_delimiter,
+    refuse_twice,
+)
 from trading_dagster.market.contract import Candles, timestamps_us
 from trading_dagster.market.exchange import split_ticker
 from trading_dagster.market.file_layout import UNITS, FileLayout
@@ -134,8 +142,11 @@ class LayoutFile:
     def _parse(self) -> Candles:
         layout = self._layout
         table = self._read_table()
-        names = {name: layout.names.get(name, name).strip().lower() for name in map(str, table.columns)}
-        table = table.rename(columns=names)
+        mapped = {layout.names[name] for name in map(str, table.columns) if name in layout.names}
+        own = [name in layout.names or name.strip().lower() not in mapped for name in map(str, table.columns)]
+        table = table.loc[:, own]  # a column that the layout names is meant, not one that happens to be called so
+        table.columns = pd.Index([layout.names.get(name, name).strip().lower() for name in map(str, table.columns)])
+        refuse_twice(list(table.columns), self.path)
         time = next((name for name in TIME_NAMES if name in table.columns), None)
         missing = [name for name in OHLCV if name not in table.columns]
         if time is None or missing:
