@@ -86,6 +86,13 @@ def test_one_pair_file_is_named_by_the_file_or_the_argument(tmp_path):
         FileSource(tmp_path / "prices.csv").list_markets()
 
 
+@pytest.mark.parametrize("name", ["BTC_1h.csv", "candles-BTC.csv", "2024-01.csv", "ohlcv_15min.csv"])
+def test_width_or_date_in_the_name_of_a_file_is_no_token(tmp_path, name):
+    candles = make_candles().drop(columns="pair")
+    with pytest.raises(BadInput, match=rf"{name}: neither a column pair nor the file name says"):
+        FileSource(write(candles, tmp_path / name)).list_markets()
+
+
 def test_files_of_a_folder_join_into_one_market(tmp_path):
     candles = make_candles()
     write(candles[:100], tmp_path / "part1.parquet")
@@ -177,8 +184,11 @@ def test_wrong_types_are_refused(tmp_path):
 
 def test_pair_of_another_form_is_refused(tmp_path):
     candles = make_candles().assign(pair="BTCUSD")
-    with pytest.raises(BadInput, match="'BTCUSD' is not BASE/QUOTE"):
+    with pytest.raises(BadInput, match=r"a\.parquet: Pair 'BTCUSD' is not BASE/QUOTE"):
         FileSource(write(candles, tmp_path / "a.parquet")).list_markets()
+    missing = make_candles().assign(pair=None).astype({"pair": "str"})
+    with pytest.raises(BadInput, match=r"b\.parquet: Pair '' is not BASE/QUOTE"):
+        FileSource(write(missing, tmp_path / "b.parquet")).list_markets()
 
 
 def test_bucket_is_that_of_most_steps_or_as_told(tmp_path, shared_data):

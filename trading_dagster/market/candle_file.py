@@ -28,6 +28,8 @@ from trading_dagster.market.panel import OHLCV, Integers
 FORMATS = {".parquet": "parquet", ".csv": "csv", ".gz": "csv", ".feather": "feather", ".arrow": "feather"}
 TIME_NAMES = ("timestamp", "date", "datetime", "time", "open_time", "__index_level_0__")
 FILE_NAME_PAIR = re.compile(r"^([A-Za-z0-9.]+)[-_]([A-Za-z0-9.]+)$")
+NO_TOKEN = re.compile(r"(?:\d+|candles?|ohlcv?|klines?|\d+(?:s|m|min|h|d|w|mo))", re.IGNORECASE)
+"""What files are called by, but tokens are not: dates, widths of candles."""
 ONE_SECOND = timedelta(seconds=1)
 BATCH_ROWS = 1 << 18
 DELIMITERS = (",", ";", "\t", "|")
@@ -241,19 +243,20 @@ class CandleFile:
         marks = dict(zip((name.lower() for name in self._marks), key, strict=True))
         exchange: str | None = marks.get("exchange")
         if "pair" in marks:
-            pair, _, venue = str(marks["pair"]).partition("@")
-            split_ticker(pair)
+            pair, _, venue = str(marks["pair"] or "").partition("@")
+            check_pair(pair, self.path)
             return pair, exchange or venue or None
         if "pair_id" in marks:
             return f"{marks['pair_id']}/USD", exchange
         named = FILE_NAME_PAIR.match(self.path.name.split(".")[0])
+        named = None if named is not None and any(map(NO_TOKEN.fullmatch, named.groups())) else named
         if self._only_pair is None and named is None:
             raise BadInput(
                 f"path {self.path}: neither a column pair nor the file name says which pair it is: add the column, "
                 "give pair='BASE/QUOTE', or name the file like BTC-USD.csv"
             )
         pair = self._only_pair or "/".join(named.groups() if named else ())
-        split_ticker(pair)
+        check_pair(pair, self.path)
         return pair, exchange
 
     @contextmanager
@@ -273,6 +276,14 @@ def bucket_of(step: timedelta, path: Path) -> TimeBucket:
             f"path {path}: most candles are {step} apart. {error}; check how times are read (time_unit), or give the "
             "bucket in a mapping file"
         ) from error
+
+
+def check_pair(pair: str, path: Path) -> None:
+    """Refuse a name that is not BASE/QUOTE; raises BadInput with the file."""
+    try:
+        split_ticker(pair)
+    except BadInput as error:
+        raise BadInput(f"path {path}: {error}") from error
 
 
 def refuse_twice(names: Sequence[str], path: Path) -> None:

@@ -30,11 +30,11 @@ from trading_dagster.market.candle_file import (
     TIME_NAMES,
     FilePair,
     bucket_of,
+    check_pair,
     csv_delimiter,
     refuse_twice,
 )
 from trading_dagster.market.contract import Candles, timestamps_us
-from trading_dagster.market.exchange import split_ticker
 from trading_dagster.market.file_layout import UNITS, FileLayout
 from trading_dagster.market.panel import OHLCV, ONE_US, Integers
 
@@ -176,7 +176,7 @@ class LayoutFile:
         named = table["pair"].astype("str")
         renamed = {name: layout.pairs.get(name, name) for name in named.unique()}
         for pair in renamed.values():
-            split_ticker(pair)
+            check_pair(pair, self.path)
         return named.map(renamed).astype("category")
 
     def _times(self, column: pd.Series) -> Integers:
