@@ -37,6 +37,7 @@ class ImportRequest:
     start_at: datetime | None = None
     end_at: datetime | None = None
     workers: int | None = None
+    replace: bool = False
 
     @classmethod
     def parse(
@@ -48,6 +49,7 @@ class ImportRequest:
         start: str | None = None,
         end: str | None = None,
         workers: int | None = None,
+        replace: bool = False,
     ) -> ImportRequest:
         """Return the request that options of the command line make; raises BadInput."""
         named = [*repairs, *(rule.value for rule in DROP_BROKEN if drop_broken)]
@@ -55,7 +57,7 @@ class ImportRequest:
         end_at = None if end is None else parse_time("--end", end)
         if start_at is not None and end_at is not None and start_at >= end_at:
             raise BadInput(f"--start {start_at} is not before --end {end_at}")
-        return cls(parse_rules(named), show_progress, start_at, end_at, workers)
+        return cls(parse_rules(named), show_progress, start_at, end_at, workers, replace)
 
 
 def open_files(path: Path, exchange: str | None, pair: str | None, mapping: Path | None) -> CandleSource:
@@ -176,12 +178,16 @@ def _import(
             end_at=request.end_at,
             rules=request.rules,
             workers=request.workers,
+            replace=request.replace,
             progress=request.show_progress,
         )
     except OSError as error:
         raise BadConfiguration(f"lake {lake.folder}: {error}: choose another folder with --lake") from error
     repairs = [f"{report.rows_dropped:,} broken ones left out"] if report.rows_dropped else []
     repairs += [f"{report.rows_changed:,} repaired"] if report.rows_changed else []
+    repairs += [f"{report.rows_replaced:,} replaced"] if report.rows_replaced else []
+    if not report.rows_added and not request.replace:
+        repairs.append("what was there is kept; --replace reads it again, should the source have been corrected")
     typer.echo(
         f"{report.rows_added:,} candles added to {lake.folder / label} in {len(report.months_written)} files"
         + "".join(f", {text}" for text in repairs)

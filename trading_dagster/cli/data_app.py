@@ -30,6 +30,7 @@ Repair = Annotated[
     list[str] | None,
     typer.Option(help="A repair rule; may be repeated. What it touches is kept. An unknown name lists them all."),
 ]
+Replace = Annotated[bool, typer.Option("--replace", help="Put what the source says today in place of what is there.")]
 Workers = Annotated[int | None, typer.Option(help="How many months are imported at once; one a core by default.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="Draw no progress bars.")]
 
@@ -44,13 +45,16 @@ def import_data(
     mapping: Mapping = None,
     drop_broken: DropBroken = False,
     repair: Repair = None,
+    replace: Replace = False,
     workers: Workers = None,
     no_progress: NoProgress = False,
 ) -> None:
     """Copy candles of files into the lake, only what is missing."""
     from trading_dagster.cli.data import ImportRequest, open_files, run_import
 
-    request = ImportRequest.parse(repair or [], drop_broken=drop_broken, show_progress=not no_progress, workers=workers)
+    request = ImportRequest.parse(
+        repair or [], drop_broken=drop_broken, show_progress=not no_progress, workers=workers, replace=replace
+    )
     run_import(open_files(file, exchange, pair, mapping), name or file.name.split(".")[0], lake, request)
 
 
@@ -76,6 +80,7 @@ def download_data(
     api_url: Annotated[str | None, typer.Option(help="Base of the public interface, for a mirror.")] = None,
     drop_broken: DropBroken = False,
     repair: Repair = None,
+    replace: Replace = False,
     no_progress: NoProgress = False,
 ) -> None:
     """Download candles into the lake, only what is missing; run it again to bring them up to date."""
@@ -83,7 +88,12 @@ def download_data(
     from trading_dagster.domain.error import BadInput
 
     request = ImportRequest.parse(
-        repair or [], drop_broken=drop_broken, show_progress=not no_progress, start=start, end=end
+        repair or [],
+        drop_broken=drop_broken,
+        show_progress=not no_progress,
+        start=start,
+        end=end,
+        replace=replace,
     )
     if source == "trading_strategy":
         service = ServiceRequest(pairs or [], chain, pair_file, key_env, api_url)

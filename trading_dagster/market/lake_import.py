@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from dataclasses import replace as change
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -30,12 +31,13 @@ ROWS_AT_ONCE = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import changed."""
+    """What an import changed; ``rows_replaced``: of those that were there, how many are other ones now, or gone."""
 
     rows_added: int
     rows_dropped: int
     months_written: tuple[Path, ...]
     rows_changed: int = 0
+    rows_replaced: int = 0
 
 
 def import_candles(
@@ -50,10 +52,14 @@ def import_candles(
     drop_broken: bool = False,
     rules: Sequence[RepairRule] = (),
     checkpoint_s: float = 60.0,
+    replace: bool = False,
     workers: int | None = None,
     progress: bool = False,
 ) -> ImportReport:
     """Copy from a source what the lake does not have yet, some months side by side.
+
+    Of files that is every candle at whose time the lake has none, so a hole is filled once some file has its candles;
+    of other sources, the times that it was not asked for yet. Candles that are there stay as they are.
 
     What has been read and checked is written when its month is complete, or after a while; an interrupted import
     continues there. Each month has one writer at a time, so that several processes may import at once. Of a remote
@@ -71,6 +77,8 @@ def import_candles(
         drop_broken: Drop candles that break the contract, leaving gaps, instead of refusing the import.
         rules: Other repairs; what they touch is kept beside the month, see `repair`.
         checkpoint_s: After how many seconds an unfinished month is written, seconds.
+        replace: Read again what the lake has of these markets, and put in its place what the source says today: for
+            a source that was corrected. Candles that it has no more are removed within its span.
         workers: How many months are read, checked and written at once, in threads; None takes one a core. Fewer are
             used where months are so large that they would hold more than `ROWS_AT_ONCE` candles in memory.
         progress: Show a progress bar.
@@ -83,7 +91,7 @@ def import_candles(
     wanted_workers = choose_workers(workers)
     markets = _select(source, bucket, pairs)
     chosen = tuple(rule for rule in RepairRule if rule in {*rules, *(DROP_BROKEN if drop_broken else ())})
-    options = ImportOptions(chosen, checkpoint_s)
+    options = ImportOptions(chosen, checkpoint_s, replace=replace)
     total = ImportReport(0, 0, ())
     for width in dict.fromkeys(market.bucket for market in markets):
         own = [market for market in markets if market.bucket is width]
@@ -104,6 +112,7 @@ def import_candles(
                 total.rows_dropped + found.rows_dropped,
                 (*total.months_written, path) if found.is_written else total.months_written,
                 total.rows_changed + found.rows_changed,
+                total.rows_replaced + found.rows_replaced,
             )
         if months:
             folder = lake.month_path(name or source.name, width, months[0][0]).parent
@@ -126,7 +135,7 @@ def _import_month(
     path = lake.month_path(name, markets[0].bucket, month)
     asked = (max(whole[0], span[0]), min(whole[1], span[1]))
     with turns.hold(place) as turn, exclusive(month_lock(path)):
-        return path, import_month(path, source, markets, asked, replace(options, turn=turn))
+        return path, import_month(path, source, markets, asked, change(options, turn=turn))
 
 
 def _months_at_once(markets: Sequence[Market]) -> int:

@@ -37,6 +37,7 @@ from trading_dagster.market.month_file import (
     rename_markets,
     write_month,
 )
+from trading_dagster.market.month_merge import MARKS, count_differing, has_holes, known_rows, leave_out, split_pieces
 from trading_dagster.market.panel import OHLCV
 from trading_dagster.market.repair import RepairRule, repair_candles
 from trading_dagster.market.source import CandleSource, FiledSource, Market, RemoteSource, group_markets
@@ -52,18 +53,21 @@ class ImportOptions:
         rules: What may be repaired; candles that break the contract after that are refused.
         checkpoint_s: After how many seconds what was read so far is written, so that an interrupted download keeps it.
         turn: Called when files are ready to be put into place; it waits for the months before.
+        replace: Read what is there already again, and put what the source has today in its place.
     """
 
     rules: Sequence[RepairRule] = ()
     checkpoint_s: float = 60.0
     turn: Callable[[], None] = lambda: None
+    replace: bool = False
 
 
 @dataclass(slots=True)
 class MonthReport:
-    """What an import did to a month."""
+    """What an import did to a month; ``rows_replaced``: of those that were there, how many are other ones now."""
 
     rows_added: int = 0
+    rows_replaced: int = 0
     rows_dropped: int = 0
     rows_changed: int = 0
     is_written: bool = False
@@ -94,11 +98,13 @@ def import_month(
         CandleContractBroken: The source's candles cannot be trusted; what was written before stays.
     """
     content = read_footer(path) if path.is_file() else MonthContent("", 0, ())
-    known = {market_key(coverage.market): coverage.covered for coverage in content.coverages}
+    known = {market_key(coverage.market): coverage for coverage in content.coverages}
     wanted: dict[Interval, list[Market]] = {}
     for market in markets:
         span = (max(asked[0], to_unix_us(market.first_at)), min(asked[1], to_unix_us(market.end_at)))
-        for interval in missing_intervals(span, known.get(market_key(market), ())):
+        held = known.get(market_key(market))
+        is_whole = held is None or options.replace or (isinstance(source, FiledSource) and has_holes(held))
+        for interval in missing_intervals(span, () if is_whole or held is None else held.covered):
             wanted.setdefault(interval, []).append(market)
     report, pending = MonthReport(), _Pending()
     for interval, members in _pieces(source, wanted):
@@ -169,26 +175,47 @@ def _write_pending(
     """Repair, check and write what was read."""
     bucket = pending.pieces[0][1][0].bucket
     fresh = _join(pending.frames) if pending.frames else _no_rows()
+    old = read_footer(path) if path.is_file() else MonthContent("", 0, ())
+    stored = read_month(path) if old.row_count else None
+    is_filling = isinstance(source, FiledSource) and not options.replace
+    if stored is not None and is_filling:
+        fresh = leave_out(fresh, stored, read_repairs(path))
+        if not len(fresh) and not _asks_more(old, pending.pieces):
+            return
+    inside, outside = None, stored
+    if stored is not None and options.replace:
+        inside, outside = split_pieces(stored, pending.pieces)
     repaired = repair_candles(fresh.rename(columns={"market": "pair"}), bucket, options.rules, source.name)
     try:
         check_candles(repaired.frame, bucket, source.name, any_order=True)
     except CandleContractBroken:
         _check_files(source, pending.pieces, options.rules)
         raise
-    if options.rules:
+    if options.rules or options.replace:
         options.turn()
-        _write_repairs(path, repaired.touched.rename(columns={"pair": "market"}), pending.pieces)
+        pieces = () if stored is not None and is_filling else pending.pieces
+        _write_repairs(path, repaired.touched.rename(columns={"pair": "market"}), pieces)
     good = repaired.frame.rename(columns={"pair": "market"})
-    old = read_footer(path) if path.is_file() else MonthContent("", 0, ())
     if old.version < VERSION:
         options.turn()
         rename_repairs(path)
-    frame = in_order(_join([read_month(path), good]) if old.row_count else good)
+    frame = in_order(_join([outside, good]) if outside is not None and len(outside) else good)
     write_month(path, bucket, frame, list(_coverages(frame, old, pending.pieces)), turn=options.turn)
-    report.rows_added += len(good)
+    report.rows_added += len(good) if inside is None else int((~known_rows(good, inside, MARKS)).sum())
+    report.rows_replaced += 0 if inside is None else count_differing(inside, good)
     report.rows_dropped += repaired.dropped_count
     report.rows_changed += repaired.changed_count
     report.is_written = True
+
+
+def _asks_more(old: MonthContent, pieces: Sequence[Piece]) -> bool:
+    """Tell whether pieces reach beyond what a month covers."""
+    known = {market_key(item.market): item.covered for item in old.coverages}
+    return any(
+        missing_intervals(interval, known.get(market_key(market), ()))
+        for interval, members in pieces
+        for market in members
+    )
 
 
 def _check_files(source: CandleSource, pieces: Sequence[Piece], rules: Sequence[RepairRule]) -> None:
@@ -210,7 +237,9 @@ def _write_repairs(month: Path, touched: Candles, pieces: Sequence[Piece]) -> No
         for (start, end), members in pieces:
             inside = (old["timestamp"] >= from_unix_us(start)) & (old["timestamp"] < from_unix_us(end))
             keep &= ~(inside & old["market"].isin([market_key(market) for market in members])).to_numpy()
-        touched = pd.concat([old[keep], touched], ignore_index=True)
+        kept = old[keep]
+        again = known_rows(kept, touched, ("market", "timestamp", "rule"))
+        touched = pd.concat([kept[~again], touched], ignore_index=True)
     if not len(touched):
         repairs_path(month).unlink(missing_ok=True)
         return
