@@ -11,7 +11,7 @@ import pytest
 from evm.conftest import deployed, evm_packages, market, rig  # noqa: F401 - fixtures
 from evm.node import run_proxy
 from live.bad_world import HOUR, REVERTING, BadWorld, DatabaseHolder, Outage, full_disk
-from live.test_evm_cycle import life  # noqa: F401 - fixture
+from live.evm_wallet import life  # noqa: F401 - fixture
 from live.world import Steps
 
 from trading_dagster.domain.error import (

@@ -12,7 +12,7 @@ from evm.conftest import deployed, evm_packages, market, rig  # noqa: F401 - fix
 from evm.deployment import Rig
 from evm.test_execution import move_price
 from evm.trader import Trader
-from live.test_evm_cycle import life, next_day  # noqa: F401 - fixture
+from live.evm_wallet import life, next_day  # noqa: F401 - fixture
 from live.world import events, load
 
 import trading_dagster as td

@@ -3,96 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from evm.conftest import deployed, evm_packages, market, rig  # noqa: F401 - fixtures
-from evm.deployment import FAST, Rig
-from evm.node import CHAIN_ID
-from evm.trader import make_pairs
-from live.evm_life import make_venue
+from evm.deployment import FAST
+from live.evm_wallet import life, next_day  # noqa: F401 - fixture
 
 import trading_dagster as td
 from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.evm.uniswap_v2 import SWAP
-from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.cycle import CycleStatus, run_cycle
 from trading_dagster.live.evm_venue import EvmVenue
 from trading_dagster.live.revaluation import check_live_accounts, revalue
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.trigger_check import check_triggers
-from trading_dagster.market.synthetic import (
-    create_synthetic_single_pair_universe,
-    generate_exchange,
-    generate_fixed_price_candles,
-)
-from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
 from trading_dagster.storage.strategy_ledger import StrategyLedger
-from trading_dagster.strategy.execution_context import ExecutionMode
-from trading_dagster.strategy.module import StrategyModule
-from trading_dagster.strategy.parameters import StrategyParameters
-
-START = datetime(2026, 1, 10, tzinfo=UTC)
 
 
-def decide(input: td.StrategyInput) -> list[td.TradeExecution]:
-    """Buy in the first cycle with a stop loss, add in the second, get out in the third."""
-    manager = input.get_position_manager()
-    pair = input.get_default_pair()
-    if input.cycle == 1:
-        return manager.open_spot(pair, value=2_000.0, stop_loss_pct=0.9)
-    if input.cycle == 2:
-        return manager.adjust_position(pair, 500.0, None, 1.0)
-    return manager.close_all() if manager.is_any_open() else []
-
-
-@pytest.fixture
-def life(rig: Rig, tmp_path: Path):  # noqa: F811
-    rig.market.node.mine(5)
-    clock = ManualClock(START + timedelta(minutes=5))
-    pair = make_pairs(rig.market).eth_usd
-
-    def create_trading_universe(input: td.CreateTradingUniverseInput) -> td.TradingStrategyUniverse:
-        today = input.timestamp.replace(hour=0, minute=0)
-        candles = generate_fixed_price_candles(td.TimeBucket.d1, today - timedelta(days=20), today, {pair: 4000.0})
-        exchange = generate_exchange(1, CHAIN_ID, rig.market.uniswap.factory)
-        return create_synthetic_single_pair_universe(candles, CHAIN_ID, exchange, td.TimeBucket.d1, pair)
-
-    alarms = []
-    venue = make_venue(
-        rig.market,
-        tmp_path / "journal.sqlite",
-        alarms,
-        clock=clock,
-        max_decision_age=timedelta(hours=1),
-        sleep=lambda seconds: rig.market.node.mine(),
-    )
-    parameters = StrategyParameters({"cycle_duration": td.CycleDuration.cycle_1d, "slippage_tolerance": 0.01})
-    module = StrategyModule("Wallet", decide, parameters, create_trading_universe=create_trading_universe)
-    with SqlLedgerStore(tmp_path / "ledger.sqlite") as store:
-        live = LiveStrategy(
-            id="wallet",
-            strategy=module,
-            source=None,
-            venue=venue,
-            store=store,
-            clock=clock,
-            mode=ExecutionMode.real_trading,
-            wait_s=0.0,
-        )
-        yield SimpleNamespace(live=live, venue=venue, clock=clock, market=rig.market, alarms=alarms, store=store)
-    venue.journal.close()
-
-
-def next_day(life) -> None:
-    life.clock.moment += timedelta(days=1)
-    life.market.node.mine(FAST.confirmations)
-
-
-def test_three_cycles_buy_add_and_close(life):
+def test_three_cycles_buy_add_and_close(life):  # noqa: F811
     live: LiveStrategy = life.live
     venue: EvmVenue = life.venue
     first = run_cycle(live)
@@ -117,7 +47,7 @@ def test_three_cycles_buy_add_and_close(life):
     assert life.alarms == []
 
 
-def test_stop_loss_is_sold_at_the_pool(life):
+def test_stop_loss_is_sold_at_the_pool(life):  # noqa: F811
     live: LiveStrategy = life.live
     market = life.market  # noqa: F811
     run_cycle(live)
@@ -135,7 +65,7 @@ def test_stop_loss_is_sold_at_the_pool(life):
     assert check_live_accounts(live).is_clean
 
 
-def test_waiting_orders_are_made_once_at_the_pool(life):
+def test_waiting_orders_are_made_once_at_the_pool(life):  # noqa: F811
     """A limit entry fires at the first check, a part is sold after a rise, and the rest when its time is up."""
 
     def place(input: td.StrategyInput) -> list[td.TradeExecution]:

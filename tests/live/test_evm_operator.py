@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from evm.conftest import deployed, evm_packages, market, rig  # noqa: F401 - fixtures
 from evm.deployment import FAST
-from live.test_evm_cycle import life, next_day  # noqa: F401 - fixture
+from live.evm_wallet import life, next_day  # noqa: F401 - fixture
 from live.world import Steps
 
 from trading_dagster.domain.error import BadInput, UnexpectedAccountingCorrectionIssue

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from evm.conftest import deployed, evm_packages, fund, market, rig, vault_code  # noqa: F401 - fixtures
-from live.test_evm_cycle import life, next_day  # noqa: F401 - fixture
+from live.evm_wallet import life, next_day  # noqa: F401 - fixture
 from live.test_evm_fund_fees import charging, move_usd  # noqa: F401 - fixture
 from live.test_evm_vault import managed  # noqa: F401 - fixture
 from live.world import events, load

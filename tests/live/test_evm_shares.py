@@ -13,37 +13,24 @@ from typing import Any
 import pytest
 from evm.conftest import deployed, evm_packages, market, rig, share_vault, share_vault_code  # noqa: F401 - fixtures
 from evm.deployment import FAST, Rig
-from evm.node import CHAIN_ID
 from evm.share_trader import LOSE, OPEN, SET_ASYNC, SET_CAPS, SET_CLOSED, SHARE, USD, ShareVault
-from live.evm_life import make_venue
-from live.test_evm_cycle import START, next_day
+from live.evm_wallet import live_on, next_day
 from live.world import Steps, load
 
 import trading_dagster as td
 from trading_dagster.domain.error import BadConfiguration, UnexpectedAccountingCorrectionIssue
 from trading_dagster.domain.trade import TradeStatus
-from trading_dagster.evm.alarm import Alarm, Step
+from trading_dagster.evm.alarm import Step
 from trading_dagster.evm.erc20 import transfer
 from trading_dagster.evm.vault_dex import TradedVault
-from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.closing import close_all
 from trading_dagster.live.correction import CorrectionKind, correct_accounts
 from trading_dagster.live.cycle import CycleStatus, run_cycle
 from trading_dagster.live.repair import repair, retry
 from trading_dagster.live.revaluation import check_live_accounts, revalue
-from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.test_trade import perform_test_trade
 from trading_dagster.live.trigger_check import check_triggers
 from trading_dagster.live.wallet_check import check_wallet
-from trading_dagster.market.synthetic import (
-    create_synthetic_single_pair_universe,
-    generate_exchange,
-    generate_fixed_price_candles,
-)
-from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
-from trading_dagster.strategy.execution_context import ExecutionMode
-from trading_dagster.strategy.module import StrategyModule
-from trading_dagster.strategy.parameters import StrategyParameters
 
 
 def decide(input: td.StrategyInput) -> list[td.TradeExecution]:
@@ -61,43 +48,10 @@ def decide(input: td.StrategyInput) -> list[td.TradeExecution]:
 
 @pytest.fixture
 def life(rig: Rig, share_vault: ShareVault, tmp_path: Path) -> Iterator[SimpleNamespace]:  # noqa: F811
-    rig.market.node.mine(5)
-    clock = ManualClock(START + timedelta(minutes=5))
-    pair = share_vault.pair
-
-    def create_trading_universe(input: td.CreateTradingUniverseInput) -> td.TradingStrategyUniverse:
-        today = input.timestamp.replace(hour=0, minute=0)
-        candles = generate_fixed_price_candles(td.TimeBucket.d1, today - timedelta(days=20), today, {pair: 1.0})
-        exchange = generate_exchange(1, CHAIN_ID, share_vault.address)
-        return create_synthetic_single_pair_universe(candles, CHAIN_ID, exchange, td.TimeBucket.d1, pair)
-
-    alarms: list[Alarm] = []
-    venue = make_venue(
-        rig.market,
-        tmp_path / "journal.sqlite",
-        alarms,
-        vaults=(TradedVault(share_vault.address),),
-        clock=clock,
-        max_decision_age=timedelta(hours=1),
-        sleep=lambda seconds: rig.market.node.mine(),
-    )
-    parameters = StrategyParameters({"cycle_duration": td.CycleDuration.cycle_1d, "slippage_tolerance": 0.01})
-    module = StrategyModule("Wallet", decide, parameters, create_trading_universe=create_trading_universe)
-    with SqlLedgerStore(tmp_path / "ledger.sqlite") as store:
-        live = LiveStrategy(
-            id="wallet",
-            strategy=module,
-            source=None,
-            venue=venue,
-            store=store,
-            clock=clock,
-            mode=ExecutionMode.real_trading,
-            wait_s=0.0,
-        )
-        yield SimpleNamespace(
-            live=live, venue=venue, clock=clock, market=rig.market, alarms=alarms, store=store, vault=share_vault
-        )
-    venue.journal.close()
+    vaults = (TradedVault(share_vault.address),)
+    traded = {"pair": share_vault.pair, "price": 1.0, "factory": share_vault.address}
+    with live_on(rig.market, tmp_path, decide, **traded, vaults=vaults) as life:
+        yield SimpleNamespace(**vars(life), vault=share_vault)
 
 
 def require_exact(life: SimpleNamespace) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from evm.conftest import deployed, evm_packages, fund, market, rig, vault_code  # noqa: F401 - fixtures
 from evm.fund import SET_MANAGER, SHARE, USD, Fund
-from live.test_evm_cycle import life, next_day  # noqa: F401 - fixture
+from live.evm_wallet import life, next_day  # noqa: F401 - fixture
 from live.world import Steps, load
 
 from trading_dagster.domain.error import BadConfiguration
