@@ -12,12 +12,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from http_server import QuietHandler, serve
 
 from trading_dagster.domain.error import BadConfiguration, EvmError
 from trading_dagster.evm import local_package
@@ -111,13 +111,13 @@ def run_proxy(node: Anvil, faults: Faults) -> Iterator[str]:
             local.session = requests.Session()
         return local.session
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
         wbufsize = 65536
 
-        def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers["Content-Length"]))
+        def respond(self) -> None:
+            content = self.read_body()
             if len(content) < int(self.headers["Content-Length"]):  # who asked was killed meanwhile
                 self.close_connection = True
                 return None
@@ -146,26 +146,7 @@ def run_proxy(node: Anvil, faults: Faults) -> Iterator[str]:
 
         def reply(self, fields: dict[str, Any], body: dict[str, Any], status: int = 200) -> None:
             content = json.dumps({"jsonrpc": "2.0", "id": body["id"], **fields}).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.send(content, status, {"Content-Type": "application/json"})
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, *_: Any) -> None:
-            """Say nothing: who asked was killed meanwhile, or a fault was meant to break the connection."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serve(Handler, is_silent=True) as address:
+        yield address

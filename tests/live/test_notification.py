@@ -7,15 +7,15 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from http_server import QuietHandler, serve
 
 from trading_dagster.domain.error import BadConfiguration, BadInput, UtcDatetimeRequired
 from trading_dagster.domain.message import Message, MessageKind, MessageLevel
@@ -31,45 +31,39 @@ TRADE = replace(ALARM, level=MessageLevel.trade, kind="cycle", subject="cycle 1"
 
 
 class Receiver:
-    """A local HTTP server that webhooks are sent to."""
+    """What webhooks are sent to: a local HTTP server that keeps what it receives."""
 
     def __init__(self) -> None:
         self.received: list[dict] = []
         self.status = 200
         self.delay_s = 0.0
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                time.sleep(receiver.delay_s)
-                receiver.received.append(body | {"path": self.path})
-                self.send_response(receiver.status)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-        self.url = f"json://user:{SECRET}@127.0.0.1:{self.server.server_port}/{SECRET}/"
+        self.url = ""
 
     @property
     def subjects(self) -> list[str]:
         return [body["title"] for body in self.received]
 
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+
+class Handler(QuietHandler):
+    def respond(self) -> None:
+        body, receiver = json.loads(self.read_body()), self.server.content
+        time.sleep(receiver.delay_s)
+        receiver.received.append(body | {"path": self.path})
+        self.send(b"", receiver.status)
+
+
+@contextmanager
+def receive() -> Iterator[Receiver]:
+    receiver = Receiver()
+    with serve(Handler, receiver) as address:
+        receiver.url = f"json://user:{SECRET}@{address.removeprefix('http://')}/{SECRET}/"
+        yield receiver
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.close()
+    with receive() as receiver:
+        yield receiver
 
 
 class Clock:
@@ -262,22 +256,21 @@ def test_message_that_no_target_took_does_not_silence_the_next(store, receiver, 
 
 
 def test_slow_target_is_not_waited_for_and_the_others_get_theirs(store, receiver, caplog):
-    slow = Receiver()
-    slow.delay_s = 30
-    sinks = [AppriseSink(slow.url, "slow"), AppriseSink(receiver.url, "fast")]
-    began = time.monotonic()
-    Notifier(store, sinks, timeout_s=0.5).report(ALARM)
-    assert time.monotonic() - began < 10
+    with receive() as slow:
+        slow.delay_s = 30
+        sinks = [AppriseSink(slow.url, "slow"), AppriseSink(receiver.url, "fast")]
+        began = time.monotonic()
+        Notifier(store, sinks, timeout_s=0.5).report(ALARM)
+        assert time.monotonic() - began < 10
     assert receiver.subjects == ["s: low gas"]
     assert "slow did not take the message 's: low gas': no answer within 0.5 s" in caplog.text
     assert store.list_newest()[0].is_delivered
-    slow.close()
 
 
 def test_target_that_is_gone_is_logged_without_its_secret(store, caplog):
     caplog.set_level(logging.DEBUG)
-    gone = Receiver()
-    gone.close()
+    with receive() as gone:
+        pass
     sink = AppriseSink(gone.url, "target 1 of X")
     Notifier(store, [sink]).report(ALARM)
     assert "target 1 of X did not take the message" in caplog.text

@@ -9,12 +9,14 @@ import threading
 from collections import deque
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from http_server import QuietHandler, serve
 
 EPOCH = datetime(1970, 1, 1)
 WIDTHS = {"1m": 60, "5m": 300, "1h": 3600, "1d": 86_400}
 LIMIT = 1000
+JSON = {"Content-Type": "application/json;charset=UTF-8"}
 
 
 def to_ms(moment):
@@ -83,14 +85,11 @@ def exchange_info(symbols):
     }
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, format, *args):
-        pass
-
-    def do_GET(self):
-        exchange = self.server.exchange
+    def respond(self):
+        exchange = self.server.content
         address = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(address.query).items()}
         with exchange.lock:
@@ -117,49 +116,31 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return None
         if kind == "half":
-            return self.send(json.dumps(rows).encode()[: -20 - len(rows)], 200, {})
+            return self.send(json.dumps(rows).encode()[: -20 - len(rows)], headers=JSON)
         if kind == "cut":
             body = json.dumps(rows).encode()
             self.close_connection = True
-            return self.send(body[: len(body) // 2], 200, {}, length=len(body))
+            return self.send(body[: len(body) // 2], headers=JSON, length=len(body))
         if kind == "short":
             rows = rows[: int(detail)]
         if kind == "empty":
             rows = []
         if kind == "overlap":
             back = start_ms - int(detail) * WIDTHS[query["interval"]] * 1000
-            rows = self.server.exchange.rows(query["symbol"], query["interval"], back, len(rows) + int(detail))
+            rows = self.server.content.rows(query["symbol"], query["interval"], back, len(rows) + int(detail))
         if kind == "shuffled":
             rows = [*rows[::-1], *rows[:2]]
         return self.answer(rows)
 
     def answer(self, content, status=200, headers=None):
-        self.send(json.dumps(content).encode(), status, headers or {})
-
-    def send(self, body, status, headers, length=None):
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json;charset=UTF-8")
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
+        self.send(json.dumps(content).encode(), status, {**JSON, **(headers or {})})
 
 
 @contextmanager
 def serve_exchange(exchange):
     """Serve an exchange; yields the base of its public interface."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.exchange = exchange
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/api/v3"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serve(Handler, exchange) as address:
+        yield f"{address}/api/v3"
 
 
 def hours(count):

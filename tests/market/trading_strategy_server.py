@@ -12,10 +12,10 @@ import zlib
 from collections import deque
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pandas as pd
+from http_server import QuietHandler, serve
 
 WIDTHS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14_400, "1d": 86_400}
 USDC, WETH, UNI = ("0x" + digit * 40 for digit in "abc")
@@ -130,14 +130,11 @@ def iso(at):
     return datetime.fromtimestamp(at, UTC).replace(tzinfo=None).isoformat()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, format, *args):
-        pass
-
-    def do_GET(self):
-        service = self.server.service
+    def respond(self):
+        service = self.server.content
         address = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(address.query).items()}
         path = address.path.removeprefix("/api/")
@@ -197,26 +194,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, body, status=200, headers=None, length=None, *, is_packed=False):
         headers = dict(headers or {})
-        if self.server.service.is_gzip and not is_packed and length is None:
+        if self.server.content.is_gzip and not is_packed and length is None:
             body, headers = gzip.compress(body), {**headers, "Content-Encoding": "gzip"}
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(length or len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
+        super().send(body, status, headers, length)
 
 
 @contextmanager
 def serve_service(service):
     """Serve it; yields the base address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.service = service
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/api"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serve(Handler, service) as address:
+        yield f"{address}/api"

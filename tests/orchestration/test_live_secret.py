@@ -9,14 +9,13 @@ import secrets
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dagster as dg
 import pytest
@@ -24,6 +23,7 @@ import requests
 import yaml
 from eth_account import Account
 from evm.node import install_packages
+from http_server import QuietHandler, serve
 from orchestration.live_daemon import ROOT, Daemon, write_workspace
 from orchestration.live_deployment import STRATEGY
 from orchestration.secret_scan import Secret, list_files, scan
@@ -138,9 +138,9 @@ class Gateway:
     def serve(self) -> Iterator[int]:
         gateway = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+        class Handler(QuietHandler):
+            def respond(self) -> None:
+                body = self.read_body()
                 gateway.seen.append(self.path)
                 answer = b"{}"
                 if gateway.target and gateway.status == 200:
@@ -148,25 +148,10 @@ class Gateway:
                         gateway.target, data=body, headers={"Content-Type": "application/json"}, timeout=30
                     )
                     answer = sent.content
-                self.send_response(gateway.status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
+                self.send(answer, gateway.status, {"Content-Type": "application/json"})
 
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        with serve(Handler) as address:
+            yield urlsplit(address).port
 
 
 def test_node_url_is_logged_at_no_level(caplog: pytest.LogCaptureFixture) -> None:
