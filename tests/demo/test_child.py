@@ -1,11 +1,12 @@
 """A command that runs beside the demo ends with it, and so does all that the command started."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from process_group import is_alive, wait_until_gone
 
 from trading_dagster.demo.child import run_child
 
@@ -26,22 +27,6 @@ with run_child(["/bin/sh", "-c", sys.argv[1]], Path(sys.argv[2])) as child:
     print(child.pid, flush=True)
     time.sleep(600)
 """
-
-
-def is_alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def wait_until_gone(group: int) -> None:
-    """Wait for the system to clear away what was killed."""
-    end = time.monotonic() + 300
-    while is_alive(group):
-        assert time.monotonic() < end, f"processes of group {group} live on"
-        time.sleep(0.02)
 
 
 def wait_for_words(log: Path) -> None:

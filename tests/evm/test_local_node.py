@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from process_group import is_alive, wait_until_gone
 
 from trading_dagster.domain.error import BadConfiguration, CallReverted, NodeUnavailable
 from trading_dagster.evm import local_package
@@ -25,21 +26,6 @@ print(node.process.pid, flush=True)
 if sys.argv[2] == "stay":
     time.sleep(600)
 """
-
-
-def is_alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def wait_until_gone(group: int) -> None:
-    end = time.monotonic() + 300
-    while is_alive(group):
-        assert time.monotonic() < end, f"processes of group {group} live on"
-        time.sleep(0.02)
 
 
 def script(folder: Path, name: str, text: str) -> Path:
