@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
+from live.order_run import crash_at_every_save, fire_without_beginning, require_same_as_backtest, run_on_paper
 from live.order_strategy import decide_with_orders
-from live.world import DAY, START, Crash, CrashingStore, events, fills, load, make_live, never, set_time
+from live.world import DAY, START, events, fills, load, make_live, never, set_time
 
-from trading_dagster.backtest import run_backtest
 from trading_dagster.domain.event import TradeTriggered
 from trading_dagster.domain.message import MessageKind
 from trading_dagster.domain.trade import TradeStatus, TradeType
@@ -21,25 +22,11 @@ from trading_dagster.execution.limit_guard import LimitGuard
 from trading_dagster.live.closing import close_all
 from trading_dagster.live.cycle import run_cycle
 from trading_dagster.live.inspection import show_positions
-from trading_dagster.live.step import open_step
 from trading_dagster.live.trigger_check import check_triggers
-from trading_dagster.live.universe import load_universe
 from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
 from trading_dagster.storage.strategy_ledger import StrategyLedger
-from trading_dagster.strategy.waiting_order import find_firing
 
-DAYS = 25
 ANY_PRICE = 1.0
-
-
-def run_on_paper(live, days: int = DAYS, again=lambda action: action()) -> None:
-    """Decide each day at midnight, with a trigger check before and after, as a backtest on daily candles does."""
-    for number in range(days):
-        set_time(live, START + number * DAY)
-        again(lambda: run_cycle(live))
-        again(lambda: check_triggers(live))
-        set_time(live, START + (number + 1) * DAY)
-        again(lambda: check_triggers(live))
 
 
 @pytest.fixture(scope="module")
@@ -50,19 +37,9 @@ def undisturbed():
 
 
 def test_live_orders_do_what_the_backtest_does(undisturbed):
-    module = undisturbed.strategy.with_parameters({"backtest_start": START, "backtest_end": START + DAYS * DAY})
-    result = run_backtest(module, progress=False)
-    trades = [t for t in result.state.portfolio.get_all_trades() if t.is_success()]
-    assert fills(undisturbed) == [
-        (t.trade_id, t.pair.get_ticker(), t.executed_quantity, t.executed_reserve, t.executed_price, t.executed_at)
-        for t in trades
-    ]
-    kinds = Counter(t.trade_type for t in trades)
+    state = require_same_as_backtest(undisturbed)
+    kinds = Counter(t.trade_type for t in state.portfolio.get_all_trades() if t.is_success())
     assert min(kinds[TradeType.market_limit], kinds[TradeType.flexible_trigger], kinds[TradeType.stop_loss]) >= 2
-    live, tested = load(undisturbed).portfolio, result.state.portfolio
-    for name in ("open_positions", "pending_positions", "closed_positions", "expired_positions"):
-        assert list(getattr(live, name)) == list(getattr(tested, name)), name
-    assert live.reserve.quantity == tested.reserve.quantity
 
 
 def test_snapshot_and_replay_give_the_same_orders(undisturbed):
@@ -95,26 +72,8 @@ def test_snapshot_and_replay_give_the_same_orders(undisturbed):
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_crash_at_every_save_makes_each_order_once(after):
     days = 4
-    whole = make_live(decide_with_orders)
-    run_on_paper(whole, days)
-    crash_at, crashed = 0, True
-    while crashed:
-        crash_at, crashed = crash_at + 1, False
-        store = CrashingStore()
-        live = make_live(decide_with_orders, store=store)
-        store.count, store.crash_at, store.after = 0, crash_at, after
-
-        def again(action):
-            nonlocal crashed
-            while True:
-                try:
-                    return action()
-                except Crash:
-                    crashed = True
-
-        run_on_paper(live, days, again)
-        assert (fills(live), events(live)) == (fills(whole), events(whole)), crash_at
-    assert crash_at > 3 * days
+    saves = crash_at_every_save(partial(make_live, decide_with_orders), days, lambda _number: after)
+    assert saves > 3 * days
 
 
 def place(ticker: str = "BTC-USD", value: float = 1_000, price: float = ANY_PRICE, **options):
@@ -147,14 +106,7 @@ def test_waiting_order_is_not_executed_by_its_cycle_and_fires_once():
 
 def test_order_that_fired_and_was_not_begun_waits_again_and_is_made_once():
     live = make_live(place())
-    run_cycle(live)
-    universe = load_universe(live, START)
-    with open_step(live, universe, START) as step:
-        (position,) = step.state.portfolio.pending_positions.values()
-        manager = step.make_position_manager(universe)
-        mid = step.desk.pricing.get_mid_price(START, position.pair)
-        assert manager.fire_waiting_trade(position, find_firing(position, START, mid))
-        step.session.save()
+    fire_without_beginning(live)
     assert load(live).portfolio.open_positions
     set_time(live, START + DAY)
     (trade,) = check_triggers(live).trades

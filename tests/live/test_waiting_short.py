@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
-from live.test_waiting_order import run_on_paper
+from live.order_run import crash_at_every_save, fire_without_beginning, require_same_as_backtest, run_on_paper
 from live.three_pairs import create_trading_universe
-from live.world import DAY, START, Crash, CrashingStore, events, fills, load, make_live, set_time
+from live.world import DAY, START, events, fills, load, make_live, set_time
 
 import trading_dagster as td
-from trading_dagster.backtest import run_backtest
 from trading_dagster.domain.trade import TradeStatus, TradeType
 from trading_dagster.execution.limit import TradeLimits
 from trading_dagster.execution.limit_guard import LimitGuard
 from trading_dagster.live.closing import close_all
 from trading_dagster.live.cycle import run_cycle
 from trading_dagster.live.inspection import show_positions
-from trading_dagster.live.step import open_step
 from trading_dagster.live.trigger_check import check_triggers
-from trading_dagster.live.universe import load_universe
 from trading_dagster.storage.strategy_ledger import StrategyLedger
-from trading_dagster.strategy.waiting_order import find_firing
 
-DAYS = 25
 ANY_PRICE = 10.0**9
 
 
@@ -87,23 +83,14 @@ def place(price=ANY_PRICE, value=1_000, **options):
 @pytest.fixture(scope="module")
 def undisturbed():
     live = make(decide_with_shorts)
-    run_on_paper(live, DAYS)
+    run_on_paper(live)
     return live
 
 
 def test_live_shorts_do_what_the_backtest_does(undisturbed):
-    module = undisturbed.strategy.with_parameters({"backtest_start": START, "backtest_end": START + DAYS * DAY})
-    result = run_backtest(module, progress=False)
-    trades = [t for t in result.state.portfolio.get_all_trades() if t.is_success()]
-    assert fills(undisturbed) == [
-        (t.trade_id, t.pair.get_ticker(), t.executed_quantity, t.executed_reserve, t.executed_price, t.executed_at)
-        for t in trades
-    ]
-    assert Counter(t.trade_type for t in trades)[TradeType.market_limit] >= 3
-    live, tested = load(undisturbed).portfolio, result.state.portfolio
-    for name in ("open_positions", "pending_positions", "closed_positions", "expired_positions", "loan_positions"):
-        assert list(getattr(live, name)) == list(getattr(tested, name)), name
-    assert live.reserve.quantity == tested.reserve.quantity
+    state = require_same_as_backtest(undisturbed, "loan_positions")
+    tested = state.portfolio
+    assert Counter(t.trade_type for t in tested.get_all_trades() if t.is_success())[TradeType.market_limit] >= 3
     assert tested.pending_positions or tested.expired_positions
 
 
@@ -121,26 +108,8 @@ def test_snapshot_and_replay_give_the_same_shorts(undisturbed):
 
 
 def test_crash_at_every_save_makes_each_short_once():
-    whole = make(decide_with_shorts)
-    run_on_paper(whole, 4)
-    crash_at, crashed = 0, True
-    while crashed:
-        crash_at, crashed = crash_at + 1, False
-        store = CrashingStore()
-        live = make(decide_with_shorts, store=store)
-        store.count, store.crash_at, store.after = 0, crash_at, bool(crash_at % 2)
-
-        def again(action):
-            nonlocal crashed
-            while True:
-                try:
-                    return action()
-                except Crash:
-                    crashed = True
-
-        run_on_paper(live, 4, again)
-        assert (fills(live), events(live)) == (fills(whole), events(whole)), crash_at
-    assert crash_at > 12
+    saves = crash_at_every_save(partial(make, decide_with_shorts), 4, lambda number: bool(number % 2))
+    assert saves > 12
 
 
 def test_waiting_short_is_made_by_the_first_check_that_reaches_it_and_only_once():
@@ -159,14 +128,7 @@ def test_waiting_short_is_made_by_the_first_check_that_reaches_it_and_only_once(
 
 def test_short_that_fired_and_was_not_begun_waits_again_and_is_made_once():
     live = make(place())
-    run_cycle(live)
-    universe = load_universe(live, START)
-    with open_step(live, universe, START) as step:
-        (position,) = step.state.portfolio.pending_positions.values()
-        manager = step.make_position_manager(universe)
-        mid = step.desk.pricing.get_mid_price(START, position.pair)
-        assert manager.fire_waiting_trade(position, find_firing(position, START, mid))
-        step.session.save()
+    fire_without_beginning(live)
     assert load(live).portfolio.loan_positions
     set_time(live, START + DAY)
     (trade,) = check_triggers(live).trades
