@@ -6,6 +6,7 @@ import pytest
 from live.world import DAY, START, Crash, CrashingStore, Steps, events, fills, hold, load, make_live, never, set_time
 
 from trading_dagster.domain.error import ContractMissing, InvalidTrade, PoolEmpty, TooSmallTrade
+from trading_dagster.domain.purse import PAPER, Purse
 from trading_dagster.domain.trade import TradeFlag, TradeStatus, TradeType
 from trading_dagster.execution.approval import Answer, ManualApproval
 from trading_dagster.execution.memory_approval import MemoryApprovalStore
@@ -170,6 +171,7 @@ class UnsellableVenue:
     method: str
     error: Exception
     lease_resources: tuple[str, ...] = ()
+    purse: Purse = PAPER
 
     def open_desk(self, request):
         desk = PaperVenue(10_000).open_desk(request)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from trading_dagster.domain.purse import PAPER, Purse
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.execution.simulated import SimulatedExecution
@@ -39,6 +40,7 @@ class WalletVenue:
     initial_cash: float = 10_000
     why_not_retry: str = ""
     lease_resources: tuple[str, ...] = ()
+    purse: Purse = PAPER
 
     def open_desk(self, request: DeskRequest) -> Desk:
         desk = PaperVenue(self.initial_cash).open_desk(request)

@@ -19,6 +19,7 @@ from trading_dagster.domain.event import (
     TradeStarted,
 )
 from trading_dagster.domain.identifier import TradingPairIdentifier
+from trading_dagster.domain.purse import PAPER, Purse
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import CycleDuration, TimeBucket, to_aware
 from trading_dagster.domain.trade import TradeExecution, TradePricing
@@ -94,6 +95,7 @@ class TestVenue:
     slip: float = 0.0
     paper: PaperVenue = field(default_factory=lambda: PaperVenue(10_000))
     lease_resources: Sequence[str] = ()
+    purse: Purse = PAPER
 
     def open_desk(self, request: DeskRequest) -> Desk:
         desk = self.paper.open_desk(request)

@@ -71,6 +71,7 @@ def test_topics_are_found_and_each_event_comes_once(store, lease):
 def test_unknown_strategy_is_empty(store, lease):
     store.append(batch_of(0), lease)
     assert everything(store, "nobody") == (0, [], [], None, [], [])
+    assert list(store.list_strategies()) == [NAME]
 
 
 def test_strategies_do_not_see_each_other(store, lease):
@@ -79,6 +80,7 @@ def test_strategies_do_not_see_each_other(store, lease):
         store.append(batch_of(n), lease)
         store.append(replace(batch_of(n), strategy_id="other"), other)
     assert everything(store) == everything(store, "other")
+    assert list(store.list_strategies()) == sorted([NAME, "other"])
 
 
 def test_storing_the_same_again_does_nothing(store, lease):

@@ -33,6 +33,8 @@ from trading_dagster.domain.event import (
     BalanceUpdated,
     CycleCompleted,
     FundFeesTaken,
+    LedgerBound,
+    LedgerEnded,
     PairIntroduced,
     PositionFrozen,
     PositionOpened,
@@ -51,6 +53,7 @@ from trading_dagster.domain.event import (
 )
 from trading_dagster.domain.fund_fee import FundFeeTake
 from trading_dagster.domain.portfolio import Portfolio
+from trading_dagster.domain.purse import wallet_purse
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeCharges
 from trading_dagster.domain.treasury import (
@@ -84,6 +87,7 @@ def all_there_is(state: State) -> dict:
         "updates": [u.quantity for u in portfolio.reserve.balance_updates.values()],
         "charges": [trade.charges for trade in portfolio.get_all_trades()],
         "clock": state.clock_at(),
+        "binding": state.binding,
         "blacklist": list(state.blacklisted_assets.items()),
         "latest": state.other_data.load_latest("note"),
         "settlements": [*portfolio.settlements.items()],
@@ -222,6 +226,7 @@ def rich_ledger() -> list:
     """Closed, open, failed, frozen, thawed and dropped positions; kept values; blacklisted tokens; odd cash."""
     ledger = make_five_positions()
     state = ledger.state
+    state.record(LedgerBound(at(12), wallet_purse(8453, "0xABC")))
     price, everything = Decimal(100), None
     for attempt in (1, 2):  # a float rounded up asks for more than there is: the buy takes all cash instead
         value = float(state.portfolio.reserve.quantity) * (1 + 1e-13)
@@ -262,6 +267,8 @@ def rich_ledger() -> list:
     ledger.sell(17, everything, 99)
     sold = state.portfolio.get_position_by_id(everything).get_last_trade()
     state.record(TradeCharged(at(17), sold.trade_id, everything, TradeCharges(Decimal(2), 0.1, 0.2, -0.3)))
+    state.record(LedgerEnded(at(18), "Ann", "over"))
+    state.blacklist_asset(USDC, "after the end")
     return introduced(state.take_events())
 
 
@@ -286,8 +293,8 @@ def test_nothing_is_left_out_of_a_snapshot():
     """Whoever adds an attribute decides how it is restored: extend domain/checkpoint.py, then this list."""
     state = State.replay(rich_ledger())
     assert set(vars(state)) == {
-        "_at", "_aware", "_clock", "_cycle", "_folds", "_last_cycle_at", "_now", "backtest_data", "blacklisted_assets",
-        "created_at", "decision", "initial_share_price", "known_pairs", "last_decision_at",
+        "_at", "_aware", "_clock", "_cycle", "_folds", "_last_cycle_at", "_now", "backtest_data", "binding",
+        "blacklisted_assets", "created_at", "decision", "initial_share_price", "known_pairs", "last_decision_at",
         "is_restoring", "last_updated_at", "name", "new_events", "other_data", "portfolio", "ready_at", "stats", "sync",
         "visualisation",
     }  # fmt: skip

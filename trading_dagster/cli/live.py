@@ -313,5 +313,23 @@ def resume(
         live_control.turn_switch(name, home, is_on=False, by=by, reason=reason, is_for_all=for_all)
 
 
+@live_app.command("end-ledger")
+def end_ledger(
+    name: Name,
+    by: By,
+    reason: Reason,
+    home: Home = None,
+    database_of: Annotated[
+        str | None,
+        typer.Option(help="A deployment with the same database, when the ledger's own file is gone: give its id then."),
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """End a ledger that holds nothing but cash, for good: a new one may count the money of its wallet or vault."""
+    from trading_dagster.cli import live_control
+
+    live_control.end(name, home, by=by, reason=reason, database_of=database_of, yes=yes)
+
+
 add_divergence(live_app)
 add_live_demo(live_app)

@@ -1,4 +1,4 @@
-"""The commands that steer a live deployment from outside: kill switch and approvals. They need no lease and no node."""
+"""The commands that steer a live deployment from outside, without a node: kill switch, approvals, a ledger's end."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from trading_dagster.cli.live_action import find_deployment, find_home
 from trading_dagster.cli.live_print import format_table
 from trading_dagster.domain.error import BadInput
 from trading_dagster.execution.approval import Answer, Approval
+from trading_dagster.live.binding import end_ledger
 from trading_dagster.live.deployment import Deployment
 from trading_dagster.live.live_home import LiveHome
-from trading_dagster.live.opening import open_clock, open_store
+from trading_dagster.live.opening import WAIT_S, open_clock, open_store
 from trading_dagster.storage.control_store import ALL_STRATEGIES, SqlApprovalStore, SqlKillSwitch
 from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
 
@@ -49,6 +50,20 @@ def approve(
         chosen = () if is_rejection else tuple(trades) or None
         at = open_clock(deployment, found).now()
         typer.echo(_describe(approvals.answer(deployment.id, Answer(digest, by, at, chosen, comment))))
+
+
+def end(name: str, home: Path | None, *, by: str, reason: str, database_of: str | None, yes: bool) -> None:
+    """End a ledger for good, once it is confirmed; with ``database_of`` the name is its id, else a deployment's."""
+    with _database(database_of or name, home) as (deployment, found, store):
+        strategy_id = deployment.id if database_of is None else name
+        if not yes and not typer.confirm(f"End the ledger of {strategy_id} for good? It never trades again"):
+            typer.echo("Nothing was done.")
+            return
+        at = open_clock(deployment, found).now()
+        binding = end_ledger(store, strategy_id, by=by, reason=reason, at=at, wait_s=WAIT_S)
+        typer.echo(f"The ledger of {strategy_id} was ended at {binding.ended_at} UTC, {binding.end_reason}")
+        if binding.purse is not None and binding.purse.is_real:
+            typer.echo(f"A new ledger may count the money of {binding.purse}")
 
 
 @contextmanager

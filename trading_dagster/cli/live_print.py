@@ -92,6 +92,7 @@ def print_status(status: Status) -> None:
     sample = status.sample
     lines = [
         ("Ledger", f"{status.events:,} events" if status.events else "none yet"),
+        ("Money", status.money or "-"),
         ("Last event", _time(status.last_event_at)),
         ("Cycle", str(status.cycle)),
         ("Last decision", _time(status.last_decision_at)),
@@ -102,6 +103,7 @@ def print_status(status: Status) -> None:
         ("Executor", status.lease or "nobody"),
         ("Kill switch", status.kill_switch or "off"),
     ]
+    lines += [("Ended", status.ended)] if status.ended else []
     lines += [("Blacklisted", f"{token}: {reason}") for token, reason in status.blacklist]
     typer.echo("\n".join(f"{name:<16}{text}" for name, text in lines))
     for redemption in status.redemptions:

@@ -13,6 +13,7 @@ from typing import Any
 from trading_dagster.domain.fund_fee import FundFeeTake
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.loan import LoanChange
+from trading_dagster.domain.purse import Purse
 from trading_dagster.domain.trade import TradeCharges, TradePlan
 from trading_dagster.domain.treasury import BalanceUpdate
 from trading_dagster.domain.trigger import Trigger
@@ -32,6 +33,21 @@ class StateCreated(Event):
 
     name: str
     reserve_asset: AssetIdentifier
+
+
+@value
+class LedgerBound(Event):
+    """A live ledger's first step said whose money it counts; no step with another's goes on with it."""
+
+    purse: Purse
+
+
+@value
+class LedgerEnded(Event):
+    """An operator ended a live ledger that holds nothing but cash: its money may be another ledger's from now on."""
+
+    by: str
+    reason: str
 
 
 @value

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from trading_dagster.domain import waiting
+from trading_dagster.domain.binding import Binding
 from trading_dagster.domain.equity_statistics import Statistics
 from trading_dagster.domain.error import IntegrityError, LedgerError
 from trading_dagster.domain.event import (
@@ -25,6 +26,8 @@ from trading_dagster.domain.event import (
     Event,
     FundFeesTaken,
     InterestAccrued,
+    LedgerBound,
+    LedgerEnded,
     PairIntroduced,
     PositionFrozen,
     PositionOpened,
@@ -87,6 +90,7 @@ class State(StateActions):
         self.initial_share_price = 1.0
         self.portfolio = Portfolio(created.reserve_asset, marks)
         self.sync = Sync()
+        self.binding = Binding()
         self.visualisation = Visualisation()
         self.stats = Statistics()
         """Equity samples, attached by whoever has them; not part of the fold."""
@@ -103,6 +107,8 @@ class State(StateActions):
         self.is_restoring = False
         """Set while live positions are folded again without the interest of their loans: none of them closes then."""
         self._folds: dict[type[Event], Callable[[Any], None]] = {
+            LedgerBound: self.binding.bind,
+            LedgerEnded: self.binding.end,
             PairIntroduced: self._fold_pair,
             BalanceUpdated: self._fold_balance,
             FundFeesTaken: self._fold_fund_fees,

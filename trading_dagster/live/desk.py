@@ -10,6 +10,7 @@ from typing import Protocol
 
 from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.position import Marks
+from trading_dagster.domain.purse import Purse
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.domain.treasury import BalanceUpdate, Redemption
@@ -143,6 +144,11 @@ class Venue(Protocol):
     @property
     def lease_resources(self) -> Sequence[str]:
         """Return what must be held beside the strategy's own ledger: the wallet, nothing on paper."""
+        ...
+
+    @property
+    def purse(self) -> Purse:
+        """Return whose money it trades: a ledger goes on with the same one only."""
         ...
 
     def open_desk(self, request: DeskRequest) -> Desk:

@@ -18,6 +18,7 @@ from pathlib import Path
 from trading_dagster.domain.error import BadConfiguration, ChainHalted, ClockSkewed, EvmError, WrongChain
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.money import from_units
+from trading_dagster.domain.purse import Purse, vault_purse, wallet_purse
 from trading_dagster.domain.state import State
 from trading_dagster.domain.transaction import Account, Intent
 from trading_dagster.evm.alarm import Alarm, AlarmKind, AlarmSink, Observer, ignore_step
@@ -53,7 +54,7 @@ from trading_dagster.live.desk import BalanceReader, CycleReporter, Desk, DeskRe
 from trading_dagster.live.fund_fee import LiveFundFees
 from trading_dagster.live.lookup_desk import only_look_up
 from trading_dagster.market.lending import LendingReserve
-from trading_dagster.storage.lease import wallet_resource
+from trading_dagster.storage.lease import purse_resources, wallet_resource
 
 LOOKBACK_AUDITS = 10
 """How many times as far back as the audit settled trades are compared with the ledger."""
@@ -187,8 +188,15 @@ class EvmVenue:
 
     @property
     def lease_resources(self) -> Sequence[str]:
-        """Return the wallet."""
-        return (wallet_resource(self.wallet.address),)
+        """Return the wallet, whose lease goes with each signature, and the vault."""
+        return tuple(dict.fromkeys((wallet_resource(self.wallet.address), *purse_resources(self.purse))))
+
+    @property
+    def purse(self) -> Purse:
+        """Return the vault, or the wallet when it trades its own money."""
+        if self.vault is not None:
+            return vault_purse(self.chain_id, self.vault.vault)
+        return wallet_purse(self.chain_id, self.wallet.address)
 
     @property
     def journal(self) -> TransactionJournal:

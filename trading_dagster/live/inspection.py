@@ -16,6 +16,7 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.time import from_unix_us, to_unix_us
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.treasury import Redemption
+from trading_dagster.live.binding import find_purse
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.statistics.cost_table import summarise_costs
 from trading_dagster.storage.lease import strategy_resource
@@ -128,6 +129,8 @@ class Status:
         kill_switch: Why nothing may be traded, "" when trading is allowed.
         sample: The newest equity sample.
         redemptions: Redemptions that wait for cash.
+        money: Whose money the ledger counts, "" while nothing tells.
+        ended: When and why the ledger was ended, "" while it goes on.
     """
 
     strategy_id: str
@@ -146,6 +149,8 @@ class Status:
     kill_switch: str
     sample: SampleRow | None
     redemptions: tuple[Redemption, ...] = ()
+    money: str = ""
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +229,7 @@ def show_status(live: LiveStrategy) -> Status:
         next_at = state.last_decision_at + cycle
     if state is None:
         return Status(live.id, 0, None, 1, None, None, next_at, (), 0, (), (), (), lease, live.forbid_trading(), None)
-    portfolio, decision = state.portfolio, state.decision
+    portfolio, decision, binding, purse = state.portfolio, state.decision, state.binding, find_purse(state)
     unfinished = [t for p in portfolio.get_open_and_frozen_positions() for t in p.trades.values()]
     return Status(
         strategy_id=live.id,
@@ -243,6 +248,8 @@ def show_status(live: LiveStrategy) -> Status:
         kill_switch=live.forbid_trading(),
         sample=find_newest_sample(live.store, live.id, state),
         redemptions=tuple(state.sync.treasury.redemptions.values()),
+        money="" if purse is None else str(purse),
+        ended="" if binding.ended_at is None else f"{binding.ended_at:%Y-%m-%d %H:%M:%S} UTC, {binding.end_reason}",
     )
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from trading_dagster.domain.error import BadConfiguration
+from trading_dagster.domain.purse import Purse
 from trading_dagster.domain.time import CycleDuration
 from trading_dagster.execution.approval import ApprovalModel, ManualApproval, UncheckedApproval
 from trading_dagster.execution.limit_guard import LimitGuard
@@ -244,6 +245,14 @@ class NoVenue:
     deployment_id: str
     lease_resources: Sequence[str] = ()
 
+    @property
+    def purse(self) -> Purse:
+        """Refuse."""
+        raise self._refusal()
+
     def open_desk(self, request: DeskRequest) -> Desk:  # noqa: ARG002 - the port names it
         """Refuse."""
-        raise BadConfiguration(f"{self.deployment_id} was opened to look at, not to trade")
+        raise self._refusal()
+
+    def _refusal(self) -> BadConfiguration:
+        return BadConfiguration(f"{self.deployment_id} was opened to look at, not to trade")

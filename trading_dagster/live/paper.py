@@ -25,6 +25,7 @@ from trading_dagster.domain.error import (
 from trading_dagster.domain.event import PositionFrozen, TradeDiscarded, TradeFailed
 from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.money import exact
+from trading_dagster.domain.purse import PAPER, Purse
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
@@ -67,6 +68,7 @@ class PaperVenue:
     trades_nothing: bool = False
     liquidation_penalty: float = DEFAULT_LIQUIDATION_PENALTY
     lease_resources: Sequence[str] = field(default=(), init=False)
+    purse: Purse = field(default=PAPER, init=False)
 
     def open_desk(self, request: DeskRequest) -> Desk:
         """Return simulated execution at candle prices; raises UnknownPair for a position outside the universe."""

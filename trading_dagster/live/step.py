@@ -17,6 +17,7 @@ from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.treasury import Redemption
 from trading_dagster.execution.limit import discard_refused
 from trading_dagster.execution.loan_service import LoanService
+from trading_dagster.live.binding import bind_ledger, require_same_purse
 from trading_dagster.live.desk import Desk, DeskRequest
 from trading_dagster.live.fund_fee import LiveFundFees, describe_fund_fees
 from trading_dagster.live.message import failure_message, freeze_messages
@@ -241,7 +242,7 @@ def _open_step(
     live: LiveStrategy, universe: TradingStrategyUniverse, at: datetime, is_trigger_check: bool
 ) -> Iterator[LiveStep]:
     venue = live.venue
-    resources = list(venue.lease_resources)
+    resources, purse = list(venue.lease_resources), venue.purse
     with open_session(
         live.store,
         live.id,
@@ -253,7 +254,9 @@ def _open_step(
         wait_s=live.wait_s,
     ) as session:
         state = session.state
+        require_same_purse(state, purse)
         _require_same_reserve(state, universe)
+        bind_ledger(session, purse, live.clock.now())
         clock = DecisionClock([to_unix_us(at)], first_cycle=state.cycle)
         fund_fees = LiveFundFees.of_strategy(live.strategy)
         desk = venue.open_desk(

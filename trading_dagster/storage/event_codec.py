@@ -23,6 +23,7 @@ from trading_dagster.domain.fund_fee import FundFeeTake
 from trading_dagster.domain.identifier import AssetIdentifier, AssetType, TradingPairIdentifier, TradingPairKind
 from trading_dagster.domain.loan import LoanChange
 from trading_dagster.domain.other_data import MAX_SAFE_INTEGER, require_storable
+from trading_dagster.domain.purse import Purse, PurseKind
 from trading_dagster.domain.time import CycleDuration, TimeBucket
 from trading_dagster.domain.trade import TradeCharges, TradeFlag, TradePlan, TradePricing, TradeType
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
@@ -44,6 +45,7 @@ _VALUES: dict[str, type[Any]] = {
         BalanceUpdate,
         Trigger,
         LoanChange,
+        Purse,
     )
 }
 _ENUMS: dict[str, type[Enum]] = {
@@ -55,6 +57,7 @@ _ENUMS: dict[str, type[Enum]] = {
         TradeType,
         BalanceUpdateCause,
         BalanceUpdatePositionType,
+        PurseKind,
         CycleDuration,
         TimeBucket,
         TriggerCondition,

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from trading_dagster.domain.error import BadInput, LeaseLost
+from trading_dagster.domain.purse import Purse, PurseKind
 
 DEFAULT_LEASE_S = 60.0
 """How long a lease lasts without renewal, seconds: how long a restart waits after its predecessor was killed."""
@@ -108,6 +109,13 @@ def strategy_resource(strategy_id: str) -> str:
 def wallet_resource(address: str) -> str:
     """Return the resource that whoever signs with a wallet holds: one for all chains, as the key is one."""
     return f"wallet:{address.lower()}"
+
+
+def purse_resources(purse: Purse) -> tuple[str, ...]:
+    """Return what whoever counts some money holds: the wallet, on all chains, or the vault; nothing on paper."""
+    if purse.kind is PurseKind.wallet:
+        return (wallet_resource(purse.address),)
+    return (f"vault:{purse.chain_id}:{purse.address}",) if purse.is_real else ()
 
 
 def unique_holder() -> str:

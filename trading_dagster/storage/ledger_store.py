@@ -31,7 +31,8 @@ class EventRow:
         type: Name of the event's class.
         position_id: The position it belongs to, None for none.
         topic: Set on the few events that are needed to begin a process whatever their age: ``pair``, ``flow``,
-            ``asset``, ``data``; and on the interest of a position, which only its end makes worth reading again.
+            ``asset``, ``data``, ``binding``; and on the interest of a position, which only its end makes worth reading
+            again.
         body: The event as JSON.
     """
 
@@ -153,6 +154,10 @@ class LedgerStore(LeaseStore, Protocol):
 
     def head(self, strategy_id: str) -> int:
         """Return the number of the newest event, 0 for an unknown strategy."""
+        ...
+
+    def list_strategies(self) -> Sequence[str]:
+        """Return the ids of all that have a ledger, sorted."""
         ...
 
     def read(self, strategy_id: str, after_seq: int = 0) -> Sequence[EventRow]:
@@ -310,6 +315,10 @@ class MemoryLedgerStore(MemoryLeaseStore):
     def head(self, strategy_id: str) -> int:
         """See LedgerStore."""
         return len(self._ledger(strategy_id).events)
+
+    def list_strategies(self) -> Sequence[str]:
+        """See LedgerStore."""
+        return sorted(name for name, ledger in self._ledgers.items() if ledger.events)
 
     def read(self, strategy_id: str, after_seq: int = 0) -> Sequence[EventRow]:
         """See LedgerStore."""

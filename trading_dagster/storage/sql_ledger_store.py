@@ -134,6 +134,12 @@ class SqlLedgerStore(SqlLeaseStore):
             query = select(strategies.c.head_seq).where(strategies.c.strategy_id == strategy_id)
             return int(connection.execute(query).scalar_one_or_none() or 0)
 
+    def list_strategies(self) -> Sequence[str]:
+        """See LedgerStore."""
+        with self.database.read() as connection:
+            query = select(strategies.c.strategy_id).where(strategies.c.head_seq > 0)
+            return sorted(connection.execute(query).scalars())
+
     def read(self, strategy_id: str, after_seq: int = 0) -> Sequence[EventRow]:
         """See LedgerStore."""
         with self.database.read() as connection:

@@ -26,6 +26,8 @@ from trading_dagster.domain.event import (
     Event,
     FundFeesTaken,
     InterestAccrued,
+    LedgerBound,
+    LedgerEnded,
     PairIntroduced,
     RedemptionEnded,
     RedemptionRequested,
@@ -44,7 +46,7 @@ from trading_dagster.storage.ledger_store import EndedPosition, EventRow, Ledger
 from trading_dagster.storage.state_snapshot import StoredState, decode_snapshot, encode_snapshot
 from trading_dagster.storage.visualisation_codec import take_shown_rows
 
-PAIR, FLOW, ASSET, DATA = "pair", "flow", "asset", "data"
+PAIR, FLOW, ASSET, DATA, BINDING = "pair", "flow", "asset", "data", "binding"
 CLOSED, EXPIRED = "closed", "expired"
 
 
@@ -68,6 +70,11 @@ class StrategyLedger:
         self._data_seqs: dict[str, int] = {}
         self._allocations: dict[int, Decimal] = {}
         self._ended_counts = {CLOSED: 0, EXPIRED: 0}
+
+    @property
+    def is_stored(self) -> bool:
+        """Tell whether the ledger that was loaded or created has events in the store."""
+        return self._head > 0
 
     # -- loading ------------------------------------------------------------------------------------------------------
 
@@ -118,7 +125,7 @@ class StrategyLedger:
         rows = self.store.read_some(
             self.strategy_id,
             stored.seq,
-            topics=(PAIR, FLOW, ASSET),
+            topics=(PAIR, FLOW, ASSET, BINDING),
             position_ids=checkpoint.live_position_ids,
             seqs=(1, *stored.data_seqs.values()),
         )
@@ -342,6 +349,8 @@ def _topic(event: Event) -> str | None:
         return ASSET
     if isinstance(event, DataSaved):
         return DATA
+    if isinstance(event, LedgerBound | LedgerEnded):
+        return BINDING
     if isinstance(event, FundFeesTaken | RedemptionRequested | RedemptionEnded):
         return FLOW
     if isinstance(event, InterestAccrued):
