@@ -124,6 +124,29 @@ def test_money_is_taken_out_waits_and_is_cancelled(run: Run, deployment: Path):
     assert (code != 0, "The amount is 'much'" in error) == (True, True)
 
 
+def test_ledger_is_ended_and_another_begins(run: Run, deployment: Path, tmp_path: Path):
+    run("live", "run-cycle", deployment)
+    words = ["--by", "Ann", "--reason", "a new idea", "--yes"]
+    code, _, error = run("live", "end-ledger", deployment, *words)
+    assert (code, "The ledger of three is not over" in error) == (1, True)
+    run("live", "close-all", deployment, "--yes")
+    code, output, _ = run("live", "end-ledger", deployment, *words)
+    assert (code, output.startswith("The ledger of three was ended at 2018-04-10")) == (0, True)
+    code, _, error = run("live", "run-cycle", deployment)
+    assert (code, "was ended at" in error, "begin a ledger under a new id" in error) == (1, True, True)
+    shown = run("live", "status", deployment)[1]
+    assert "Money           paper, no real money" in shown
+    assert re.search(r"Ended +2018-04-10 .* UTC, Ann: a new idea", shown)
+
+    deployment.unlink()
+    following = write(tmp_path, name="following")
+    assert run("live", "init", following)[0] == 0
+    code, again, _ = run("live", "end-ledger", "three", "--database-of", following, *words)
+    assert (code, again) == (0, output)
+    code, _, error = run("live", "end-ledger", "thre", "--database-of", following, *words)
+    assert (code, "it has those of following, three" in error) == (1, True)
+
+
 def test_what_the_strategy_said_is_shown(run: Run, deployment: Path, tmp_path: Path):
     strategy = tmp_path / "says.py"
     said = 'def decide_trades(input):\n    input.state.visualisation.add_message(input.timestamp, "all is well")\n'

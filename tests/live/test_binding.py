@@ -16,6 +16,7 @@ from live.world import (
     START,
     Crash,
     CrashingStore,
+    Steps,
     WalletVenue,
     events,
     hold,
@@ -28,7 +29,7 @@ from live.world import (
 from sqlalchemy import text
 
 from trading_dagster.domain.error import BadConfiguration, BadInput, ExecutorBusy, UncleanState
-from trading_dagster.domain.event import LedgerBound, RedemptionRequested
+from trading_dagster.domain.event import LedgerBound, RedemptionRequested, TradeStarted
 from trading_dagster.domain.purse import PAPER, Purse, vault_purse, wallet_purse
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
 from trading_dagster.live.binding import bind_ledger, end_ledger, find_funder, require_same_purse
@@ -315,6 +316,27 @@ def test_ledger_with_positions_is_not_ended():
     end(live)
 
 
+def test_positions_that_cannot_be_closed_are_given_up_by_force():
+    live = wallet_live(decide=hold(("BTC-USD", "ETH-USD")))
+    run_cycle(live)
+    end(live, force=True)
+    (row,) = [row for row in live.store.read(live.id) if row.type == "LedgerEnded"]
+    assert '"given_up":{"$tuple":[1,2]}' in row.body
+    assert len(load(live).portfolio.open_positions) == 2
+    run_cycle(wallet_live(name="new", store=live.store))
+
+
+def test_trade_under_way_keeps_a_ledger_from_its_end_even_by_force():
+    live = wallet_live(decide=hold(("BTC-USD",)))
+    Steps(live).decide()
+    with open_step(live, load_universe(live, START), START) as step:
+        step.state.record(TradeStarted(AT, 1, 1))
+        step.session.save()
+    with pytest.raises(UncleanState, match=r"is not over.*\n.*BTC"):
+        end(live, force=True)
+    assert "LedgerEnded" not in events(live)
+
+
 def test_ledger_with_a_redemption_that_waits_is_not_ended():
     live = wallet_live()
     run_cycle(live)
@@ -322,7 +344,7 @@ def test_ledger_with_a_redemption_that_waits_is_not_ended():
         step.state.record(RedemptionRequested(AT, 1, Decimal(20_000), "0xabc"))
         step.session.save()
     with pytest.raises(UncleanState, match="redemption 1 of 20000 to 0xabc"):
-        end(live)
+        end(live, force=True)
 
 
 def test_pending_and_frozen_positions_keep_a_ledger_from_its_end():

@@ -267,7 +267,7 @@ def rich_ledger() -> list:
     ledger.sell(17, everything, 99)
     sold = state.portfolio.get_position_by_id(everything).get_last_trade()
     state.record(TradeCharged(at(17), sold.trade_id, everything, TradeCharges(Decimal(2), 0.1, 0.2, -0.3)))
-    state.record(LedgerEnded(at(18), "Ann", "over"))
+    state.record(LedgerEnded(at(18), "Ann", "over", (running,)))
     state.blacklist_asset(USDC, "after the end")
     return introduced(state.take_events())
 

@@ -323,12 +323,15 @@ def end_ledger(
         str | None,
         typer.Option(help="A deployment with the same database, when the ledger's own file is gone: give its id then."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Give up positions that cannot be closed: what they say is not so any more.")
+    ] = False,
     yes: Yes = False,
 ) -> None:
     """End a ledger that holds nothing but cash, for good: a new one may count the money of its wallet or vault."""
     from trading_dagster.cli import live_control
 
-    live_control.end(name, home, by=by, reason=reason, database_of=database_of, yes=yes)
+    live_control.end(name, home, by=by, reason=reason, database_of=database_of, force=force, yes=yes)
 
 
 add_divergence(live_app)

@@ -52,7 +52,7 @@ def approve(
         typer.echo(_describe(approvals.answer(deployment.id, Answer(digest, by, at, chosen, comment))))
 
 
-def end(name: str, home: Path | None, *, by: str, reason: str, database_of: str | None, yes: bool) -> None:
+def end(name: str, home: Path | None, *, by: str, reason: str, database_of: str | None, force: bool, yes: bool) -> None:
     """End a ledger for good, once it is confirmed; with ``database_of`` the name is its id, else a deployment's."""
     with _database(database_of or name, home) as (deployment, found, store):
         strategy_id = deployment.id if database_of is None else name
@@ -60,7 +60,7 @@ def end(name: str, home: Path | None, *, by: str, reason: str, database_of: str 
             typer.echo("Nothing was done.")
             return
         at = open_clock(deployment, found).now()
-        binding = end_ledger(store, strategy_id, by=by, reason=reason, at=at, wait_s=WAIT_S)
+        binding = end_ledger(store, strategy_id, by=by, reason=reason, at=at, force=force, wait_s=WAIT_S)
         typer.echo(f"The ledger of {strategy_id} was ended at {binding.ended_at} UTC, {binding.end_reason}")
         if binding.purse is not None and binding.purse.is_real:
             typer.echo(f"A new ledger may count the money of {binding.purse}")

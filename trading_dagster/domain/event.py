@@ -44,10 +44,14 @@ class LedgerBound(Event):
 
 @value
 class LedgerEnded(Event):
-    """An operator ended a live ledger that holds nothing but cash: its money may be another ledger's from now on."""
+    """An operator ended a live ledger: its money may be another ledger's from now on.
+
+    ``given_up`` are positions that could not be closed; they stay in the ledger as they are.
+    """
 
     by: str
     reason: str
+    given_up: tuple[int, ...] = ()
 
 
 @value

@@ -16,6 +16,7 @@ from trading_dagster.domain.error import BadConfiguration, BadInput, UncleanStat
 from trading_dagster.domain.event import BalanceUpdated, Event, LedgerBound, LedgerEnded
 from trading_dagster.domain.purse import PAPER, Purse, vault_purse, wallet_purse
 from trading_dagster.domain.state import State
+from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
 from trading_dagster.live.session import LiveSession, open_session
 from trading_dagster.storage.event_codec import EventDecoder
@@ -23,6 +24,7 @@ from trading_dagster.storage.lease import DEFAULT_LEASE_S, purse_resources
 from trading_dagster.storage.ledger_store import LedgerStore
 from trading_dagster.storage.strategy_ledger import BINDING, FLOW, StrategyLedger
 
+RUNNING = (TradeStatus.started, TradeStatus.broadcasted)
 _VAULT_NOTE = re.compile(r"vault (0x[0-9a-fA-F]{40}), ")
 
 
@@ -70,10 +72,11 @@ def end_ledger(
     by: str,
     reason: str,
     at: datetime,
+    force: bool = False,
     lease_s: float = DEFAULT_LEASE_S,
     wait_s: float = 0.0,
 ) -> Binding:
-    """End a ledger that holds nothing but cash, for good; its money may then be counted by a new one.
+    """End a ledger, for good; its money may then be counted by a new one.
 
     Nothing is sold, sent or asked of a node. Its cash stays what it ended with. Once more does nothing.
 
@@ -83,12 +86,13 @@ def end_ledger(
         by: Who ends it.
         reason: Why.
         at: When, aware UTC.
+        force: Give up positions that cannot be closed, because what they say is not so any more.
         lease_s: How long the lease lasts without renewal, seconds.
         wait_s: How long to wait for another executor to finish, seconds.
 
     Raises:
         BadInput: There is no such ledger, or it is not said who ends it and why.
-        UncleanState: It has positions, or redemptions that wait.
+        UncleanState: It has positions, trades that began and did not end, or redemptions that wait.
         ExecutorBusy: Somebody works on the strategy, its wallet or its vault.
     """
     if not by.strip() or not reason.strip():
@@ -109,8 +113,8 @@ def end_ledger(
     ) as session:
         state = session.state
         if state.binding.ended_at is None:
-            _require_only_cash(state)
-            state.record(LedgerEnded(at, by.strip(), reason.strip()))
+            given_up = _require_over(state, force=force)
+            state.record(LedgerEnded(at, by.strip(), reason.strip(), given_up))
             session.save()
         return state.binding
 
@@ -178,13 +182,18 @@ def _read_topic(store: LedgerStore, strategy_id: str, topic: str) -> list[Event]
     return EventDecoder().decode_all(row.body for row in rows)
 
 
-def _require_only_cash(state: State) -> None:
+def _require_over(state: State, *, force: bool) -> tuple[int, ...]:
+    """Return the positions that are given up, none unless forced; raises UncleanState."""
     portfolio = state.portfolio
     held = [*portfolio.get_open_and_frozen_positions(), *portfolio.pending_positions.values()]
+    running = [t for position in held for t in position.trades.values() if t.get_status() in RUNNING]
     waiting = state.sync.treasury.redemptions.values()
-    if held or waiting:
-        listing = "\n".join(f"  {each}" for each in (*held, *waiting))
+    left = [*running, *waiting, *(() if force else held)]
+    if left:
+        listing = "\n".join(f"  {each}" for each in left)
         raise UncleanState(
             f"The ledger of {state.name} is not over, it has\n{listing}\nClose its positions (live close-all; repair "
-            "those that are frozen), pay or cancel its redemptions, then end it"
+            "those that are frozen, correct the accounts of those that are gone), let trades end, cancel redemptions, "
+            "then end it. Positions that cannot be closed any more are given up with --force"
         )
+    return tuple(sorted(position.position_id for position in held))

@@ -283,8 +283,8 @@ def _require_same_reserve(state: State, universe: TradingStrategyUniverse) -> No
     if kept != asked or kept.decimals != asked.decimals:
         raise BadConfiguration(
             f"The ledger of {state.name} counts in {kept} with {kept.decimals} decimals, the universe's reserve is "
-            f"{asked} with {asked.decimals}: go back to that reserve; for another one close all positions and begin a "
-            "ledger under a new id"
+            f"{asked} with {asked.decimals}: go back to that reserve; for another one close all positions, end this "
+            "ledger (live end-ledger) and begin one under a new id"
         )
 
 
