@@ -133,7 +133,7 @@ def test_ledger_is_ended_and_another_begins(run: Run, deployment: Path, tmp_path
     code, output, _ = run("live", "end-ledger", deployment, *words)
     assert (code, output.startswith("The ledger of three was ended at 2018-04-10")) == (0, True)
     code, _, error = run("live", "run-cycle", deployment)
-    assert (code, "was ended at" in error, "begin a ledger under a new id" in error) == (1, True, True)
+    assert (code, "was ended at" in error, "begin a ledger under a new id" in error) == (2, True, True)
     shown = run("live", "status", deployment)[1]
     assert "Money           paper, no real money" in shown
     assert re.search(r"Ended +2018-04-10 .* UTC, Ann: a new idea", shown)
@@ -144,7 +144,7 @@ def test_ledger_is_ended_and_another_begins(run: Run, deployment: Path, tmp_path
     code, again, _ = run("live", "end-ledger", "three", "--database-of", following, *words)
     assert (code, again) == (0, output)
     code, _, error = run("live", "end-ledger", "thre", "--database-of", following, *words)
-    assert (code, "it has those of following, three" in error) == (1, True)
+    assert (code, "it has those of following, three" in error) == (2, True)
 
 
 def test_what_the_strategy_said_is_shown(run: Run, deployment: Path, tmp_path: Path):
