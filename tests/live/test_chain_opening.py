@@ -73,7 +73,7 @@ def test_vault_is_who_has_the_money_and_the_wallet_signs(write):
     assert (venue.vault.vault, venue.vault.first_block) == (VAULT, 1234)
     assert venue.trader.address == VAULT
     assert venue.trader.account == venue.account
-    assert venue.lease_resources == (f"wallet:{venue.wallet.address}",)
+    assert venue.lease_resources == (f"wallet:{venue.wallet.address}", f"vault:8453:{VAULT.lower()}")
     assert open_venue(write()).trader.address == venue.wallet.address
 
 

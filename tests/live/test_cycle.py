@@ -228,7 +228,7 @@ def test_skipped_decision_time_gets_no_decision():
     assert not skip_cycle(live, steps.universe, START, "no data")
     assert steps.decide().status is CycleStatus.already_done
     assert steps.execute().status is CycleStatus.already_done
-    assert events(live) == ["StateCreated", "CycleSkipped"]
+    assert events(live) == ["StateCreated", "LedgerBound", "CycleSkipped"]
     set_time(live, START + 2 * DAY)
     assert run_cycle(live).cycle == 1
     assert len(fills(live)) == 3
@@ -257,7 +257,7 @@ def test_strategy_that_fails_leaves_nothing(how):
     live = make_live(decide)
     with pytest.raises(StrategyFailed, match="at cycle 1"):
         run_cycle(live)
-    assert events(live) == ["StateCreated", "BalanceUpdated"]
+    assert events(live) == ["StateCreated", "LedgerBound", "BalanceUpdated"]
     assert load(live).last_decision_at is None
     fixed = make_live(hold(), store=live.store)
     assert run_cycle(fixed).status is CycleStatus.done

@@ -227,6 +227,6 @@ def test_what_cannot_be_sent_is_refused_and_leaves_nothing(life: SimpleNamespace
     with pytest.raises(BadInput, match="send reserve tokens to its wallet"):
         deposit(life.live, Decimal(1))
     with pytest.raises(BadInput, match="its investors redeem their shares there"):
-        redeem(managed.live, Decimal(1), ALICE)
+        redeem(replace(managed.live, id="managed"), Decimal(1), ALICE)
     assert events(life.live, "RedemptionRequested") == []
     assert OutcomeStatus.confirmed not in [record.outcome.status for record in payments(life)]
