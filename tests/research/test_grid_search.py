@@ -231,6 +231,13 @@ def test_a_strategy_file_is_sent_and_local_functions_are_not(strategy, universe,
     assert choose_method(remote(local), []) == "fork"
 
 
+def test_parameters_that_cannot_be_sent_are_named(strategy, universe):
+    combinations = combine(strategy, rule=[lambda value: value, lambda value: -value])
+    with pytest.raises(BadInput, match=r"Parameters\.rule is <function .* cannot be sent to another process"):
+        search_grid(strategy, universe, combinations, max_workers=2)
+    assert all(result.has_result() for result in search_grid(strategy, universe, combinations, max_workers=1))
+
+
 def test_without_fork_local_functions_are_refused(strategy, universe, tmp_path, monkeypatch):
     monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
     local = td.StrategyModule(name="x", decide_trades=lambda _: [], parameters=strategy.parameters)

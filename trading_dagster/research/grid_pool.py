@@ -57,7 +57,7 @@ def open_pool(runner: GridRunner, sample: Sequence[GridTask], workers: int, fold
         folder: Where the universe is put for other processes.
 
     Raises:
-        BadInput: This system cannot run the strategy in other processes.
+        BadInput: This system cannot run the strategy, or send its parameters, in other processes.
         WorkerDied: A process ended without an answer.
     """
     if workers == 1:
@@ -71,6 +71,7 @@ def open_pool(runner: GridRunner, sample: Sequence[GridTask], workers: int, fold
     pool = ProcessPoolExecutor(workers, context, start_worker, (remote,))
 
     def run(tasks: Sequence[GridTask]) -> Iterator[tuple[int, GridOutcome]]:
+        refuse_unsendable(tasks)
         try:
             futures = {pool.submit(run_in_worker, task): task.index for task in tasks}
             for future in as_completed(futures):
@@ -110,6 +111,19 @@ def can_be_sent(remote: RemoteRunner, tasks: Sequence[GridTask]) -> bool:
     except (pickle.PicklingError, AttributeError, TypeError):
         return False
     return MAIN.encode() not in content
+
+
+def refuse_unsendable(tasks: Sequence[GridTask]) -> None:
+    """Refuse parameters that no process can be sent, however it was started; raises BadInput with their name."""
+    for task in tasks:
+        for name, value in task.parameters.items():
+            try:
+                pickle.dumps(value)
+            except (pickle.PicklingError, AttributeError, TypeError) as error:
+                raise BadInput(
+                    f"Parameters.{name} is {value!r}, which cannot be sent to another process ({error}): use a plain "
+                    "value, such as a name that the strategy looks up, or a single process"
+                ) from error
 
 
 def is_plain_script() -> bool:
