@@ -142,6 +142,24 @@ def test_quality_and_members_do_not_mix_them(lake):
         assert [pair.pool_address for pair in marked.pairs] == [REAL.pool_address]
 
 
+def test_members_are_chosen_among_pools_by_name_or_address(lake, tmp_path):
+    one = Lake(tmp_path / "one")
+    import_candles(one, Pools({REAL: 100.5}))
+    span = {"top": 5, "start": datetime(2024, 2, 1), "end": END}
+    unlisted = (CHAIN, SLUG, "WETH", "DAI", FEE)
+    for each in (one.source("chain"), Pools({REAL: 100.5})):
+        for name in (NAME, NAME[:4], (CHAIN, REAL.pool_address, *NAME[2:])):
+            chosen = select_by_volume(each, D1, pairs=[name, unlisted], **span)
+            assert [member[1] for member in chosen.to_descriptions()] == [REAL.pool_address]
+    for each in (lake.source("chain"), Pools(BOTH)):
+        with pytest.raises(
+            BadInput, match=f"fits several pools: name .*{REAL.pool_address}.* or .*{FAKE.pool_address}"
+        ):
+            select_by_volume(each, D1, pairs=[NAME], **span)
+        chosen = select_by_volume(each, D1, pairs=[(CHAIN, FAKE.pool_address, *NAME[2:])], **span)
+        assert [member[1] for member in chosen.to_descriptions()] == [FAKE.pool_address]
+
+
 def test_old_lake_is_read_under_the_names_of_today(old):
     assert {content.version for _, content in old.read_contents("chain")} == {2}
     assert closes_of(old) == {REAL.pool_address: ([100.5], 20)}

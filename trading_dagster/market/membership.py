@@ -25,7 +25,7 @@ from trading_dagster.market.lake import LakeSource, months_sql
 from trading_dagster.market.market_key import parse_market_key
 from trading_dagster.market.pair_alias import is_venue
 from trading_dagster.market.pair_table import PairTable
-from trading_dagster.market.source import CandleSource, group_markets
+from trading_dagster.market.source import CandleSource, Market, group_markets
 
 MEMBER = "member"
 """Key of a pair's ``other_data``: a list of [from, to) in microseconds since 1970, to None for ever."""
@@ -159,14 +159,15 @@ def select_by_volume(
         min_volume: Least volume of a member, quote tokens.
         is_volume_in_usd: Whether volume is in quote tokens already; otherwise it is in base tokens, and is valued at
             the close of its candle.
-        pairs: Choose among these only, as a table of pairs gives them; None is all.
+        pairs: Choose among these only, as a table of pairs gives them; those that the source has not are left out.
+            None is all.
 
     Raises:
-        BadInput: ``top`` is below 1, or the source has no such candles.
+        BadInput: ``top`` is below 1, the source has no such candles, or several pools by the name of a pair.
     """
     if top < 1:
         raise BadInput(f"top is {top}: choose at least 1 pair")
-    among = None if pairs is None else set(pairs)
+    among = None if pairs is None else _find_members(source, bucket, pairs)
     total = _sum_lake if isinstance(source, LakeSource) else _sum_source
     most = top if among is None else None
     periods = []
@@ -175,7 +176,7 @@ def select_by_volume(
         chosen = [
             member
             for member, volume in ranked
-            if volume > 0 and volume >= min_volume and (among is None or member in among or member[:4] in among)
+            if volume > 0 and volume >= min_volume and (among is None or member in among)
         ]
         periods.append(MembershipPeriod(moment, tuple(chosen[:top])))
     if not any(period.members for period in periods):
@@ -210,6 +211,29 @@ def member_mask(pair: TradingPairIdentifier, times_us: np.ndarray) -> np.ndarray
     for since, until in spans:
         mask |= (times_us >= since) & (True if until is None else times_us < until)
     return mask
+
+
+def _find_members(
+    source: CandleSource, bucket: TimeBucket, pairs: Sequence[HumanReadableTradingPairDescription]
+) -> set[HumanReadableTradingPairDescription]:
+    """Return the pairs that a source has, in its words; raises BadInput where a name fits several pools."""
+    by_name: dict[tuple[object, str], list[Market]] = {}
+    for market in source.list_markets():
+        if market.bucket is bucket:
+            by_name.setdefault((market.chain_id, market.pair), []).append(market)
+    found: set[HumanReadableTradingPairDescription] = set()
+    for chain, venue, base, quote, *fee in pairs:
+        own: dict[HumanReadableTradingPairDescription, HumanReadableTradingPairDescription] = {}
+        for market in by_name.get((chain, f"{base}/{quote}"), ()):
+            if is_venue(venue, market.exchange_slug, market.identifier) and (not fee or market.fee in (None, *fee)):
+                other = own.setdefault(market.description, market.exact_description)
+                if other != market.exact_description:
+                    raise BadInput(
+                        f"{source.name}: pairs: {format_description(market.description)} fits several pools: name "
+                        f"{format_description(other)} or {format_description(market.exact_description)}"
+                    )
+        found.update(own.values())
+    return found
 
 
 def _sum_lake(
