@@ -15,7 +15,7 @@ from trading_dagster.accounting.equity_log import SAMPLE_COLUMNS
 from trading_dagster.domain.equity_statistics import Statistics
 from trading_dagster.statistics.cost_table import analyse_costs, summarise_costs
 from trading_dagster.statistics.credit_table import analyse_credit_yield, analyse_loan_interest
-from trading_dagster.statistics.equity_curve import calculate_equity_curve
+from trading_dagster.statistics.equity_curve import calculate_equity_curve, calculate_performance_curve
 from trading_dagster.statistics.fee_table import fund_fee_table
 from trading_dagster.statistics.metrics_table import calculate_advanced_metrics, calculate_metrics
 from trading_dagster.statistics.position_return import (
@@ -96,14 +96,19 @@ class BacktestResult:
         return calculate_equity_curve(self.state)
 
     @cached_property
+    def performance_curve(self) -> pd.Series:
+        """Return equity with later deposits and redemptions taken out: what all measures of performance are made of."""
+        return calculate_performance_curve(self.state)
+
+    @cached_property
     def returns(self) -> pd.Series:
-        """Return the fractional change from sample to sample, 0 for the first."""
-        return calculate_returns(self.equity_curve)
+        """Return the fractional change of performance from sample to sample, 0 for the first."""
+        return calculate_returns(self.performance_curve)
 
     @cached_property
     def daily_returns(self) -> pd.Series:
         """Return daily returns over the strategy's range; the undefined first day is dropped."""
-        return calculate_daily_returns_from_curve(self.equity_curve, self.plan.end)
+        return calculate_daily_returns_from_curve(self.performance_curve, self.plan.end)
 
     @cached_property
     def trades(self) -> pd.DataFrame:
@@ -187,7 +192,7 @@ class BacktestResult:
     @cached_property
     def statistics(self) -> pd.DataFrame:
         """Return the trade summary: a row a metric, columns All, Long and Short."""
-        return calculate_all_summary_stats_by_side(self.state, self.plan.universe.time_bucket, self.equity_curve)
+        return calculate_all_summary_stats_by_side(self.state, self.plan.universe.time_bucket, self.performance_curve)
 
     @cached_property
     def metrics_table(self) -> pd.DataFrame:
@@ -266,6 +271,7 @@ class BacktestResult:
         return ReportContent(
             name=self.plan.name,
             equity=self.equity_curve,
+            performance=self.performance_curve,
             trades=self.trades,
             positions=self.positions,
             benchmarks={f"Hold {self.universe.pairs[0].get_ticker()}": self.buy_and_hold},

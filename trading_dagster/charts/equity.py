@@ -60,6 +60,7 @@ def draw_equity_with_drawdown(
     name: str = "Strategy",
     title: str | None = None,
     max_points: int = MAX_POINTS,
+    performance: Curve | None = None,
 ) -> go.Figure:
     """Draw the equity curve above its drawdown on one time axis.
 
@@ -71,13 +72,14 @@ def draw_equity_with_drawdown(
         name: what the legend calls the strategy
         title: heading inside the figure
         max_points: samples drawn per curve; local extremes are kept
+        performance: equity without deposits and redemptions, whose drawdown is drawn; equity where not given
 
     Returns:
         A figure whose traces are the strategy, the benchmarks, "Drawdown" and perhaps the benchmark's drawdown.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.04)
     _add_curves(figure, equity, benchmarks, name=name, max_points=max_points)
-    curves = {"Drawdown": clean_curve(equity)}
+    curves = {"Drawdown": clean_curve(equity if performance is None else performance)}
     for benchmark, curve in list(name_benchmarks(benchmarks).items())[:1]:
         curves[f"{benchmark} drawdown"] = curve
     for position, (label, curve) in enumerate(curves.items()):

@@ -59,6 +59,7 @@ class ReportContent:
         equity: USD by naive UTC time
         trades: the engine's table of trades
         positions: the engine's table of positions; `profit_pct` is a fraction
+        performance: equity without deposits and redemptions, for returns and drawdown; equity where not given
         benchmarks: what to compare equity with, in USD
         candles: candles by ticker; the six pairs with most trades are drawn
         overlays: curves to draw on the price, by ticker and name
@@ -82,6 +83,7 @@ class ReportContent:
     equity: Curve
     trades: pd.DataFrame
     positions: pd.DataFrame
+    performance: Curve | None = None
     benchmarks: Benchmarks = None
     candles: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     overlays: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
@@ -109,12 +111,14 @@ def render_report(content: ReportContent) -> str:
     """
     page = Page()
     page.add("Overview", tiles_html(_tiles(content)), identifier="overview", is_bare=True)
-    page.add_figure("Equity", draw_equity_with_drawdown(content.equity, content.benchmarks), tools=page.time_tools())
+    performance = content.equity if content.performance is None else content.performance
+    figure = draw_equity_with_drawdown(content.equity, content.benchmarks, performance=performance)
+    page.add_figure("Equity", figure, tools=page.time_tools())
     _add_prices(page, content)
     if content.plots.get(""):
         page.add_figure("Plots", draw_panels(content.plots[""]), tools=page.time_tools())
     add_charts(page, content.charts)
-    _add_returns(page, content.equity)
+    _add_returns(page, performance)
     _add_statistics(page, content)
     if len(content.trades) or len(content.positions):
         pairs = content.pairs if content.pairs is not None else summarise_pairs(content.trades, content.positions)
@@ -156,7 +160,9 @@ def _tiles(content: ReportContent) -> list[Tile]:
     if content.summary is not None and len(content.summary.columns):
         # Of measures that both tables have, the tiles show the trade summary's: it sees every equity sample.
         metrics |= dict(content.summary.iloc[:, 0])
-    return choose_tiles(content.equity, content.benchmarks, content.trades, content.positions, metrics)
+    return choose_tiles(
+        content.equity, content.benchmarks, content.trades, content.positions, metrics, content.performance
+    )
 
 
 def _add_prices(page: Page, content: ReportContent) -> None:
@@ -189,8 +195,8 @@ def _price_markup(page: Page, content: ReportContent, pair: str) -> str:
     return f'{page.embed_figure(figure)}<p class="notice">{escape(note)}</p>'
 
 
-def _add_returns(page: Page, equity: Curve) -> None:
-    cleaned = clean_curve(equity)
+def _add_returns(page: Page, performance: Curve) -> None:
+    cleaned = clean_curve(performance)
     if len(cleaned) < 2:
         page.add("Returns", '<p class="notice">Returns need at least two samples of equity.</p>')
         return

@@ -42,12 +42,15 @@ def choose_tiles(
     trades: pd.DataFrame,
     positions: pd.DataFrame,
     metrics: Mapping[str, object],
+    performance: Curve | None = None,
 ) -> list[Tile]:
     """Return the key figures that can be told from what is given.
 
+    Return and drawdown are of `performance`, equity without deposits and redemptions, where it is given.
     Sharpe, Sortino, CAGR, profit factor and time in market come from `metrics` where it has them, by name.
     """
-    tiles = _money_tiles(clean_curve(equity), benchmarks, metrics)
+    performance = equity if performance is None else performance
+    tiles = _money_tiles(clean_curve(equity), clean_curve(performance), benchmarks, metrics)
     factor, in_market = find_metric(metrics, PROFIT_FACTOR_NAMES), find_metric(metrics, IN_MARKET_NAMES)
     if factor is not None:
         tiles.append(Tile("Profit factor", format_ratio(factor)))
@@ -94,15 +97,17 @@ def tiles_html(tiles: list[Tile]) -> str:
     return f'<div class="tiles">{cells}</div>'
 
 
-def _money_tiles(equity: Curve, benchmarks: Benchmarks, metrics: Mapping[str, object]) -> list[Tile]:
+def _money_tiles(
+    equity: Curve, performance: Curve, benchmarks: Benchmarks, metrics: Mapping[str, object]
+) -> list[Tile]:
     if equity.empty:
         return []
     first, last = float(equity.iloc[0]), float(equity.iloc[-1])
-    total = last / first - 1 if first > 0 else float("nan")
+    total = float(performance.iloc[-1]) / first - 1 if first > 0 else float("nan")
     other_name, other = next(iter(name_benchmarks(benchmarks).items()), ("", equity.iloc[:0]))
     other_total = float(other.iloc[-1] / other.iloc[0] - 1) if len(other) and other.iloc[0] > 0 else float("nan")
-    daily = calculate_daily_returns_from_curve(equity)
-    depth = _lowest(calculate_drawdown(equity))
+    daily = calculate_daily_returns_from_curve(performance)
+    depth = _lowest(calculate_drawdown(performance))
     growth = find_metric(metrics, CAGR_NAMES)
     sharpe, sortino = find_metric(metrics, SHARPE_NAMES), find_metric(metrics, SORTINO_NAMES)
     return [

@@ -39,7 +39,10 @@ class KeyFigure:
 
 
 def calculate_key_figures(result: BacktestResult) -> list[KeyFigure]:
-    """Return the key figures: CAGR, Sharpe and Sortino of daily returns, drawdown of every equity sample."""
+    """Return the key figures: CAGR, Sharpe and Sortino of daily returns, drawdown of every sample.
+
+    What tells of performance leaves deposits and redemptions after the first deposit out; equity has them.
+    """
     end, cash = result.plan.end, float(result.plan.initial_cash)
     hold = result.buy_and_hold
     hold_end = float(hold.iloc[-1]) if len(hold) else math.nan
@@ -50,7 +53,7 @@ def calculate_key_figures(result: BacktestResult) -> list[KeyFigure]:
     fees = float(result.trades["fee"].sum()) if len(result.trades) else 0.0
     return [
         KeyFigure("Equity at end, USD", final, hold_end),
-        KeyFigure("Return", final / cash - 1, hold_end / cash - 1, is_fraction=True),
+        KeyFigure("Return", float(result.performance_curve.iloc[-1]) / cash - 1, hold_end / cash - 1, is_fraction=True),
         *(
             KeyFigure(
                 name,

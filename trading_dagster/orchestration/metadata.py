@@ -164,7 +164,7 @@ def describe_result(result: BacktestResult) -> Metadata:
         "summary": dg.MetadataValue.md(to_markdown(key_figure_rows(result, figures))),
         **{name: value for name, value in numbers.items() if np.isfinite(value)},
         "equity_curve": picture(sketch_equity(result.equity_curve, hold), "Equity and drawdown"),
-        "monthly_returns": picture(paint_monthly_returns(result.equity_curve), "Monthly returns"),
+        "monthly_returns": picture(paint_monthly_returns(result.performance_curve), "Monthly returns"),
     }
 
 

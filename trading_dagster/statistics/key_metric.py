@@ -11,7 +11,7 @@ from typing import Any
 
 from trading_dagster.domain.state import State
 from trading_dagster.statistics.drawdown import max_drawdown
-from trading_dagster.statistics.equity_curve import calculate_daily_returns, calculate_equity_curve
+from trading_dagster.statistics.equity_curve import calculate_daily_returns, calculate_performance_curve
 from trading_dagster.statistics.measure_ratio import cap_sortino, sharpe_ratio, sortino_ratio
 from trading_dagster.statistics.measure_return import cagr
 from trading_dagster.statistics.position_return import calculate_compounding_realised_trading_profitability
@@ -136,7 +136,7 @@ def _cagr(state: State) -> float | None:
 
 
 def _max_drawdown(state: State) -> float | None:
-    return abs(max_drawdown(calculate_returns(calculate_equity_curve(state)))) if len(state.stats) else None
+    return abs(max_drawdown(calculate_returns(calculate_performance_curve(state)))) if len(state.stats) else None
 
 
 def _profitability(state: State) -> float | None:

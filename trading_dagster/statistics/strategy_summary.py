@@ -12,7 +12,7 @@ import pandas as pd
 
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import YEAR, TimeBucket
-from trading_dagster.statistics.equity_curve import calculate_equity_curve
+from trading_dagster.statistics.equity_curve import calculate_performance_curve
 from trading_dagster.statistics.key_metric import KEY_METRICS_BACKTEST_CUT_OFF, KeyMetric, calculate_key_metrics
 from trading_dagster.statistics.position_return import calculate_compounding_realised_trading_profitability
 from trading_dagster.statistics.returns import Returns
@@ -93,7 +93,7 @@ def serialise_long_short_stats_as_json_table(
 def _serialise_sides(state: State | None, time_bucket: TimeBucket | None) -> dict[str, Any]:
     if state is None:
         return {}
-    curve = calculate_equity_curve(state) if len(state.stats) else None
+    curve = calculate_performance_curve(state) if len(state.stats) else None
     table = calculate_all_summary_stats_by_side(state, time_bucket, curve)
     start, end = state.get_strategy_time_range()
     rows = {}

@@ -29,6 +29,7 @@ SUMMARY_ROWS = (
     SummaryRow("Compounding return", "compounding_return"),
     SummaryRow("Cash at start", "initial_cash", False),
     SummaryRow("Later deposits less redemptions, USD", "later_flows", False),
+    SummaryRow("Share price return", "share_price_return", False),
     SummaryRow("Value at end", "end_value", False),
     SummaryRow("Cash left at the end", "uninvested_cash", False),
     SummaryRow("Value of open positions", "open_value"),

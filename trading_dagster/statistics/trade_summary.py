@@ -25,7 +25,9 @@ class TradeSummary:
     initial_cash: float | None
     """The first deposit."""
     later_flows: float | None
-    """Deposits less redemptions after the first deposit: unless 0, `return_percent` is not performance."""
+    """Deposits less redemptions after the first deposit: with any, `return_percent` is not performance."""
+    share_price_return: float | None = None
+    """Share price ÷ initial share price - 1: performance whatever came and went, after fees of a fund."""
     uninvested_cash: float | None
     open_value: float
 

@@ -131,6 +131,7 @@ def summarise_positions(
         duration=duration,
         initial_cash=portfolio.get_initial_cash() if is_whole else None,
         later_flows=_later_flows(state) if is_whole and state is not None else None,
+        share_price_return=_share_price_return(state) if is_whole and state is not None else None,
         uninvested_cash=portfolio.get_cash() if is_whole else None,
         open_value=math.fsum(p.get_value() for p in (portfolio.get_open_positions() if is_whole else still_open)),
         won=len(won),
@@ -203,6 +204,11 @@ def _is_taxed(trade: TradeExecution) -> bool:
 def _later_flows(state: State) -> float:
     flows = math.fsum(r.usd_value for r in state.sync.treasury.balance_update_refs if r.cause in INVESTOR_FLOWS)
     return flows - state.portfolio.get_initial_cash()
+
+
+def _share_price_return(state: State) -> float | None:
+    shares = float(state.sync.treasury.share_count or 0)
+    return state.portfolio.get_net_asset_value() / shares / state.initial_share_price - 1 if shares > 0 else None
 
 
 def _average_duration(positions: Sequence[TradingPosition]) -> timedelta | None:

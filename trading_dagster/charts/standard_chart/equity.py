@@ -17,7 +17,7 @@ from trading_dagster.charts.curve import draw_areas
 from trading_dagster.charts.equity import draw_equity_with_drawdown
 from trading_dagster.charts.sampling import Curve
 from trading_dagster.statistics.asset_weight import RESERVE_SYMBOL, calculate_asset_weights, calculate_chain_weights
-from trading_dagster.statistics.equity_curve import calculate_equity_curve
+from trading_dagster.statistics.equity_curve import calculate_equity_curve, calculate_performance_curve
 from trading_dagster.strategy.chart import ChartInput
 
 
@@ -47,7 +47,10 @@ def equity_curve_with_drawdown(
 ) -> go.Figure:
     """Equity in USD above its drawdown, on one time axis."""
     curves = hold_instead(input, benchmark_token_symbols, max_benchmark_count)
-    return draw_equity_with_drawdown(calculate_equity_curve(input.require_state()), curves)
+    state = input.require_state()
+    return draw_equity_with_drawdown(
+        calculate_equity_curve(state), curves, performance=calculate_performance_curve(state)
+    )
 
 
 def equity_curve_by_asset(input: ChartInput) -> go.Figure:

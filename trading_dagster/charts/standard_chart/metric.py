@@ -9,7 +9,7 @@ import pandas as pd
 
 from trading_dagster.charts.standard_chart.equity import hold_instead
 from trading_dagster.statistics.asset_weight import calculate_asset_weights, calculate_weights_statistics
-from trading_dagster.statistics.equity_curve import calculate_daily_returns, calculate_equity_curve
+from trading_dagster.statistics.equity_curve import calculate_daily_returns, calculate_performance_curve
 from trading_dagster.statistics.metrics_table import STRATEGY_COLUMN, calculate_advanced_metrics, format_metrics
 from trading_dagster.statistics.pair_table import analyse_multipair, format_multipair_summary
 from trading_dagster.statistics.returns import calculate_daily_returns_from_curve
@@ -55,7 +55,7 @@ def trading_metrics(input: ChartInput) -> pd.DataFrame:
     """The trade summary of all, long and short positions."""
     state = input.require_state()
     bucket = None if input.strategy_input_indicators is None else input.strategy_universe.time_bucket
-    return calculate_all_summary_stats_by_side(state, bucket, calculate_equity_curve(state))
+    return calculate_all_summary_stats_by_side(state, bucket, calculate_performance_curve(state))
 
 
 def weight_allocation_statistics(input: ChartInput) -> pd.DataFrame:
