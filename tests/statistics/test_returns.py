@@ -83,6 +83,19 @@ def test_daily_returns_extend_the_curve_to_the_end() -> None:
     assert extended.index[-1] == pd.Timestamp("2021-01-04")
 
 
+def test_what_happens_in_the_midst_of_the_last_day_counts() -> None:
+    hours = pd.date_range("2021-01-01 06:00", "2021-01-03 18:00", freq="6h")
+    curve = pd.Series(100.0, index=hours)
+    curve.iloc[-1] = 50.0
+    daily = calculate_daily_returns_from_curve(curve, datetime(2021, 1, 3, 22))
+    assert daily.fillna(-9).tolist() == [-9, 0, 0, -0.5]
+    assert daily.index[-1] == pd.Timestamp("2021-01-04 06:00")
+    assert calculate_daily_returns_from_curve(curve.iloc[:1], datetime(2021, 1, 1, 7)).fillna(-9).tolist() == [-9, 0]
+    longer = calculate_daily_returns_from_curve(curve, datetime(2021, 1, 1, 7))
+    assert longer.index[-1] == pd.Timestamp("2021-01-04 06:00")
+    assert longer.iloc[-1] == -0.5
+
+
 def test_end_before_the_last_sample_does_not_cut_the_curve() -> None:
     curve = series([100, 110, 121])
     early = calculate_daily_returns_from_curve(curve, datetime(2021, 1, 2))

@@ -26,6 +26,8 @@ ReturnsLike: TypeAlias = "pd.Series[float] | npt.NDArray[np.float64]"
 ROUNDING = 1e-12
 """Wealth is float64: differences and risks of this size are rounding, not economics."""
 
+_DAY = pd.Timedelta(days=1)
+
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -63,7 +65,8 @@ def calculate_aggregate_returns(curve: EquityCurve, freq: str = "D") -> Returns:
 def calculate_daily_returns_from_curve(curve: EquityCurve, end: datetime | None = None) -> Returns:
     """Return the daily changes of a curve that is held at its last value until `end`.
 
-    The first value is undefined (NaN) and dropped by every measure.
+    The first value is undefined (NaN) and dropped by every measure. Days begin at the time of day of the first sample;
+    where `end` is in the midst of one, the curve is held until that day is over, so that what happened in it counts.
 
     Args:
         curve: equity by time, ascending
@@ -79,8 +82,9 @@ def calculate_daily_returns_from_curve(curve: EquityCurve, end: datetime | None 
         if (last.tzinfo is None) != (extension.tzinfo is None):
             msg = f"end {end!r} and the curve's times ({last!r}) must both be naive UTC or both zone-aware"
             raise BadInput(msg)
-        if extension > last:
-            held = pd.Series([float(curve.iloc[-1])], index=pd.DatetimeIndex([extension]))
+        until = curve.index[0] + -(-(max(extension, last) - curve.index[0]) // _DAY) * _DAY
+        if until > last:
+            held = pd.Series([float(curve.iloc[-1])], index=pd.DatetimeIndex([until]))
             curve = pd.concat([curve.astype(np.float64), held])
     return calculate_aggregate_returns(curve, "D")
 
