@@ -113,6 +113,24 @@ def windows_at(cuts):
     ]
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_piece_without_a_decision_keeps_the_equity_of_the_decision_before(tmp_path, restart):
+    plan = plan_of(1)
+    _, _, samples = run_whole(plan)
+    equity = pd.Series(samples.columns["equity"], index=samples.columns["timestamp"])
+    edges = [START, START + timedelta(hours=81), START + timedelta(hours=83), Parameters.backtest_end]
+    windows = [PartitionWindow(str(n), *edge) for n, edge in enumerate(zip(edges, edges[1:], strict=False))]
+    backtest = PartitionedBacktest(plan, tmp_path / "pieces", windows)
+    keys = [window.key for window in windows]
+    outcomes = []
+    for some in [[key] for key in keys] if restart else [keys]:
+        backtest = PartitionedBacktest(plan, tmp_path / "pieces", windows) if restart else backtest
+        outcomes += backtest.run(some)
+    assert [outcome.cycles for outcome in outcomes] == [21, 0, 99]
+    assert outcomes[1].open_positions > 0
+    assert outcomes[1].snapshot.equity == equity[START + timedelta(hours=80)] > float(outcomes[1].snapshot.cash)
+
+
 @SLOW
 @given(SEEDS, st.sets(st.integers(min_value=1, max_value=119), min_size=1, max_size=9), st.booleans())
 def test_cutting_a_backtest_anywhere_changes_no_bit(tmp_path_factory, seed, cuts, restart):

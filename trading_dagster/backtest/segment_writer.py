@@ -89,7 +89,7 @@ class SegmentWriter:
             "wallet": wallet_to_text({a.get_identifier(): q for a, q in run.wallet.balances.items()}),
             "queue": tuple((flow.at.isoformat(), str(flow.amount)) for flow in run.treasury.queue),
             "cash": str(state.portfolio.reserve.quantity),
-            "equity": float(samples.columns["equity"][-1]) if len(samples) else state.portfolio.get_cash(),
+            "equity": float(samples.columns["equity"][-1]) if len(samples) else _value_at_last_cycle(run),
         }
         tables = segment_tables(run, events, samples, cycles)
         opened = len(state.portfolio.open_positions)
@@ -109,3 +109,9 @@ class SegmentWriter:
             self._began_from = snapshot.hash()
             yield PartitionOutcome(piece.window, piece.cycles, piece.open_positions, snapshot, piece.tables)
         self._written_at = time.monotonic()
+
+
+def _value_at_last_cycle(run: BacktestRun) -> float:
+    """Return the equity of a piece without a decision, at the prices of the decision before it."""
+    run.clock.move(run.next_cycle - 1)
+    return run.state.portfolio.calculate_total_equity()
