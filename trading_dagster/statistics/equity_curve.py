@@ -49,8 +49,8 @@ def calculate_performance_curve(state: State) -> pd.Series:
     """
     equity = calculate_equity_curve(state)
     samples = state.stats.columns
-    shares = pd.Series(as_floats(pd.Series(samples["share_count"])), index=pd.DatetimeIndex(samples["timestamp"]))
-    counts = as_floats(shares[~shares.index.duplicated(keep="last")])
+    times = pd.DatetimeIndex(np.asarray(samples["timestamp"], dtype="datetime64[us]"))
+    counts = np.asarray(samples["share_count"], dtype=np.float64)[~times.duplicated(keep="last")]
     fees = np.zeros(len(equity))
     for entry in state.sync.treasury.fund_fees:
         place = int(equity.index.searchsorted(pd.Timestamp(entry.at)))
