@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from trading_dagster.domain.error import InvalidTrade
 from trading_dagster.domain.identifier import TradingPairIdentifier, TradingPairKind
@@ -36,13 +38,15 @@ from trading_dagster.strategy.weighting import WeightingMethod, weight_by_1_slas
 CLOSE_POSITION_WEIGHT_EPSILON = 0.005
 SIGNAL_KINDS = (TradingPairKind.spot_market_hold, TradingPairKind.spot_market_rebase_token, TradingPairKind.vault)
 
+Given: TypeAlias = tuple[TradingPairIdentifier, float, float | None, float | None, float | None, float | None]
+"""What set_signal was given, in its order; few of many pairs are selected, and only those become signals."""
+
 
 class AlphaModel:
     """The signals of one decision, and what they make of the portfolio.
 
     Attributes:
         timestamp: Decision time, naive UTC.
-        raw_signals: By pair id, all that were set.
         signals: By pair id in order of strength, those that were selected.
         close_position_weight_epsilon: A position of a smaller weight is closed.
         override_stop_loss: Whether a signal's stop loss replaces that of an open position.
@@ -62,17 +66,23 @@ class AlphaModel:
         self.timestamp = timestamp
         self.close_position_weight_epsilon = close_position_weight_epsilon
         self.override_stop_loss = override_stop_loss
-        self.raw_signals: dict[int, TradingPairSignal] = {}
         self.signals: dict[int, TradingPairSignal] = {}
         self.ignored_pair_ids: set[int] = set()
         self.investable_equity: float | None = None
         self.accepted_investable_equity: float | None = None
         self.size_risk_discarded_value: float | None = None
         self.max_position_adjust_usd = 0.0
+        self._given: dict[int, Given] = {}
+        self._made: dict[int, TradingPairSignal] = {}
         self._carried: dict[int, TradingPairSignal] = {}
         self._is_sized = False
 
     # -- signals --------------------------------------------------------------------------------------------------
+
+    @property
+    def raw_signals(self) -> Mapping[int, TradingPairSignal]:
+        """Return all that were set, by pair id in the order they were; change them with set_signal."""
+        return MappingProxyType({key: self._raw_signal(key) for key in self._given})
 
     def set_signal(
         self,
@@ -96,29 +106,35 @@ class AlphaModel:
         if alpha < 0 and not isinstance(leverage, float):
             raise InvalidTrade(f"The signal of {pair.get_ticker()} is {alpha}, a short: give leverage as a float")
         pair_id = pair.internal_id or 0
+        if self._made:
+            self._made.pop(pair_id, None)
         if alpha and pair_id not in self.ignored_pair_ids:
-            self.raw_signals[pair_id] = TradingPairSignal(
-                pair, alpha, stop_loss, take_profit, trailing_stop_loss, leverage
-            )
+            self._given[pair_id] = pair, alpha, stop_loss, take_profit, trailing_stop_loss, leverage
         else:
-            self.raw_signals.pop(pair_id, None)
+            self._given.pop(pair_id, None)
 
     def ignore_pair(self, pair: TradingPairIdentifier) -> None:
         """Give a pair no signal, whatever is set."""
         self.ignored_pair_ids.add(pair.internal_id or 0)
-        self.raw_signals.pop(pair.internal_id or 0, None)
+        self._given.pop(pair.internal_id or 0, None)
+        self._made.pop(pair.internal_id or 0, None)
 
     def select_top_signals(self, count: int, threshold: float = 0.0) -> None:
         """Keep the strongest signals with |alpha| of at least a threshold, equals in the order they were set."""
-        strengths = {key: abs(s.signal) for key, s in self.raw_signals.items() if key not in self._carried}
-        strong = [key for key, strength in strengths.items() if strength >= threshold]
-        strong.sort(key=strengths.__getitem__, reverse=True)  # which leaves equals in their order
-        self.signals = {key: self.raw_signals[key] for key in strong[:count]} | self._carried
+        carried = self._carried
+        strong = [
+            (strength, key)
+            for key, given in self._given.items()
+            if (strength := abs(given[1])) >= threshold and key not in carried
+        ]
+        strong.sort(key=itemgetter(0), reverse=True)  # which leaves equals in their order
+        self.signals = {key: self._raw_signal(key) for _, key in strong[:count]} | carried
 
     def assign_weights(self, method: WeightingMethod = weight_by_1_slash_n) -> None:
         """Turn the selected signals into raw weights."""
-        weights = method({key: signal.signal for key, signal in self._competing()})
-        for key, signal in self._competing():
+        competing = self._competing()
+        weights = method({key: signal.signal for key, signal in competing})
+        for key, signal in competing:
             signal.raw_weight = weights[key]
 
     def normalise_weights(
@@ -425,6 +441,13 @@ class AlphaModel:
                 {**event, "pair": event["pair"].get_ticker()} for event in self.get_missed_vault_events()
             ],
         }
+
+    def _raw_signal(self, pair_id: int) -> TradingPairSignal:
+        """Return a signal that was set: the same object whenever it is asked for."""
+        signal = self._made.get(pair_id)
+        if signal is None:
+            signal = self._made[pair_id] = TradingPairSignal(*self._given[pair_id])
+        return signal
 
     def _competing(self) -> list[tuple[int, TradingPairSignal]]:
         """Return the signals that share the equity: not what keeps its value, nor what is only there to be closed."""

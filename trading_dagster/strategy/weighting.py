@@ -30,9 +30,10 @@ def weight_equal(alphas: Mapping[int, float]) -> Weights:
 
 def weight_by_1_slash_n(alphas: Mapping[int, float]) -> Weights:
     """Weight by 1 / rank: 1, 1/2, 1/3 ..."""
-    ranked = sorted(alphas, key=lambda key: -abs(alphas[key]))
-    place = {key: number for number, key in enumerate(ranked, 1)}
-    return {key: 1 / place[key] for key in alphas}
+    strengths = {key: abs(alpha) for key, alpha in alphas.items()}
+    ranked = sorted(strengths, key=strengths.__getitem__, reverse=True)  # which leaves equals in their order
+    weights = {key: 1 / rank for rank, key in enumerate(ranked, 1)}
+    return {key: weights[key] for key in alphas}
 
 
 def weight_by_1_slash_signal(alphas: Mapping[int, float]) -> Weights:
