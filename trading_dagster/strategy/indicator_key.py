@@ -68,7 +68,7 @@ class IndicatorKeys:
         context = {"execution_context": indicators.execution_context, "timestamp": indicators.timestamp}
         named = {name: value for name, value in context.items() if name in definition.binding.context}
         try:
-            called = (definition.source, definition.parameters, named)
+            called = (definition.source.value, definition.parameters, named)
             own = fingerprint(definition.func, called)
         except Unfingerprintable:
             return None
@@ -121,7 +121,7 @@ class IndicatorKeys:
 @functools.cache
 def _engine_key(universe_type: type) -> str:
     """Return a key of the engine's own code that shapes what functions get."""
-    return fingerprint(calculate_task, universe_type, CandlePanel, is_strict=False)
+    return fingerprint(calculate_task, IndicatorSource, universe_type, CandlePanel, is_strict=False)
 
 
 def pair_identity(pair: TradingPairIdentifier) -> str:
