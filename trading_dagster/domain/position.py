@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -231,21 +230,25 @@ class TradingPosition(PositionProfit):
 
     def get_first_trade(self) -> TradeExecution:
         """Return the oldest trade that was not discarded before it began."""
-        kept = (t for t in self.trades.values() if t.discarded_at is None)
-        return next(kept, None) or next(iter(self._any_trades()))
+        for trade in self.trades.values():
+            if trade.discarded_at is None:
+                return trade
+        return self._any_trades()[0]
 
     def get_last_trade(self) -> TradeExecution:
         """Return the newest trade that was not discarded before it began."""
-        kept = (t for t in reversed(self.trades.values()) if t.discarded_at is None)
-        return next(kept, None) or next(reversed(self._any_trades()))
+        for trade in reversed(self.trades.values()):
+            if trade.discarded_at is None:
+                return trade
+        return self._any_trades()[-1]
 
     def _any_trades(self) -> list[TradeExecution]:
         """Return the trades of a position that has no good one: all, those that wait, or those that expired."""
         return list((self.trades or self.pending_trades or self.expired_trades).values())
 
-    def get_successful_trades(self) -> Iterable[TradeExecution]:
-        """Yield the trades that executed, oldest first."""
-        return (t for t in self.trades.values() if t.is_success())
+    def get_successful_trades(self) -> list[TradeExecution]:
+        """Return the trades that executed, oldest first."""
+        return [t for t in self.trades.values() if t.is_success()]
 
     def get_opening_price(self) -> float:
         """Return the executed price of the first trade, the planned one before it executed."""

@@ -112,12 +112,14 @@ class PositionProfit:
 
         None before anything was closed. A credit supply gains by interest alone.
         """
-        average_buy, average_sell = self.get_average_buy(), self.get_average_sell()
-        if average_buy is None or average_sell is None:
+        if not self._bought_quantity or not self._sold_quantity:
             return None
-        closed = self._bought_quantity if self.pair.is_short() else self._sold_quantity
-        by_price = 0.0 if self.pair.is_credit_supply() else (average_sell - average_buy) * float(closed)
-        return by_price + self.claimed_interest - self.repaid_interest
+        bought, sold, pair = float(self._bought_quantity), float(self._sold_quantity), self.pair
+        closed, gained = sold, self._sold_value / sold - self._bought_value / bought
+        if pair.has_loan:
+            closed = bought if pair.is_short() else sold
+            gained = 0.0 if pair.is_credit_supply() else gained
+        return gained * closed + self.claimed_interest - self.repaid_interest
 
     def get_accrued_interest(self) -> float:
         """Return interest earned less interest owed, neither claimed nor repaid yet, USD."""
@@ -181,7 +183,10 @@ class PositionProfit:
 
     def get_original_stop_loss(self) -> float | None:
         """Return the first stop-loss level, None without one."""
-        return next((u.stop_loss_after for u in self.trigger_updates if u.stop_loss_after is not None), None)
+        for update in self.trigger_updates:
+            if update.stop_loss_after is not None:
+                return update.stop_loss_after
+        return None
 
     def get_duration(self) -> timedelta | None:
         """Return how long the position was open, None while it is."""
