@@ -64,6 +64,17 @@ def find_drawdown_episodes(returns: Returns) -> pd.DataFrame:
     )
 
 
+def find_deepest_episode(returns: Returns) -> tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp] | None:
+    """Return peak, valley and end of the deepest episode, the first of equals; None where there is none."""
+    found = _find_episodes(returns)
+    if not len(found.first):
+        return None
+    number = int(found.depths.argmin())
+    begin, stop = int(found.first[number]), int(found.stop[number])
+    valley = begin + int(found.drawdown[begin:stop].argmin())
+    return found.peaks[number], found.times[valley], found.times[stop - 1]
+
+
 @never_infinite
 def max_drawdown(returns: ReturnsLike) -> float:
     """Return the minimum of the drawdown series: a negative fraction, 0 where wealth never fell."""
@@ -172,12 +183,17 @@ class _Episodes:
 
     @property
     def peaks(self) -> pd.DatetimeIndex:
+        peaks = self.times[self.first - 1]
+        if not len(self.first) or self.first[0]:
+            return peaks
         before_all = self.times[:1] - (median_step(self.times) or pd.Timedelta(0))
-        return pd.DatetimeIndex(before_all.append(self.times)[self.first])
+        return pd.DatetimeIndex(before_all.append(peaks[1:]))
 
     @property
     def days(self) -> FloatArray:
-        return np.asarray((self.times[self.stop - 1] - self.peaks) / _DAY, dtype=np.float64)
+        unit = self.times.unit
+        lengths = self.times.asi8[self.stop - 1] - self.peaks.as_unit(unit).asi8
+        return np.asarray(lengths / (_DAY // pd.Timedelta(1, unit=unit)), dtype=np.float64)
 
     @property
     def depths(self) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from trading_dagster.statistics.measure_sample import (
     observe,
     observe_series,
 )
-from trading_dagster.statistics.returns import FloatArray, Returns, ReturnsLike
+from trading_dagster.statistics.returns import FloatArray, Returns, ReturnsLike, as_floats
 
 _DAY = pd.Timedelta(days=1)
 
@@ -104,7 +105,7 @@ def month_to_date(returns: Returns) -> float:
     if observed.empty:
         return math.nan
     last = observed.index[-1]
-    return cumulative_return(observed[observed.index >= last.normalize().replace(day=1)])
+    return cumulative_return(_since(observed, last.normalize().replace(day=1), side="left"))
 
 
 def year_to_date(returns: Returns) -> float:
@@ -113,7 +114,7 @@ def year_to_date(returns: Returns) -> float:
     if observed.empty:
         return math.nan
     last = observed.index[-1]
-    return cumulative_return(observed[observed.index >= last.normalize().replace(month=1, day=1)])
+    return cumulative_return(_since(observed, last.normalize().replace(month=1, day=1), side="left"))
 
 
 def trailing_return(returns: Returns, months: int) -> float:
@@ -138,7 +139,12 @@ def _trailing(returns: Returns, months: int) -> tuple[float, float]:
     reach = observed.index[0] - (median_step(observed.index) or pd.Timedelta(0))
     if reach > begin:
         return math.nan, math.nan
-    return cumulative_return(observed[observed.index > begin]), (last - begin) / _DAY
+    return cumulative_return(_since(observed, begin, side="right")), (last - begin) / _DAY
+
+
+def _since(observed: Returns, time: pd.Timestamp, side: Literal["left", "right"]) -> FloatArray:
+    """Return the values from a time on, with ``side`` "right" those after it."""
+    return as_floats(observed)[observed.index.searchsorted(time, side) :]
 
 
 def _binned(returns: Returns, freq: CalendarFrequency) -> FloatArray:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Literal, ParamSpec, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from trading_dagster.domain.error import BadInput
@@ -40,6 +41,8 @@ def never_infinite(function: Callable[_P, float]) -> Callable[_P, float]:
 def observe(returns: ReturnsLike) -> FloatArray:
     """Return the defined values: NaN is left out; with an infinity among them nothing can be said, so none are left."""
     values = as_floats(returns) if isinstance(returns, pd.Series) else np.asarray(returns, dtype=np.float64)
+    if bool(np.isfinite(values).all()):
+        return values
     kept = values[~np.isnan(values)]
     return kept if bool(np.isfinite(kept).all()) else kept[:0]
 
@@ -51,8 +54,9 @@ def observe_series(returns: Returns) -> Returns:
         BadInput: the samples have no times, or are not in order of time
     """
     values = as_floats(returns)
+    are_all_kept = bool(np.isfinite(values).all())
     kept = ~np.isnan(values)
-    if np.isinf(values).any():
+    if not are_all_kept and np.isinf(values).any():
         kept[:] = False
     if not kept.any():
         return pd.Series(index=pd.DatetimeIndex([]), dtype=np.float64)
@@ -63,7 +67,7 @@ def observe_series(returns: Returns) -> Returns:
     if not index.is_monotonic_increasing:
         msg = "the returns are not in order of time; call sort_index() first"
         raise BadInput(msg)
-    if kept.all() and returns.dtype == np.float64:
+    if are_all_kept and returns.dtype == np.float64:
         return returns  # a table asks fifty times for what is observed already
     return pd.Series(values[kept], index=index[kept], dtype=np.float64)
 
@@ -77,8 +81,10 @@ def compound_by_calendar(returns: Returns, freq: CalendarFrequency) -> FloatArra
     if observed.empty:
         return np.empty(0)
     unit, length = _CALENDAR[freq]
-    times = pd.DatetimeIndex(observed.index).tz_localize(None).to_numpy()
-    period = times.astype(f"datetime64[{unit}]").astype(np.int64) // length
+    times = observed.index
+    assert isinstance(times, pd.DatetimeIndex)
+    naive = times if times.tz is None else times.tz_localize(None)
+    period = naive.to_numpy().astype(f"datetime64[{unit}]").astype(np.int64) // length
     starts = np.flatnonzero(np.concatenate(([True], period[1:] != period[:-1])))
     compounded = np.zeros(int(period[-1] - period[0]) + 1)
     with np.errstate(all="ignore"):
@@ -112,7 +118,13 @@ def median_step(index: pd.Index) -> pd.Timedelta | None:
     """Return the usual time between samples, None where there are not two."""
     if not isinstance(index, pd.DatetimeIndex) or len(index) < 2:
         return None
-    return pd.Timedelta(int(np.median(np.diff(index.asi8))), unit=index.unit)
+    return pd.Timedelta(_median_of(np.diff(index.asi8)), unit=index.unit)
+
+
+def _median_of(steps: npt.NDArray[np.int64]) -> int:
+    """Return the median of steps, found at once where all are the same."""
+    first = int(steps[0])
+    return first if bool((steps == first).all()) else int(np.median(steps))
 
 
 def periods_per_year(index: pd.Index) -> float:
@@ -121,12 +133,14 @@ def periods_per_year(index: pd.Index) -> float:
     It follows the median step, so that holes in the data do not change it. Months, quarters and years of the calendar,
     known by their uneven lengths, count as 12, 4 and 1. NaN where there are not two different times.
     """
-    step = median_step(index)
-    if step is None or step <= pd.Timedelta(0):
+    if not isinstance(index, pd.DatetimeIndex) or len(index) < 2:
         return math.nan
-    days = step / _DAY
-    steps = np.diff(pd.DatetimeIndex(index).asi8)
-    is_even = bool((steps == int(np.median(steps))).all())
+    steps = np.diff(index.asi8)
+    usual = _median_of(steps)
+    if usual <= 0:
+        return math.nan
+    days = pd.Timedelta(usual, unit=index.unit) / _DAY
+    is_even = bool((steps == usual).all())
     for shortest, longest, count in ((28, 31, 12.0), (90, 92, 4.0), (365, 366, 1.0)):
         if not is_even and shortest <= days <= longest:
             return count

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import pandas as pd
 
 from trading_dagster.domain.error import BadInput
-from trading_dagster.statistics.drawdown import find_drawdown_episodes
+from trading_dagster.statistics.drawdown import find_deepest_episode
 from trading_dagster.statistics.measure import Measure, RelativeMeasure, Unit
 from trading_dagster.statistics.measure_sample import observe_series
 from trading_dagster.statistics.returns import Returns, resample_returns
@@ -212,11 +212,9 @@ def _column(returns: Returns, mode: MetricsMode, benchmark: Returns | None = Non
 
 
 def _deepest_episode(returns: Returns) -> dict[str, object]:
-    episodes = find_drawdown_episodes(returns)
-    if episodes.empty:
-        return dict.fromkeys((_VALLEY, _PEAK, _RECOVERY), pd.NaT)
-    deepest = episodes.iloc[int(episodes["depth"].to_numpy().argmin())]
-    return {_VALLEY: deepest["valley_at"], _PEAK: deepest["peak_at"], _RECOVERY: deepest["end_at"]}
+    deepest = find_deepest_episode(returns)
+    peak, valley, end = (pd.NaT, pd.NaT, pd.NaT) if deepest is None else deepest
+    return {_VALLEY: valley, _PEAK: peak, _RECOVERY: end}
 
 
 def _format(value: object, unit: Unit | None) -> str:
