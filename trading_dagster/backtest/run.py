@@ -27,9 +27,11 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_aware
 from trading_dagster.execution.costed import simulate_execution
 from trading_dagster.execution.loan_service import DEFAULT_LIQUIDATION_PENALTY, LoanService
+from trading_dagster.execution.simulated import SimulatedExecution
 from trading_dagster.execution.vault_settlement import VaultSettlement
 from trading_dagster.execution.wallet import SimulatedWallet, check_wallet
 from trading_dagster.pricing.candle_market import CandleMarket
+from trading_dagster.pricing.candle_pricing import CandlePricing
 from trading_dagster.pricing.cost_model import CostModel
 from trading_dagster.statistics.table import Table
 from trading_dagster.strategy.clock import DecisionClock
@@ -51,67 +53,89 @@ class BacktestRun:
 
     def __init__(self, plan: BacktestPlan, state: State | None = None, next_cycle: int = 0) -> None:
         """Begin a new backtest, or continue one from its replayed state at a cycle index."""
-        universe = plan.universe
         self.plan = plan
         self.next_cycle = next_cycle
         self.clock = DecisionClock(plan.grid_us.tolist())
-        options = plan.options
         costs = CostModel(plan.parameters.get("costs") or ())
-        market = CandleMarket(
-            universe,
-            costs,
-            trading_fee_override=options.trading_fee_override,
-            default_fee=options.default_fee,
-            allow_missing_fees=options.allow_missing_fees,
-            three_leg_resolution=options.three_leg_resolution,
-            data_delay_tolerance=options.data_delay_tolerance,
-        )
+        market = _market_of(plan, costs)
         self.marks = market.value_at(self.clock)
         self.clock.move(min(next_cycle, plan.cycle_count - 1))
         self.wallet = SimulatedWallet()
         self.treasury = SimulatedTreasury(self.wallet.add)
-        is_new = state is None
-        if state is None:
-            created = StateCreated(to_aware(self.clock.timestamp), plan.name, universe.get_reserve_asset())
-            state = State(created, self.marks)
-            self.treasury.simulate_funding(self.clock.timestamp, plan.initial_cash)
-        else:
-            state.use_marks(self.marks)
-        self.state = state
-        state.use_clock(self.clock)
-        state.backtest_data = BacktestData(plan.start, plan.end, plan.cycle_duration, state.ready_at)
-        pricing = market.price_on(universe.candles, self.clock)
-        slippage = plan.parameters.get("slippage_tolerance", DEFAULT_SLIPPAGE_TOLERANCE)
-        visible = VisibleUniverse(universe, self.clock)
-        manager = PositionManager(self.clock, visible, state, pricing, slippage)
-        self.input = StrategyInput(
-            clock=self.clock,
-            state=state,
-            strategy_universe=visible,
-            parameters=plan.parameters,
-            indicators=StrategyInputIndicators(universe, plan.indicators, self.clock),
-            pricing_model=pricing,
-            position_manager=manager,
-            execution_context=plan.context,
-        )
-        feed = universe.stop_loss_candles
-        execution = simulate_execution(self.wallet, self._has_trigger_feed, costs, max_price_impact(plan.parameters))
+        self.state = self._begin() if state is None else self._take_over(state)
+        pricing = market.price_on(plan.universe.candles, self.clock)
+        self.input = self._make_input(pricing)
+        manager = self.input.get_position_manager()
         self.has_charges = costs.changes_fills
-        settlement = (
-            VaultSettlement(self.wallet, pricing, costs) if any(pair.settles_later for pair in universe.pairs) else None
-        )
+        execution = simulate_execution(self.wallet, self._has_trigger_feed, costs, max_price_impact(plan.parameters))
+        has_vaults = any(pair.settles_later for pair in plan.universe.pairs)
+        settlement = VaultSettlement(self.wallet, pricing, costs) if has_vaults else None
         self._before: list[BeforeCycle] = []
         if plan.parameters.get("close_delisted", True):
-            delistings = Delistings(universe.candles, pricing.data_delay_tolerance, plan.grid_us)
+            delistings = Delistings(plan.universe.candles, pricing.data_delay_tolerance, plan.grid_us)
             self._before.append(DelistedCloses(delistings, manager, pricing, execution, settlement))
-        fund_fees = read_fund_fees(plan.parameters, plan.strategy.details)
-        if fund_fees is not None:
-            self._before.append(PeriodicFundFees(fund_fees, plan, state))
-            self.treasury.before_flow = partial(take_fund_fees, fund_fees)
+        self._charge_fund_fees()
         self._delayed = delay_execution(execution, costs, market, plan)
-        penalty = plan.parameters.get("liquidation_penalty", DEFAULT_LIQUIDATION_PENALTY)
-        self.equity_log = EquityLog(plan.grid_us, self.marks, next_cycle, state.portfolio)
-        self.cycle = DecisionCycle(
+        self.equity_log = EquityLog(plan.grid_us, self.marks, next_cycle, self.state.portfolio)
+        self.cycle = self._make_cycle(manager, execution, settlement)
+        self.triggers = self._watch_triggers(market, execution)
+        if state is not None:
+            self.cycle.note_holdings(next_cycle)
+
+    def _begin(self) -> State:
+        """Return the state of a new backtest, and let its initial cash come in."""
+        plan, now = self.plan, self.clock.timestamp
+        state = State(StateCreated(to_aware(now), plan.name, plan.universe.get_reserve_asset()), self.marks)
+        self.treasury.simulate_funding(now, plan.initial_cash)
+        return self._attach(state)
+
+    def _take_over(self, state: State) -> State:
+        """Return a replayed state that is valued by the candles of this run."""
+        state.use_marks(self.marks)
+        return self._attach(state)
+
+    def _attach(self, state: State) -> State:
+        state.use_clock(self.clock)
+        plan = self.plan
+        state.backtest_data = BacktestData(plan.start, plan.end, plan.cycle_duration, state.ready_at)
+        return state
+
+    def _make_input(self, pricing: CandlePricing) -> StrategyInput:
+        """Return what the strategy is given: all of it ends at the decision time."""
+        plan = self.plan
+        visible = VisibleUniverse(plan.universe, self.clock)
+        return StrategyInput(
+            clock=self.clock,
+            state=self.state,
+            strategy_universe=visible,
+            parameters=plan.parameters,
+            indicators=StrategyInputIndicators(plan.universe, plan.indicators, self.clock),
+            pricing_model=pricing,
+            position_manager=PositionManager(self.clock, visible, self.state, pricing, _slippage_of(plan)),
+            execution_context=plan.context,
+        )
+
+    def _charge_fund_fees(self) -> None:
+        """Let the fund's fees be taken when they are due, and before shares come in or go out."""
+        fund_fees = read_fund_fees(self.plan.parameters, self.plan.strategy.details)
+        if fund_fees is not None:
+            self._before.append(PeriodicFundFees(fund_fees, self.plan, self.state))
+            self.treasury.before_flow = partial(take_fund_fees, fund_fees)
+
+    def _make_cycle(
+        self, manager: PositionManager, execution: SimulatedExecution, settlement: VaultSettlement | None
+    ) -> DecisionCycle:
+        plan, lending = self.plan, self.plan.universe.lending
+        loans = None
+        if lending is not None:
+            interest = LendingInterest(lending, self.wallet.add)
+            loans = LoanService(
+                interest=interest,
+                position_manager=manager,
+                execution=execution,
+                liquidation_penalty=_penalty_of(plan),
+            )
+        return DecisionCycle(
             clock=self.clock,
             strategy_input=self.input,
             decide_trades=plan.strategy.decide_trades,
@@ -120,31 +144,26 @@ class BacktestRun:
             equity_log=self.equity_log,
             hooks=_hooks_of(plan),
             settlement=settlement,
-            loans=None
-            if universe.lending is None
-            else LoanService(
-                interest=LendingInterest(universe.lending, self.wallet.add),
-                position_manager=manager,
-                execution=execution,
-                liquidation_penalty=penalty,
-            ),
+            loans=loans,
         )
-        self.triggers: TriggerChecks | None = None
-        if feed is not None:
-            trigger_clock = DecisionClock([int(plan.grid_us[0])])
-            trigger_pricing = market.price_on(feed, trigger_clock)
-            self.triggers = TriggerChecks(
-                pricing=trigger_pricing,
-                clock=trigger_clock,
-                position_manager=PositionManager(trigger_clock, universe, state, trigger_pricing, slippage),
-                execution=execution,
-                marks=self.marks,
-                equity_log=self.equity_log,
-                model=plan.trigger_model,
-                liquidation_penalty=penalty,
-            )
-        if not is_new:
-            self.cycle.note_holdings(next_cycle)
+
+    def _watch_triggers(self, market: CandleMarket, execution: SimulatedExecution) -> TriggerChecks | None:
+        """Return the checks between cycles, None where the universe has no candles for them."""
+        plan, feed = self.plan, self.plan.universe.stop_loss_candles
+        if feed is None:
+            return None
+        clock = DecisionClock([int(plan.grid_us[0])])
+        pricing = market.price_on(feed, clock)
+        return TriggerChecks(
+            pricing=pricing,
+            clock=clock,
+            position_manager=PositionManager(clock, plan.universe, self.state, pricing, _slippage_of(plan)),
+            execution=execution,
+            marks=self.marks,
+            equity_log=self.equity_log,
+            model=plan.trigger_model,
+            liquidation_penalty=_penalty_of(plan),
+        )
 
     @classmethod
     def resume(
@@ -277,6 +296,29 @@ def rare_collections() -> Iterator[None]:
         gc.freeze()
         gc.unfreeze()
         gc.set_threshold(*before)
+
+
+def _market_of(plan: BacktestPlan, costs: CostModel) -> CandleMarket:
+    options = plan.options
+    return CandleMarket(
+        plan.universe,
+        costs,
+        trading_fee_override=options.trading_fee_override,
+        default_fee=options.default_fee,
+        allow_missing_fees=options.allow_missing_fees,
+        three_leg_resolution=options.three_leg_resolution,
+        data_delay_tolerance=options.data_delay_tolerance,
+    )
+
+
+def _slippage_of(plan: BacktestPlan) -> float:
+    tolerance: float = plan.parameters.get("slippage_tolerance", DEFAULT_SLIPPAGE_TOLERANCE)
+    return tolerance
+
+
+def _penalty_of(plan: BacktestPlan) -> float:
+    penalty: float = plan.parameters.get("liquidation_penalty", DEFAULT_LIQUIDATION_PENALTY)
+    return penalty
 
 
 def _hooks_of(plan: BacktestPlan) -> CycleHooks | None:
