@@ -99,15 +99,7 @@ def load_partial_data(
     del execution_context, lending_candle_types
     source = client if client is not None else EmbeddedSample()
     options = universe_options or UniverseOptions()
-    bucket = options.candle_time_bucket_override or time_bucket
-    if bucket is None:
-        raise BadInput("time_bucket is missing: give the candle width, such as TimeBucket.h1")
-    stop_loss_bucket = options.stop_loss_time_bucket_override or stop_loss_time_bucket
-    if stop_loss_bucket is not None and stop_loss_bucket.to_timedelta() > bucket.to_timedelta():
-        raise BadInput(
-            f"stop_loss_time_bucket {stop_loss_bucket.name} is coarser than time_bucket {bucket.name}: "
-            "choose the same bucket or a finer one"
-        )
+    bucket, stop_loss_bucket = _buckets(time_bucket, stop_loss_time_bucket, options)
     request = Request(
         start_at=options.start_at or start_at,
         end_at=options.end_at or end_at,
@@ -120,35 +112,13 @@ def load_partial_data(
     chosen = _choose(available, pairs, bucket, request, source.name)
     identifiers, exchanges = _identify(chosen, pairs, trading_fee)
     identifiers = mark_vaults(identifiers, chosen, terms)
-
-    def load(width: TimeBucket, own: Sequence[Market], read: ReadMarkets, columns: Sequence[str]) -> CandlePanel:
-        first, last = min(market.first_at for market in own), max(market.end_at for market in own)
-        start, end = request.span(width, first, last)
-        parts = zip(own, identifiers, strict=True)
-        return _load_panel(
-            parts,
-            bucket=width,
-            span=(start, end),
-            read=read,
-            columns=columns,
-            source_name=source.name,
-            progress=progress,
-        )
-
-    read = source.load_unordered if isinstance(source, UnorderedSource) else source.load_candles
-    candles = load(bucket, chosen, read, OHLCV)
+    loading = _Loading(source, request, chosen, identifiers, progress)
+    candles = loading.load_candles(bucket, chosen)
     feed: CandlePanel | None = None
     if stop_loss_bucket is not None:
-        finer = _choose_each(available, [market.exact_description for market in chosen], stop_loss_bucket, source.name)
-        feed = candles if stop_loss_bucket is bucket else load(stop_loss_bucket, finer, read, OHLCV)
-    tvl: CandlePanel | None = None
-    if liquidity:
-        if not isinstance(source, LiquiditySource):
-            raise BadInput(f"liquidity: {source.name} has no TVL; load without, or use a source that has it")
-        known = source.list_liquidity()
-        width = liquidity_time_bucket or bucket
-        samples = _choose_each(known, [market.exact_description for market in chosen], width, source.name)
-        tvl = load(width, samples, source.load_liquidity, PRICE_COLUMNS)
+        finer = loading.choose_again(available, stop_loss_bucket)
+        feed = candles if stop_loss_bucket is bucket else loading.load_candles(stop_loss_bucket, finer)
+    tvl = loading.load_liquidity(liquidity_time_bucket or bucket) if liquidity else None
     return Dataset(
         time_bucket=bucket,
         exchanges=exchanges,
@@ -194,6 +164,63 @@ class Request:
         else:
             start = first_at
         return max(bucket.floor(start), bucket.floor(first_at)), bucket.ceil(end)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    """Loads what is asked for of the pairs that were chosen."""
+
+    source: CandleSource
+    request: Request
+    chosen: Sequence[Market]
+    identifiers: Sequence[TradingPairIdentifier]
+    progress: bool
+
+    def choose_again(self, available: Sequence[Market], bucket: TimeBucket) -> list[Market]:
+        """Return the markets of the same pairs from which another width can be made."""
+        return _choose_each(available, [market.exact_description for market in self.chosen], bucket, self.source.name)
+
+    def load_candles(self, bucket: TimeBucket, markets: Sequence[Market]) -> CandlePanel:
+        source = self.source
+        read = source.load_unordered if isinstance(source, UnorderedSource) else source.load_candles
+        return self._load(bucket, markets, read, OHLCV)
+
+    def load_liquidity(self, bucket: TimeBucket) -> CandlePanel:
+        source = self.source
+        if not isinstance(source, LiquiditySource):
+            raise BadInput(f"liquidity: {source.name} has no TVL; load without, or use a source that has it")
+        samples = self.choose_again(source.list_liquidity(), bucket)
+        return self._load(bucket, samples, source.load_liquidity, PRICE_COLUMNS)
+
+    def _load(
+        self, bucket: TimeBucket, markets: Sequence[Market], read: ReadMarkets, columns: Sequence[str]
+    ) -> CandlePanel:
+        first, last = min(market.first_at for market in markets), max(market.end_at for market in markets)
+        return _load_panel(
+            zip(markets, self.identifiers, strict=True),
+            bucket=bucket,
+            span=self.request.span(bucket, first, last),
+            read=read,
+            columns=columns,
+            source_name=self.source.name,
+            progress=self.progress,
+        )
+
+
+def _buckets(
+    time_bucket: TimeBucket | None, stop_loss_time_bucket: TimeBucket | None, options: UniverseOptions
+) -> tuple[TimeBucket, TimeBucket | None]:
+    """Return the widths of candles and of those for triggers; raises BadInput when they do not fit."""
+    bucket = options.candle_time_bucket_override or time_bucket
+    if bucket is None:
+        raise BadInput("time_bucket is missing: give the candle width, such as TimeBucket.h1")
+    finer = options.stop_loss_time_bucket_override or stop_loss_time_bucket
+    if finer is not None and finer.to_timedelta() > bucket.to_timedelta():
+        raise BadInput(
+            f"stop_loss_time_bucket {finer.name} is coarser than time_bucket {bucket.name}: "
+            "choose the same bucket or a finer one"
+        )
+    return bucket, finer
 
 
 def _choose(
