@@ -13,6 +13,8 @@ from evm.deployment import KEY, KEY_VARIABLE, Market, Rig, deploy_market
 from evm.deployment_aave import PACKAGES_AAVE, Aave, deploy_aave
 from evm.fund import ALLOW, Fund
 from evm.node import Anvil, compile_own, install_packages, run_anvil
+from evm.request_trader import RequestTrader, RequestVault, deploy_request_vault
+from evm.request_vault_contract import REQUEST_VAULT_SOURCE
 from evm.share_trader import ShareTrader, ShareVault, deploy_share_vault
 from evm.share_vault_contract import SHARE_VAULT_SOURCE
 from evm.vault_contract import VAULT_SOURCE
@@ -87,6 +89,23 @@ def share_vault(market: Market, share_vault_code: str) -> ShareVault:
 @pytest.fixture
 def share_trader(rig: Rig, share_vault: ShareVault) -> ShareTrader:
     trader = ShareTrader(rig, vault=share_vault)
+    trader.fund()
+    return trader
+
+
+@pytest.fixture(scope="session")
+def request_vault_code(evm_packages: Path) -> str:
+    return compile_own(evm_packages, REQUEST_VAULT_SOURCE)["RequestVault"]
+
+
+@pytest.fixture
+def request_vault(market: Market, request_vault_code: str) -> RequestVault:
+    return deploy_request_vault(market, request_vault_code)
+
+
+@pytest.fixture
+def request_trader(rig: Rig, request_vault: RequestVault) -> RequestTrader:
+    trader = RequestTrader(rig, vault=request_vault)
     trader.fund()
     return trader
 

@@ -19,7 +19,7 @@ from trading_dagster.domain.money import ZERO
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.trade import TradeExecution, TradePlan, TradePricing, TradeType
-from trading_dagster.evm.execution import EvmExecution, LoanParts, TradeExecutionSetting
+from trading_dagster.evm.execution import EvmExecution, SharedParts, TradeExecutionSetting
 from trading_dagster.evm.loan_check import LoanLimits
 from trading_dagster.evm.loan_execution import LoanExecution
 from trading_dagster.evm.loan_planner import LoanPlanner
@@ -68,7 +68,7 @@ class LoanTrader(Trader):
         setting = setting or TradeExecutionSetting(timeout_s=60, lookback_blocks=200)
         save = save or self.save
 
-        def make_loans(parts: LoanParts) -> LoanExecution:
+        def make_loans(parts: SharedParts) -> LoanExecution:
             reader = LoanReader(
                 self.client,
                 Multicall(self.client, self.rig.market.aggregator),

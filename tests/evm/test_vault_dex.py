@@ -36,7 +36,8 @@ from trading_dagster.evm.dex import Hop, Route
 from trading_dagster.evm.erc4626 import TOTAL_SUPPLY
 from trading_dagster.evm.past_price import PastPrices
 from trading_dagster.evm.trade_route import RouteTable
-from trading_dagster.evm.vault_dex import LEAST_OUT, REDEEM, SIGN_UNTIL, check_vaults
+from trading_dagster.evm.vault_check import check_vaults
+from trading_dagster.evm.vault_dex import LEAST_OUT, REDEEM, SIGN_UNTIL
 from trading_dagster.market.vault import to_vault
 
 AT = datetime(2026, 1, 1)
@@ -109,7 +110,7 @@ def test_shares_of_a_vault_that_tells_no_redemption_count_at_their_price(share_t
     trader.execute(trader.buy(trader.shares, 1_000))
     trader.vault.do(SET_ASYNC, True)
     assert AmmMarks(trader.pricing(), trader.state, AT).price_of(trader.shares) == pytest.approx(1.0)
-    with pytest.raises(VaultClosed, match="settles later"):
+    with pytest.raises(VaultClosed, match="began to settle later"):
         trader.pricing().get_sell_price(AT, trader.shares, 10.0)
 
 
@@ -183,13 +184,13 @@ def test_vault_that_says_nothing_is_closed(share_trader: ShareTrader):
         trader.pricing().get_mid_price(AT, trader.shares)
 
 
-def test_pair_whose_vault_is_not_named_or_settles_later_is_not_traded(share_trader: ShareTrader):
+def test_pair_whose_vault_is_not_named_or_settles_otherwise_is_not_traded(share_trader: ShareTrader):
     trader = share_trader
     routes = RouteTable(trader.dex, trader.pairs.usd, trader.pairs.all)
     with pytest.raises(InvalidTrade, match="does not name"):
         routes.exchange_of(trader.shares)
     later = to_vault(trader.shares, VaultTerms(settlement_delay=AT - datetime(2025, 12, 31)))
-    with pytest.raises(InvalidTrade, match="settles later"):
+    with pytest.raises(InvalidTrade, match="settles later by its terms, its vault says that it settles nothing later"):
         trader.routes.exchange_of(later)
     assert routes.exchange_of(trader.pairs.eth_usd) is trader.dex
 
@@ -214,8 +215,9 @@ def test_vaults_of_a_deployment_are_checked_before_anything_is_traded(
         check(market.eth)
     with pytest.raises(BadConfiguration, match="only vaults of the reserve"):
         check(vault.address, reserve=trader.pairs.eth_usd.base)
-    with pytest.raises(BadConfiguration, match="by its terms"):
+    with pytest.raises(BadConfiguration, match=r"settles later by its terms .* settles nothing later"):
         check(vault.address, pairs=[to_vault(vault.pair, VaultTerms(settlement_delay=AT - datetime(2025, 12, 31)))])
     vault.do(SET_ASYNC, True)
-    with pytest.raises(BadConfiguration, match="settles deposits and redemptions later"):
-        check(vault.address, block=client.read_head())
+    check(vault.address, block=client.read_head())
+    with pytest.raises(BadConfiguration, match=r"at once by its terms .* settles deposits and redemptions later"):
+        check(vault.address, pairs=[vault.pair], block=client.read_head())

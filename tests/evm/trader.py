@@ -122,6 +122,7 @@ class Trader:
         save: Callable[[], object] | None = None,
         setting: TradeExecutionSetting | None = None,
         first_buy: FirstBuyCheck | None = None,
+        make_requests: Any = None,
         **more: Any,
     ) -> EvmExecution:
         executor = self.rig.executor(client=self.client, sleep=self.mine, **more)
@@ -136,6 +137,7 @@ class Trader:
             setting=setting or TradeExecutionSetting(timeout_s=20, lookback_blocks=200),
             first_buy=first_buy,
             trader=self.account,
+            make_requests=make_requests,
         )
 
     def execute(self, *trades: TradeExecution, **more: Any) -> None:

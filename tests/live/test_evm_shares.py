@@ -212,7 +212,9 @@ def test_wallet_check_refuses_vaults_that_cannot_be_traded(life: SimpleNamespace
     with pytest.raises(BadConfiguration, match="does not name"):
         check_wallet(unnamed)
     life.vault.do(SET_ASYNC, True)
-    with pytest.raises(BadConfiguration, match="settles deposits and redemptions later"):
+    with pytest.raises(
+        BadConfiguration, match=r"settles at once by its terms .* settles deposits and redemptions later"
+    ):
         check_wallet(life.live)
     with pytest.raises(BadConfiguration, match="shares of other vaults"):
         replace(life.venue, vault=SimpleNamespace(vault="0x" + "12" * 20))

@@ -103,7 +103,8 @@ class AccountTable:
 def expected_balances(state: State) -> dict[AssetIdentifier, ExpectedBalance]:
     """Return what a ledger says is held: cash, the tokens of open and frozen positions, and dust of closed ones.
 
-    Reserve that was taken out of cash by a buy that has not ended is still expected to be there, unless a vault has it.
+    Reserve that was taken out of cash by a buy that has not ended is still expected to be there, unless a vault has it;
+    so are shares, unless they left with the request of a redemption.
     """
     portfolio = state.portfolio
     reserve = portfolio.reserve
@@ -117,6 +118,10 @@ def expected_balances(state: State) -> dict[AssetIdentifier, ExpectedBalance]:
     for asset, quantity in portfolio.dust.items():
         quantities[asset] = quantities.get(asset, ZERO) + quantity
     quantities[reserve.asset] -= portfolio.get_reserve_at_vaults()
+    quantities[reserve.asset] += portfolio.get_reserve_settling()
+    for trade in portfolio.get_settling_trades():
+        if trade.settlement_move is not None:
+            quantities[trade.pair.base] = quantities.get(trade.pair.base, ZERO) + trade.settlement_move.quantity
     return {
         asset: ExpectedBalance(asset, quantity, tuple(holders.get(asset, ()))) for asset, quantity in quantities.items()
     }

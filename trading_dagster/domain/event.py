@@ -151,6 +151,20 @@ class SettlementRequested(Event):
 
 
 @value
+class SettlementMoved(Event):
+    """What a vault took from the wallet (below 0) or gave it since an order was requested, in tokens, in all.
+
+    On a chain: shares leave with the request of a redemption, and a part that is settled may come before the rest. Of
+    these events of a trade the newest counts.
+    """
+
+    trade_id: int
+    position_id: int
+    quantity: Decimal
+    reserve: Decimal
+
+
+@value
 class TradeExecuted(Event):
     """The venue filled the trade. Quantity is signed, fees in USD.
 

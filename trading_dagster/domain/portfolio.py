@@ -114,10 +114,19 @@ class Portfolio:
         """Return the USD value of frozen positions."""
         return sum(p.get_value() for p in self.frozen_positions.values())
 
+    def get_settling_trades(self) -> list[TradeExecution]:
+        """Return the trades that wait for their vaults, the oldest request first."""
+        return [self.get_position_by_id(key).trades[trade_id] for trade_id, key in self.settlements.items()]
+
     def get_reserve_at_vaults(self) -> Decimal:
         """Return reserve tokens that vaults took for shares they did not give yet."""
-        trades = (self.get_position_by_id(key).trades[trade_id] for trade_id, key in self.settlements.items())
-        return sum((trade.reserve_currency_allocated for trade in trades), ZERO)
+        return sum((trade.reserve_currency_allocated for trade in self.get_settling_trades()), ZERO)
+
+    def get_reserve_settling(self) -> Decimal:
+        """Return reserve tokens in the wallet that are no cash yet: of orders that vaults settled in part."""
+        trades = (trade for trade in self.get_settling_trades() if trade.settlement_move is not None)
+        moves = ((trade.reserve_currency_allocated, trade.settlement_move) for trade in trades)
+        return sum((allocated + move.reserve for allocated, move in moves if move is not None), ZERO)
 
     def get_pending_settlement_value(self) -> float:
         """Return USD that vaults took for shares they did not give yet."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from trading_dagster.domain import waiting
+from trading_dagster.domain import trade_fold, waiting
 from trading_dagster.domain.binding import Binding
 from trading_dagster.domain.equity_statistics import Statistics
 from trading_dagster.domain.error import IntegrityError, LedgerError
@@ -34,6 +34,7 @@ from trading_dagster.domain.event import (
     PositionUnfrozen,
     RedemptionEnded,
     RedemptionRequested,
+    SettlementMoved,
     SettlementRequested,
     SharesCounted,
     StateCreated,
@@ -62,7 +63,6 @@ from trading_dagster.domain.run_range import BacktestData, CycleClock, OpenDecis
 from trading_dagster.domain.state_action import StateActions
 from trading_dagster.domain.time import from_unix_us, to_aware, to_naive
 from trading_dagster.domain.trade import NO_CHARGES, TradeExecution
-from trading_dagster.domain.trade_fold import fill_trade, give_back, keep_left_over, start_trade
 from trading_dagster.domain.treasury import (
     BalanceUpdateCause,
     BalanceUpdatePositionType,
@@ -124,6 +124,7 @@ class State(StateActions):
             TradeStarted: self._fold_started,
             TradeBroadcasted: self._fold_broadcasted,
             SettlementRequested: self._fold_settlement_requested,
+            SettlementMoved: self._fold_settlement_moved,
             TradeExecuted: self._fold_executed,
             TradeCharged: self._fold_charged,
             DustKept: self._fold_dust,
@@ -325,24 +326,23 @@ class State(StateActions):
 
     def _fold_started(self, event: TradeStarted) -> None:
         position = self._position(event.position_id)
-        start_trade(self.portfolio, position, position.trades[event.trade_id], self._at)
+        trade_fold.start_trade(self.portfolio, position, position.trades[event.trade_id], self._at)
 
     def _fold_broadcasted(self, event: TradeBroadcasted) -> None:
         self._position(event.position_id).trades[event.trade_id].broadcasted_at = self._at
 
     def _fold_settlement_requested(self, event: SettlementRequested) -> None:
-        trade = self._position(event.position_id).trades[event.trade_id]
-        if trade.started_at is None or trade.fill is not None:
-            raise LedgerError(f"{trade} cannot wait for a vault: only a trade that began and did not end can")
-        trade.settles_at = to_naive(event.settles_at)
-        self.portfolio.settlements[event.trade_id] = event.position_id
+        trade_fold.await_settlement(self.portfolio, self._position(event.position_id).trades[event.trade_id], event)
+
+    def _fold_settlement_moved(self, event: SettlementMoved) -> None:
+        trade_fold.move_settlement(self.portfolio, self._position(event.position_id).trades[event.trade_id], event)
 
     def _fold_executed(self, event: TradeExecuted) -> None:
         position, portfolio = self._position(event.position_id), self.portfolio
         trade = position.trades[event.trade_id]
         if portfolio.settlements:
             portfolio.settlements.pop(event.trade_id, None)
-        fill_trade(portfolio, position, trade, event, self._at)
+        trade_fold.fill_trade(portfolio, position, trade, event, self._at)
         may_close = trade.is_shrinking() or trade.plan.closing  # an empty trade closes what a correction took away
         if may_close and self._is_nothing_left(position) and position.closed_at is None:
             self._close(position, self._at)
@@ -362,7 +362,7 @@ class State(StateActions):
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
         self.portfolio.settlements.pop(event.trade_id, None)
-        give_back(self.portfolio, position, trade)
+        trade_fold.give_back(self.portfolio, position, trade)
         trade.failed_at = self._at
         trade.failure = event.reason
         position.finish_trade()
@@ -377,7 +377,7 @@ class State(StateActions):
         position = self._position(event.position_id)
         trade = position.trades[event.trade_id]
         self.portfolio.settlements.pop(event.trade_id, None)
-        give_back(self.portfolio, position, trade)
+        trade_fold.give_back(self.portfolio, position, trade)
         trade.discarded_at = self._at
         trade.failure = event.reason
         position.finish_trade()
@@ -388,7 +388,7 @@ class State(StateActions):
         portfolio = self.portfolio
         position.close(at)
         waiting.expire_all(position, at, "its position closed")
-        keep_left_over(portfolio, position)
+        trade_fold.keep_left_over(portfolio, position)
         self._take_out(position)
         portfolio.closed_positions[position.position_id] = position
 

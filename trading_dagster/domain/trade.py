@@ -14,6 +14,7 @@ from trading_dagster.domain.loan import LoanChange
 from trading_dagster.domain.money import ZERO
 from trading_dagster.domain.trigger import Trigger
 from trading_dagster.domain.value import value
+from trading_dagster.domain.vault import SettlementMove
 
 MAX_SLIPPAGE_TOLERANCE = 0.33
 
@@ -168,8 +169,8 @@ class TradeExecution:
 
     __slots__ = (
         "activated_trigger", "allocated", "broadcasted_at", "charges", "discarded_at", "expired_at",
-        "expired_triggers", "failed_at", "failure", "fill", "opened_at", "plan", "repaired_at", "settles_at",
-        "started_at", "triggers",
+        "expired_triggers", "failed_at", "failure", "fill", "opened_at", "plan", "repaired_at", "settlement_move",
+        "settles_at", "started_at", "triggers",
     )  # fmt: skip
 
     def __init__(self, plan: TradePlan, opened_at: datetime) -> None:
@@ -182,6 +183,8 @@ class TradeExecution:
         self.broadcasted_at: datetime | None = None
         self.settles_at: datetime | None = None
         """From when a vault settles the order; None for trades that do not wait for one."""
+        self.settlement_move: SettlementMove | None = None
+        """What that vault moved so far; None where only the money of a buy left the wallet."""
         self.fill: TradeFill | None = None
         self.charges = NO_CHARGES
         self.failed_at: datetime | None = None

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from trading_dagster.domain.error import LedgerError, NotEnoughMoney
-from trading_dagster.domain.event import TradeExecuted
+from trading_dagster.domain.event import SettlementMoved, SettlementRequested, TradeExecuted
 from trading_dagster.domain.money import FLOAT_ROUNDING
 from trading_dagster.domain.portfolio import Portfolio
 from trading_dagster.domain.position import TradingPosition
+from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.trade import TradeExecution, TradeFill
+from trading_dagster.domain.vault import SettlementMove
 
 
 def start_trade(portfolio: Portfolio, position: TradingPosition, trade: TradeExecution, at: datetime) -> None:
@@ -31,6 +33,21 @@ def start_trade(portfolio: Portfolio, position: TradingPosition, trade: TradeExe
         trade.allocated = allocated
         position.allocated += allocated
     trade.started_at = at
+
+
+def await_settlement(portfolio: Portfolio, trade: TradeExecution, event: SettlementRequested) -> None:
+    """Let a trade wait for its vault."""
+    if trade.started_at is None or trade.fill is not None:
+        raise LedgerError(f"{trade} cannot wait for a vault: only a trade that began and did not end can")
+    trade.settles_at = to_naive(event.settles_at)
+    portfolio.settlements[event.trade_id] = event.position_id
+
+
+def move_settlement(portfolio: Portfolio, trade: TradeExecution, event: SettlementMoved) -> None:
+    """Keep what left and reached the wallet for a trade that waits for its vault."""
+    if event.trade_id not in portfolio.settlements:
+        raise LedgerError(f"{trade} waits for no vault that could have moved anything")
+    trade.settlement_move = SettlementMove(event.quantity, event.reserve)
 
 
 def fill_trade(

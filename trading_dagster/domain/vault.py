@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 from trading_dagster.domain.error import BadInput
@@ -71,6 +72,14 @@ class VaultWindow:
     def is_open(self, timestamp: datetime) -> bool:
         """Tell whether the window is open at a naive UTC time; its end is exclusive."""
         return timestamp >= self.first_at and (timestamp - self.first_at) % self.every < self.length
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementMove:
+    """What a vault took from the wallet (below 0) or gave it before an order of it settled, in tokens."""
+
+    quantity: Decimal
+    reserve: Decimal
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,12 @@ class AlarmKind(Enum):
     """Somebody liquidated a loan, or a part of it."""
     fill_below_least = "fill_below_least"
     """A vault gave less than was asked for when the transaction was signed: what came is booked."""
+    settlement_overdue = "settlement_overdue"
+    """A vault should have settled an order long ago: it is looked at again, and its position waits."""
+    claim_failed = "claim_failed"
+    """What a vault settled could not be claimed: it is tried again."""
+    request_lost = "request_lost"
+    """A vault has no request any more, and neither gave what was asked for nor all that it was given."""
     assets_unreported = "assets_unreported"
     """A vault was not told what it is worth after a cycle: it prices shares by the last number."""
 

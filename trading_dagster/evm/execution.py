@@ -28,7 +28,6 @@ from trading_dagster.domain.error import (
 )
 from trading_dagster.domain.event import (
     TradeBroadcasted,
-    TradeExecuted,
     TradeStarted,
 )
 from trading_dagster.domain.identifier import AssetIdentifier
@@ -46,6 +45,8 @@ from trading_dagster.evm.loan_execution import LoanExecution
 from trading_dagster.evm.loan_intent import is_loan
 from trading_dagster.evm.loan_settlement import correct_loan_settlements
 from trading_dagster.evm.native_price import NativePrice, no_price
+from trading_dagster.evm.request_fill import is_request
+from trading_dagster.evm.request_settlement import RequestSettlement
 from trading_dagster.evm.settlement import correct_settlements, find_reopened
 from trading_dagster.evm.swap_intent import (
     SwapLimits,
@@ -58,7 +59,6 @@ from trading_dagster.evm.swap_intent import (
     require_of_trade,
     require_small_impact,
     token_given,
-    total_gas_cost,
     trade_intent_id,
 )
 from trading_dagster.evm.trade_book import FIRED, TradeBook
@@ -90,8 +90,8 @@ class TradeExecutionSetting:
 
 
 @dataclass(frozen=True, slots=True)
-class LoanParts:
-    """What the execution of loans shares with that of swaps: who records, and who sends and waits."""
+class SharedParts:
+    """What the execution of loans, and of requests, shares with that of swaps: who records, and who sends and waits."""
 
     book: TradeBook
     wait: Callable[[Sequence[Intent], float], list[IntentRecord]]
@@ -113,13 +113,15 @@ class EvmExecution:
         setting: TradeExecutionSetting = TradeExecutionSetting(),
         first_buy: FirstBuyCheck | None = None,
         trader: TradingAccount | None = None,
-        make_loans: Callable[[LoanParts], LoanExecution] | None = None,
+        make_loans: Callable[[SharedParts], LoanExecution] | None = None,
+        make_requests: Callable[[SharedParts], RequestSettlement] | None = None,
         native_price: NativePrice = no_price,
     ) -> None:
         """Take the parts; ``save`` makes the state's new events durable, ``now`` is aware UTC.
 
         With ``first_buy`` a token is probed before it is bought for the first time. ``trader`` is whose tokens are
-        traded, by default those of the executor's wallet. Trades with loans are refused without ``make_loans``.
+        traded, by default those of the executor's wallet. Trades with loans are refused without ``make_loans``,
+        those that vaults settle later without ``make_requests``.
         ``native_price`` is what gas is valued by.
         """
         self._client = client
@@ -133,7 +135,8 @@ class EvmExecution:
         self._trader = trader or TradingAccount.of_wallet(executor.account)
         self._book = TradeBook(executor.account, now, alarm, native_price)
         self._decimals: set[AssetIdentifier] = set()
-        self._loans = None if make_loans is None else make_loans(LoanParts(self._book, self._wait))
+        self._loans = None if make_loans is None else make_loans(SharedParts(self._book, self._wait))
+        self._requests = None if make_requests is None else make_requests(SharedParts(self._book, self._wait))
 
     def execute_trades(
         self,
@@ -179,10 +182,14 @@ class EvmExecution:
             self._book.tell(AlarmKind.node_unavailable, str(error))
         running = list_running(state)
         unfinished = self._carry_on(state, running, timeout_s) if running else []
+        if self._requests is not None:
+            unfinished += self._requests.advance(state, timeout_s)
+            self._save()
         reopened = find_reopened(state, self._journal, account)
         if reopened:
             self._wait([record.intent for _, record in reopened], 0 if unfinished else timeout_s)
-            unfinished += [trade for trade, _ in find_reopened(state, self._journal, account)]
+            again = (trade for trade, _ in find_reopened(state, self._journal, account))
+            unfinished += [trade for trade in again if trade not in unfinished]
         try:
             since = self._client.read_head().number - self._setting.lookback_blocks
         except NodeError as error:
@@ -229,6 +236,8 @@ class EvmExecution:
             require_small_impact(trade, self._setting.limits.max_price_impact)
         vault = self._routes.vault_of(trade.pair)
         if vault is not None:
+            if trade.pair.is_async_vault():
+                self._require_requests(trade).require_alone(state, trade)
             vault.require_open(self._client, route, amount_planned(trade), self._client.read_head())
         if self._first_buy is not None:
             self._first_buy.check(state, trade, dex, route, self._client.read_head())
@@ -254,6 +263,11 @@ class EvmExecution:
                 f"{trade.pair} needs a lending pool and the venue has none: name one (lending: in the deployment)"
             )
         return self._loans
+
+    def _require_requests(self, trade: TradeExecution) -> RequestSettlement:
+        if self._requests is None:
+            raise InvalidTrade(f"{trade.pair} settles later and the venue has nothing that looks after its requests")
+        return self._requests
 
     def _carry_on(self, state: State, trades: Sequence[TradeExecution], timeout_s: float) -> list[TradeExecution]:
         """Bring trades that began as far as time allows; return those that did not end."""
@@ -418,6 +432,8 @@ class EvmExecution:
             return self._book.refuse(state, trade, describe_outcome(outcome))
         if outcome.status is not OutcomeStatus.confirmed:
             return self._book.fail(state, trade, describe_outcome(outcome))
+        if is_request(end.intent):
+            return self._require_requests(trade).accept(state, trade, end)
         fill = read_swap_fill(trade, outcome, self._trader.address)
         if not fill.is_complete:
             text = f"it moved {fill.quantity} {trade.pair.base.token_symbol} for {fill.reserve} reserve"
@@ -425,27 +441,9 @@ class EvmExecution:
         missed = describe_shortfall(end.intent, trade, fill)
         if missed:
             self._book.tell(AlarmKind.fill_below_least, f"{trade}: {missed}")
-        fee = trade.fee_tier
-        gross = float(fill.reserve) if trade.is_buy() else float(fill.reserve) / (1 - fee)
         name = end.intent.intent_id
         approvals = (self._journal.find(f"{name}/{step}") for step in ("revoke", "approve"))
-        gas_cost = total_gas_cost([end, *approvals])
-        state.record(
-            TradeExecuted(
-                self._now(),
-                trade.trade_id,
-                trade.position_id,
-                fill.quantity,
-                fill.reserve,
-                fill.price,
-                gross * fee,
-                outcome.tx_hash,
-                outcome.block_number,
-                gas_cost,
-                gas_usd=self._book.value_gas(state, gas_cost),
-            )
-        )
-        return None
+        return self._book.fill(state, trade, fill, outcome, [end, *approvals])
 
 
 def _batch_of(trade: TradeExecution) -> tuple[bool, int]:

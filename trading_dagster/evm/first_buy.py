@@ -54,11 +54,13 @@ class FirstBuyCheck:
     def check(
         self, state: State, trade: TradeExecution, dex: Dex, route: Route, block: BlockHeader
     ) -> TokenProbe | None:
-        """Probe what a trade buys, unless it sells or the token was probed before; records what was found.
+        """Probe what a trade buys, unless it sells, is settled later or was probed before; records what was found.
 
         Ask before the trade is begun: that is while the wallet has the money. Raises TokenUnsafe when it may not be
         bought, NotEnoughMoney, NodeError.
         """
+        if isinstance(dex, VaultDex) and dex.later_sides.deposits:
+            return None  # what a vault gives for a request cannot be simulated
         if not trade.is_buy() or state.other_data.load_latest(_name(route)) is not None:
             return None
         planned = to_units_down(trade.planned_reserve, trade.reserve_currency.decimals)

@@ -14,7 +14,7 @@ from trading_dagster.evm.alarm import AlarmSink
 from trading_dagster.evm.block import BlockHeader
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import OutputDex
-from trading_dagster.evm.execution import LoanParts
+from trading_dagster.evm.execution import SharedParts
 from trading_dagster.evm.loan_check import LoanLimits
 from trading_dagster.evm.loan_execution import LoanExecution
 from trading_dagster.evm.loan_interest import LoanInterest
@@ -62,7 +62,7 @@ class LendingDesk:
 
     def make_execution(
         self,
-        parts: LoanParts,
+        parts: SharedParts,
         *,
         dex: OutputDex,
         routes: RouteTable,

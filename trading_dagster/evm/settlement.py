@@ -19,14 +19,25 @@ from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
-from trading_dagster.domain.transaction import Account, Finished, InFlight, Intent, Outcome, OutcomeStatus
+from trading_dagster.domain.transaction import (
+    Account,
+    Finished,
+    InFlight,
+    Intent,
+    IntentRecord,
+    Outcome,
+    OutcomeStatus,
+)
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
+from trading_dagster.domain.vault import SettlementMove
 from trading_dagster.evm.loan_intent import is_loan
 from trading_dagster.evm.loan_progress import parse_step_id
-from trading_dagster.evm.swap_intent import find_trade, is_of_ledger, parse_trade_id, read_swap_fill
+from trading_dagster.evm.request_fill import VaultOrder, is_request, parse_claim_id
+from trading_dagster.evm.swap_intent import find_trade, is_of_ledger, parse_trade_id, read_swap_fill, trade_intent_id
 from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.transaction_journal import TransactionJournal, list_to_compare
 
+NOTHING = SettlementMove(ZERO, ZERO)
 UNENDED = (TradeStatus.planned, TradeStatus.started, TradeStatus.broadcasted)
 
 
@@ -65,21 +76,28 @@ def find_changes(
     state: State, journal: TransactionJournal, trader: TradingAccount, since_block: int
 ) -> Iterator[SettlementChange]:
     """Yield the differences of ledger and journal among what ended in a block of that number or later."""
+    seen: set[int] = set()
+    reopened = {
+        found[1].trade_id for r in journal.list_reopened(trader.account) if (found := _find_trade(state, r.intent))
+    }
     for record in list_to_compare(journal, trader.account, since_block):
         found = _find_trade(state, record.intent)
-        if found is None or found[1].get_status() in UNENDED or is_loan(found[1]):
+        if found is None or found[1].is_unfinished() or is_loan(found[1]) or found[1].trade_id in seen:
             continue
         position, trade = found
-        quantity, cash = _final(trade, record, trader.address)
-        if trade.fill is not None:
-            quantity -= trade.fill.quantity
-            cash -= _signed(trade, trade.fill.reserve)
-        if quantity or cash:
-            booked = list(_booked(state, position, record.intent.intent_id))
+        seen.add(trade.trade_id)
+        intent_id = trade_intent_id(state.name, trade.trade_id)
+        first = record if record.intent.intent_id == intent_id else journal.find(intent_id)
+        moved = _compare(journal, trade, record, first, trader.address)
+        if moved is None:
+            continue
+        quantity, cash = moved
+        if quantity or cash or trade.trade_id in reopened:
+            booked = list(_booked(state, position, intent_id))
             quantity -= sum((u.quantity for u in booked if u.asset == trade.pair.base), ZERO)
             cash -= sum((u.quantity for u in booked if u.asset == trade.reserve_currency), ZERO)
         if quantity or cash:
-            yield SettlementChange(position, trade, record.intent.intent_id, record.outcome, quantity, cash)
+            yield SettlementChange(position, trade, intent_id, record.outcome, quantity, cash)
 
 
 def correct_settlements(
@@ -148,6 +166,27 @@ def _booked(state: State, position: TradingPosition, intent_id: str) -> Iterator
                 yield update
 
 
+def _compare(
+    journal: TransactionJournal, trade: TradeExecution, record: Finished, first: IntentRecord | None, trader: str
+) -> tuple[Decimal, Decimal] | None:
+    """Return by how much what a trade moved differs from what was booked at its end, None while it is not known.
+
+    ``first`` is the trade's own intent, ``record`` that or a claim after it. Of a request the ledger has what it and
+    its claims had moved.
+    """
+    if first is None or not is_request(first.intent):
+        quantity, cash = _final(trade, record, trader)
+        if trade.fill is not None:
+            quantity -= trade.fill.quantity
+            cash -= _signed(trade, trade.fill.reserve)
+        return quantity, cash
+    order = VaultOrder.of(journal, trade, first)
+    if len(order.ended) <= len(order.claims):
+        return None
+    move, booked = order.read_move(trader), trade.settlement_move or NOTHING
+    return move.quantity - booked.quantity, move.reserve - booked.reserve
+
+
 def _final(trade: TradeExecution, record: Finished, trader: str) -> tuple[Decimal, Decimal]:
     """Return what a finished swap moved: base tokens and cash, signed."""
     if record.outcome.status is not OutcomeStatus.confirmed:
@@ -164,6 +203,8 @@ def _find_trade(state: State, intent: Intent) -> tuple[TradingPosition, TradeExe
     trade_id = parse_trade_id(state.name, intent.intent_id)
     if trade_id is None:
         trade_id = parse_step_id(state.name, intent.intent_id)
+    if trade_id is None:
+        trade_id = parse_claim_id(state.name, intent.intent_id)
     if trade_id is None or not is_of_ledger(intent, state):
         return None
     return find_trade(state, intent, trade_id)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from trading_dagster.domain.event import PositionFrozen, TradeDiscarded, TradeFailed
+from trading_dagster.domain.event import PositionFrozen, TradeDiscarded, TradeExecuted, TradeFailed
 from trading_dagster.domain.position import TradingPosition
 from trading_dagster.domain.state import State
 from trading_dagster.domain.trade import TradeExecution, TradeType
-from trading_dagster.domain.transaction import Account
+from trading_dagster.domain.transaction import Account, Outcome
 from trading_dagster.evm.alarm import Alarm, AlarmKind, AlarmSink
 from trading_dagster.evm.native_price import NativePrice, no_price
+from trading_dagster.evm.swap_intent import SwapFill, total_gas_cost
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,34 @@ class TradeBook:
         """Return what native tokens are worth, USD; None where that is not known."""
         price = self.native_price()
         return None if price is None else float(gas_cost) * price * state.portfolio.reserve.reserve_token_price
+
+    def fill(
+        self,
+        state: State,
+        trade: TradeExecution,
+        fill: SwapFill,
+        outcome: Outcome,
+        records: Iterable[object],
+    ) -> None:
+        """End a trade that did what was planned; ``records`` are the intents that cost gas for it."""
+        fee = trade.fee_tier
+        gross = float(fill.reserve) if trade.is_buy() else float(fill.reserve) / (1 - fee)
+        gas_cost = total_gas_cost(records)
+        state.record(
+            TradeExecuted(
+                self.now(),
+                trade.trade_id,
+                trade.position_id,
+                fill.quantity,
+                fill.reserve,
+                fill.price,
+                gross * fee,
+                outcome.tx_hash,
+                outcome.block_number,
+                gas_cost,
+                gas_usd=self.value_gas(state, gas_cost),
+            )
+        )
 
     def fail(self, state: State, trade: TradeExecution, reason: str) -> None:
         """End a trade that failed, and put its position aside."""

@@ -45,14 +45,19 @@ class RouteTable:
         """Return the vault of a pair that is one; raises InvalidTrade when it cannot be traded here."""
         if not pair.is_vault():
             return None
-        if pair.is_async_vault():
-            raise InvalidTrade(f"{pair.get_ticker()} settles later: such vaults are not traded on a chain")
         if pair.base.address not in self._vaults:
             raise InvalidTrade(
                 f"{pair.get_ticker()} is a vault at {pair.base.address} that the deployment does not name: add the "
                 "address to vaults: once you looked it up"
             )
-        return self._vaults[pair.base.address]
+        vault = self._vaults[pair.base.address]
+        if pair.is_async_vault() != vault.later_sides.is_any:
+            terms = "later" if pair.is_async_vault() else "at once"
+            raise InvalidTrade(
+                f"{pair.get_ticker()} settles {terms} by its terms, its vault says that it settles {vault.later_sides} "
+                "later (ERC-7540): correct its VaultTerms"
+            )
+        return vault
 
     def path_of(self, pair: TradingPairIdentifier) -> tuple[TradingPairIdentifier, ...]:
         """Return the pairs traded through, in order from the reserve; raises InvalidTrade when there is no way."""

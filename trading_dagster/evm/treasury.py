@@ -42,6 +42,7 @@ class HotWalletTreasury:
         lookback_blocks: int,
         now: Callable[[], datetime],
         before_flow: Callable[[datetime, State], None] | None = None,
+        is_disturbed: Callable[[State, BlockHeader], bool] | None = None,
     ) -> None:
         """Watch an account at the block that has as many confirmations.
 
@@ -54,6 +55,7 @@ class HotWalletTreasury:
             lookback_blocks: How far back ends are compared with the ledger.
             now: The time of events, aware UTC.
             before_flow: Called at a naive UTC time before a deposit is recorded.
+            is_disturbed: Tells whether vaults may have sent something at a block that the ledger does not know yet.
         """
         self._client = client
         self._journal = journal
@@ -63,6 +65,7 @@ class HotWalletTreasury:
         self._lookback_blocks = lookback_blocks
         self._now = now
         self._before_flow = before_flow
+        self._is_disturbed = is_disturbed
 
     def sync_treasury(self, timestamp: datetime, state: State) -> Sequence[BalanceUpdate]:
         """Record what came in as one deposit, at the time of the block it was seen in; again it records nothing.
@@ -81,9 +84,12 @@ class HotWalletTreasury:
         since = max(1, block.number - self._lookback_blocks)
         if any(find_changes(state, self._journal, TradingAccount.of_wallet(self._account), since)):
             return []
-        reserve = state.portfolio.reserve
+        portfolio, reserve = state.portfolio, state.portfolio.reserve
+        if portfolio.settlements and self._is_disturbed is not None and self._is_disturbed(state, block):
+            return []
         balance = read_balance(self._client, reserve.asset.address, self._account.address, block)
-        inflow = balance - math.ceil(Fraction(reserve.quantity) * int(10**reserve.asset.decimals))
+        known = reserve.quantity + portfolio.get_reserve_settling()
+        inflow = balance - math.ceil(Fraction(known) * int(10**reserve.asset.decimals))
         return [self._deposit(timestamp, state, inflow, block)] if inflow > 0 else []
 
     def _deposit(self, timestamp: datetime, state: State, units: int, block: BlockHeader) -> BalanceUpdate:

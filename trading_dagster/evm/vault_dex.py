@@ -6,12 +6,11 @@ arguments of the intent and looked at right before it is signed; what comes afte
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from trading_dagster.domain.error import (
-    BadConfiguration,
     BadInput,
     CallReverted,
     ContractMissing,
@@ -20,7 +19,6 @@ from trading_dagster.domain.error import (
     TokenUnsafe,
     VaultClosed,
 )
-from trading_dagster.domain.identifier import AssetIdentifier, TradingPairIdentifier
 from trading_dagster.domain.transaction import Intent, require_address
 from trading_dagster.evm.abi import ContractCall, Function
 from trading_dagster.evm.block import BlockHeader
@@ -28,17 +26,16 @@ from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import Route, RouteQuote
 from trading_dagster.evm.erc20 import read_balance
 from trading_dagster.evm.erc4626 import ASSET, TOTAL_SUPPLY
+from trading_dagster.evm.erc7540 import REQUESTS, LaterSides
 
 PREVIEW_DEPOSIT = Function("previewDeposit", ("uint256",), ("uint256",))
 PREVIEW_REDEEM = Function("previewRedeem", ("uint256",), ("uint256",))
 CONVERT_TO_ASSETS = Function("convertToAssets", ("uint256",), ("uint256",))
+CONVERT_TO_SHARES = Function("convertToShares", ("uint256",), ("uint256",))
 MAX_DEPOSIT = Function("maxDeposit", ("address",), ("uint256",))
 MAX_REDEEM = Function("maxRedeem", ("address",), ("uint256",))
 DEPOSIT = Function("deposit", ("uint256", "address"), ("uint256",), ("assets", "receiver"))
 REDEEM = Function("redeem", ("uint256", "address", "address"), ("uint256",), ("shares", "receiver", "owner"))
-SUPPORTS_INTERFACE = Function("supportsInterface", ("bytes4",), ("bool",))
-SETTLES_LATER = {"deposits": bytes.fromhex("ce3bbe50"), "redemptions": bytes.fromhex("620ee8e4")}
-"""The ERC-165 ids by which ERC-7540 vaults say what they settle later."""
 NO_LIMIT = 2**256 - 1
 VAULT_EXCHANGE = "erc4626"
 """What stands for the exchange in the description of a vault's pair."""
@@ -46,6 +43,7 @@ LEAST_OUT = "min_amount_out"
 """The argument of an intent that says what the vault must say it gives when the intent is signed."""
 SIGN_UNTIL = "sign_until"
 """The argument of an intent that says until which time of the chain it may be signed."""
+NOTHING_LATER = LaterSides()
 MIN_SUPPLY = 10**6
 """Units of shares that must be out before money is put in: who holds them all could otherwise send the vault assets, so
 that the next deposit is rounded down to less than it is worth. With as many that takes a million deposits' worth."""
@@ -113,6 +111,11 @@ class VaultDex:
         return f"vault {self.vault}"
 
     @property
+    def later_sides(self) -> LaterSides:
+        """Return what it settles later: nothing."""
+        return NOTHING_LATER
+
+    @property
     def spender(self) -> str:
         """Return the vault: it takes the assets. Shares of who asks for it are burned without leave."""
         return self.vault
@@ -138,8 +141,8 @@ class VaultDex:
             (amount_out,) = client.call(self.vault, preview, (amount_in,), block)
         except CallReverted as error:
             raise VaultClosed(
-                f"{self.name} does not say what {amount_in} units would bring ({error}): it is closed, or it settles "
-                "later (ERC-7540), which is not traded on a chain"
+                f"{self.name} does not say what {amount_in} units would bring ({error}): it is closed, or it began "
+                "to settle later (ERC-7540) and does not say so (ERC-165)"
             ) from error
         mid, fee = amount_in * price, route.hops[0].fee or Fraction(0)
         impact = max(Fraction(0), 1 - amount_out / (mid * (1 - fee))) if mid else Fraction(0)
@@ -233,7 +236,7 @@ class VaultDex:
 def find_reason_to_refuse(client: EvmClient, intent: Intent, head: BlockHeader) -> str:
     """Return why a deposit or redemption must not be signed now, nothing when it may, or is another transaction.
 
-    Raises NodeError when no node answers.
+    A request is held to what shares are worth: what it will bring is not known. Raises NodeError when no node answers.
     """
     if LEAST_OUT not in intent.arguments:
         return ""
@@ -242,8 +245,9 @@ def find_reason_to_refuse(client: EvmClient, intent: Intent, head: BlockHeader) 
         return f"it was to be signed until {until} of the chain's time, it is {head.timestamp}"
     is_deposit = "assets" in intent.arguments
     amount = int(str(intent.arguments["assets" if is_deposit else "shares"]))
+    sides = (CONVERT_TO_SHARES, CONVERT_TO_ASSETS) if intent.function in REQUESTS else (PREVIEW_DEPOSIT, PREVIEW_REDEEM)
     try:
-        (brings,) = client.call(intent.to, PREVIEW_DEPOSIT if is_deposit else PREVIEW_REDEEM, (amount,), head)
+        (brings,) = client.call(intent.to, sides[0 if is_deposit else 1], (amount,), head)
     except (CallReverted, ContractMissing) as error:
         return f"the vault does not say what it would bring: {error}"
     return f"it would bring {brings} units, at least {least} are asked for" if brings < least else ""
@@ -252,53 +256,3 @@ def find_reason_to_refuse(client: EvmClient, intent: Intent, head: BlockHeader) 
 def read_asset(client: EvmClient, vault: str, block: BlockHeader) -> str:
     """Return the token that a vault holds; raises ContractMissing, CallReverted, NodeError."""
     return str(client.call(vault, ASSET, (), block)[0]).lower()
-
-
-def check_vaults(
-    client: EvmClient,
-    named: Sequence[str],
-    pairs: Iterable[TradingPairIdentifier],
-    reserve: AssetIdentifier,
-    block: BlockHeader,
-) -> None:
-    """Check the vaults that a deployment names, and that it names those of the universe's pairs.
-
-    Raises:
-        ContractMissing: There is none at an address.
-        BadConfiguration: One holds another token than the reserve, settles later, or is not named.
-        NodeError: No node answers.
-    """
-    for pair in pairs:
-        if pair.is_async_vault():
-            raise BadConfiguration(
-                f"{pair.get_ticker()} settles later, by its terms: such vaults are not traded on a chain; leave it out"
-            )
-        if pair.base.address not in named:
-            raise BadConfiguration(
-                f"{pair.get_ticker()} of the universe is a vault at {pair.base.address} that the deployment does not "
-                "name: add the address to vaults: once you looked it up, or leave the vault out"
-            )
-    for vault in named:
-        if not client.has_code(vault, block):
-            raise ContractMissing(f"There is no vault at {vault} on chain {client.chain_id}: correct its address")
-        try:
-            asset = read_asset(client, vault, block)
-        except (CallReverted, ContractMissing) as error:
-            raise BadConfiguration(f"{vault} is no ERC-4626 vault: {error}; correct its address") from error
-        if asset != reserve.address:
-            raise BadConfiguration(
-                f"Vault {vault} holds {asset}, the strategy's reserve is {reserve}: only vaults of the reserve can be "
-                "traded"
-            )
-        later = [what for what, interface in SETTLES_LATER.items() if _supports(client, vault, interface, block)]
-        if later:
-            raise BadConfiguration(
-                f"Vault {vault} settles {' and '.join(later)} later (ERC-7540): such vaults are not traded on a chain"
-            )
-
-
-def _supports(client: EvmClient, vault: str, interface: bytes, block: BlockHeader) -> bool:
-    try:
-        return bool(client.call(vault, SUPPORTS_INTERFACE, (interface,), block)[0])
-    except (CallReverted, ContractMissing):
-        return False  # most vaults do not know ERC-165

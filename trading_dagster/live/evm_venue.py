@@ -30,7 +30,8 @@ from trading_dagster.evm.client import ClientSetting, EvmClient
 from trading_dagster.evm.dex import OutputDex
 from trading_dagster.evm.endpoint import HttpEndpoint
 from trading_dagster.evm.erc4626 import VaultDeployment, VaultTreasury, require_managed
-from trading_dagster.evm.execution import EvmExecution, TradeExecutionSetting, list_running
+from trading_dagster.evm.erc7540 import read_later_sides
+from trading_dagster.evm.execution import EvmExecution, SharedParts, TradeExecutionSetting, list_running
 from trading_dagster.evm.first_buy import FirstBuyCheck, FirstBuySetting
 from trading_dagster.evm.gas import DEFAULT_POLICY, GasPolicy
 from trading_dagster.evm.lending_desk import LendingDesk, LendingPool, ReserveTokens, check_lending
@@ -39,6 +40,8 @@ from trading_dagster.evm.multicall import MULTICALL3, Multicall
 from trading_dagster.evm.native_price import native_price
 from trading_dagster.evm.preflight import Preflight, check_chain
 from trading_dagster.evm.redemption import WalletRedemptions
+from trading_dagster.evm.request_settlement import RequestSettlement, is_disturbed
+from trading_dagster.evm.request_vault import open_vault
 from trading_dagster.evm.signing import allow_signing
 from trading_dagster.evm.swap_intent import NATIVE_DECIMALS, SwapLimits
 from trading_dagster.evm.trade_route import RouteTable, list_legs
@@ -46,7 +49,8 @@ from trading_dagster.evm.trading_account import TradingAccount
 from trading_dagster.evm.transaction import ExecutionSetting, TransactionExecutor
 from trading_dagster.evm.transaction_journal import TransactionJournal
 from trading_dagster.evm.treasury import HotWalletTreasury
-from trading_dagster.evm.vault_dex import TradedVault, VaultDex, check_vaults, find_reason_to_refuse
+from trading_dagster.evm.vault_check import check_vaults
+from trading_dagster.evm.vault_dex import TradedVault, find_reason_to_refuse
 from trading_dagster.evm.vault_report import VaultBalances, VaultReporter
 from trading_dagster.evm.wallet import HotWallet
 from trading_dagster.live.clock import SystemClock, WorldClock
@@ -253,10 +257,12 @@ class EvmVenue:
             require_managed(client, self.vault, reserve, self.wallet.address, head)
         forbid = self.forbid_signing if halt is None else lambda _: str(halt)
         executor = self.make_executor(request.lease_token, request.check_lease, forbid)
-        vaults = {vault.address: VaultDex.of(vault, self.trader.address) for vault in self.vaults}
+        later = {vault.address: read_later_sides(client, vault.address, head) for vault in self.vaults}
+        vaults = {v.address: open_vault(v, self.trader.address, later[v.address]) for v in self.vaults}
         routes = RouteTable(self.dex, reserve, (*universe.pairs, *list_legs(state)), vaults)
         pricing = AmmPricing(client, routes, vault_limits=request.universe.vault_limits)
         setting = TradeExecutionSetting(self.limits, self.swap_timeout_s, self.max_decision_age, self._lookback)
+        make_requests = partial(self._open_requests, forbid=forbid)
         treasury, balances, reporter = self._open_books(executor, request)
         loans = self._open_lending()
         make_loans = None
@@ -284,6 +290,7 @@ class EvmVenue:
                 first_buy=self._first_buy_check(client),
                 trader=self.trader,
                 make_loans=make_loans,
+                make_requests=make_requests,
                 native_price=native_price(
                     pricing, request.clock.timestamp, universe.pairs, reserve, self.wrapped_native
                 ),
@@ -337,6 +344,11 @@ class EvmVenue:
             sleep=self.sleep,
         )
 
+    def _open_requests(self, parts: SharedParts, forbid: Callable[[Intent], str]) -> RequestSettlement:
+        return RequestSettlement(
+            self.node, self.journal, self.trader, parts.book, parts.wait, forbid, self.transaction.replan_depth
+        )
+
     def _open_interest(self, loans: LendingDesk, executor: TransactionExecutor) -> LoanInterest:
         return loans.make_interest(
             audit=executor.audit,
@@ -370,6 +382,7 @@ class EvmVenue:
                 lookback_blocks=self._lookback,
                 now=now,
                 before_flow=request.fund_fees.before_flow,
+                is_disturbed=partial(is_disturbed, client, journal, self.trader),
             )
             return wallet, held, None
         treasury = VaultTreasury(client, self.vault, confirmations=depth, now=now)

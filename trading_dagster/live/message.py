@@ -42,6 +42,9 @@ _KIND_OF_ALARM: dict[AlarmKind, tuple[MessageKind, MessageLevel]] = {
     AlarmKind.loan_incomplete: (MessageKind.freeze, MessageLevel.alarm),
     AlarmKind.liquidated: (MessageKind.accounts, MessageLevel.alarm),
     AlarmKind.fill_below_least: (MessageKind.accounts, MessageLevel.alarm),
+    AlarmKind.settlement_overdue: (MessageKind.accounts, MessageLevel.alarm),
+    AlarmKind.claim_failed: (MessageKind.accounts, MessageLevel.alarm),
+    AlarmKind.request_lost: (MessageKind.accounts, MessageLevel.alarm),
     AlarmKind.assets_unreported: (MessageKind.accounts, MessageLevel.alarm),
     AlarmKind.trade_unfinished: (MessageKind.unclean_state, MessageLevel.alarm),
 }

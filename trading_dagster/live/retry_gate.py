@@ -65,11 +65,14 @@ def release_wallet(live: LiveStrategy, reason: str) -> None:
 
 
 def _look_into_journal(step: LiveStep, venue: SigningVenue, trade: TradeExecution) -> str:
-    from trading_dagster.evm.swap_intent import trade_intent_id  # only this pays for web3
+    from trading_dagster.evm.request_fill import is_given_back  # only this pays for web3
+    from trading_dagster.evm.swap_intent import trade_intent_id
     from trading_dagster.evm.trade_book import is_lost
 
     if is_lost(trade):
         return f"{trade.failure}"
+    if is_given_back(trade):
+        return ""  # its vault has nothing of it any more, in a block that no reorg reaches
     intent_id = trade_intent_id(step.state.name, trade.trade_id)
     if trade.plan.loan is not None:
         return _look_at_steps(step, venue, intent_id)

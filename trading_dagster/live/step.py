@@ -30,6 +30,7 @@ from trading_dagster.strategy.parameters import max_price_impact
 from trading_dagster.strategy.position_manager import PositionManager
 from trading_dagster.strategy.trade_planning import DEFAULT_SLIPPAGE_TOLERANCE
 
+UNDER_WAY = (TradeStatus.started, TradeStatus.broadcasted, TradeStatus.vault_settlement_pending)
 LEFT_OVER = "an interrupted step planned it and never began it"
 
 
@@ -60,7 +61,7 @@ class LiveStep:
 
     def _resume(self) -> tuple[list[TradeExecution], Sequence[Redemption]]:
         """Go on with what began; returns the trades and the payments whose end is still unknown."""
-        running = _list_trades(self.state, TradeStatus.started, TradeStatus.broadcasted)
+        running = _list_trades(self.state, *UNDER_WAY)
         unfinished = list(self.desk.execution.resume(self.clock.timestamp, self.state))
         unpaid = self._resume_redemptions()
         decided = set() if self.state.decision is None else set(self.state.decision.trade_ids)
