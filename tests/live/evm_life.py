@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 
 from evm.deployment import FAST, GAS, KEY_VARIABLE, PATIENT, Market
 from evm.node import CHAIN_ID
+from evm.request_trader import RequestVault
 from evm.share_trader import ShareVault
 from evm.trader import STRATEGY, make_pairs
 
@@ -47,9 +49,10 @@ MARK = 100_000_000
 """Buy number i gives MARK + i units of USD: what identifies it on the chain."""
 
 
-def make_universe(market: Market, shares: str = "") -> TradingStrategyUniverse:
+def make_universe(market: Market, shares: str = "", *, later: bool = False) -> TradingStrategyUniverse:
     """Return the universe of ETH, or a vault's shares, against USD, with made-up candles: prices are the chain's."""
-    pair = ShareVault(market, shares).pair if shares else make_pairs(market).eth_usd
+    vault = RequestVault(market, shares) if later else ShareVault(market, shares)
+    pair = vault.pair if shares else make_pairs(market).eth_usd
     candles = generate_fixed_price_candles(TimeBucket.d1, datetime(2025, 12, 1), datetime(2026, 1, 2), {pair: 4000.0})
     exchange = generate_exchange(1, CHAIN_ID, market.uniswap.factory)
     return create_synthetic_single_pair_universe(candles, CHAIN_ID, exchange, TimeBucket.d1, pair)
@@ -120,6 +123,8 @@ class Life:
     vault: str = ""
     shares: str = ""
     """The vault whose shares are traded; none trades ETH."""
+    later: bool = False
+    """Whether that vault settles later."""
 
 
 @dataclass
@@ -152,7 +157,7 @@ def live(life: Life) -> None:
     executioner = Executioner(life.kill_point, life.kill_at)
     uniswap = UniswapV2Deployment(**life.market.pop("uniswap"))
     market = Market(node=None, uniswap=uniswap, **life.market)  # type: ignore[arg-type]
-    universe = make_universe(market, life.shares)
+    universe = make_universe(market, life.shares, later=life.later)
     alarms: list[Alarm] = []
     vault = VaultDeployment(life.vault, 0) if life.vault else None
     journal = life.folder / "journal.sqlite"
@@ -163,7 +168,7 @@ def live(life: Life) -> None:
         SqlLedgerStore(life.folder / "ledger.sqlite") as store,
         open_desk(venue, universe, store, save=executioner.save, lease_s=0.8, wait_s=30.0) as (session, desk),
     ):
-        work(life, session, desk, universe)
+        (work_with_requests if life.later else work)(life, session, desk, universe)
     os._exit(0)
 
 
@@ -183,6 +188,26 @@ def work(life: Life, session: LiveSession, desk: Desk, universe: TradingStrategy
         for trade in batch:
             if trade.get_status() is not TradeStatus.success:
                 raise UncleanState(f"{trade} is no success: {trade.failure}")
+
+
+def work_with_requests(life: Life, session: LiveSession, desk: Desk, universe: TradingStrategyUniverse) -> None:
+    """Trade one order after the other, each when the vault has settled the last and it is claimed."""
+    state, at = session.state, to_naive(NOW)
+    while True:
+        if desk.execution.resume(at, state) or state.portfolio.settlements:
+            time.sleep(0.02)
+            continue
+        desk.treasury.sync_treasury(at, state)
+        session.save()
+        planned = [t for t in list_trades(state) if t.get_status() is TradeStatus.planned]
+        if not planned and state.portfolio.next_trade_id > life.trades:
+            break
+        batch = planned or [plan(state, desk, universe)]
+        session.save()
+        desk.execution.execute_trades(at, state, batch)
+        for trade in batch:
+            if trade.failure:
+                raise UncleanState(f"{trade} failed: {trade.failure}")
 
 
 def buy_numbers(last: int) -> list[int]:

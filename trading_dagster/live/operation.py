@@ -89,6 +89,8 @@ def run_trades(step: LiveStep, planned: Sequence[TradeExecution], notes: Sequenc
     unfinished = [trade for trade in trades if trade.get_status() in RUNNING]
     told = [*notes, *refused]
     told += [f"{trade}: its end is not known yet, the next step looks it up" for trade in unfinished]
+    settling = (trade for trade in trades if trade.get_status() is TradeStatus.vault_settlement_pending)
+    told += [f"{trade}: its vault settles it later, and the steps after that claim it" for trade in settling]
     told += [f"{trade}: it did not begin; run this again" for trade in trades if trade.is_planned()]
     told += [f"{trade}: {trade.failure}" for trade in trades if trade.failure]
     accounts = None if unfinished else step.read_accounts()

@@ -1,0 +1,228 @@
+"""Whole live cycles that trade shares of a vault which settles later: cycles go on while it has an order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from evm.conftest import (  # noqa: F401 - fixtures
+    deployed,
+    evm_packages,
+    market,
+    request_vault,
+    request_vault_code,
+    rig,
+)
+from evm.deployment import FAST, Rig
+from evm.node import CHAIN_ID
+from evm.request_trader import GIVE_BACK, LOSE, SET_LATER, SETTLE, SHARE, USD, RequestVault
+from live.evm_life import make_venue
+from live.test_evm_cycle import START, next_day
+from live.world import load
+
+import trading_dagster as td
+from trading_dagster.domain.error import BadConfiguration, UncleanState, UnexpectedAccountingCorrectionIssue
+from trading_dagster.domain.trade import TradeStatus
+from trading_dagster.domain.treasury import BalanceUpdateCause
+from trading_dagster.evm.alarm import Alarm, AlarmKind
+from trading_dagster.evm.erc20 import transfer
+from trading_dagster.evm.vault_dex import TradedVault
+from trading_dagster.live.clock import ManualClock
+from trading_dagster.live.closing import close_all
+from trading_dagster.live.correction import correct_accounts
+from trading_dagster.live.cycle import CycleStatus, run_cycle
+from trading_dagster.live.operation import open_operation
+from trading_dagster.live.repair import repair, retry
+from trading_dagster.live.revaluation import check_live_accounts, revalue
+from trading_dagster.live.strategy import LiveStrategy
+from trading_dagster.live.trigger_check import check_triggers
+from trading_dagster.live.wallet_check import check_wallet
+from trading_dagster.market.synthetic import (
+    create_synthetic_single_pair_universe,
+    generate_exchange,
+    generate_fixed_price_candles,
+)
+from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
+from trading_dagster.strategy.execution_context import ExecutionMode
+from trading_dagster.strategy.module import StrategyModule
+from trading_dagster.strategy.parameters import StrategyParameters
+
+PENDING = TradeStatus.vault_settlement_pending
+
+
+def decide(input: td.StrategyInput) -> list[td.TradeExecution]:
+    """Buy once with a stop loss; from the third cycle on get out when the vault has no order."""
+    manager, pair = input.get_position_manager(), input.get_default_pair()
+    position = manager.get_current_position_for_pair(pair)
+    if position is None:
+        return manager.open_spot(pair, value=2_000.0, stop_loss_pct=0.9) if input.cycle == 1 else []
+    return manager.close_all() if input.cycle >= 3 and manager.can_redeem(position) else []
+
+
+@pytest.fixture
+def life(rig: Rig, request_vault: RequestVault, tmp_path: Path) -> Iterator[SimpleNamespace]:  # noqa: F811
+    rig.market.node.mine(5)
+    clock = ManualClock(START + timedelta(minutes=5))
+    pair = request_vault.pair
+
+    def create_trading_universe(input: td.CreateTradingUniverseInput) -> td.TradingStrategyUniverse:
+        today = input.timestamp.replace(hour=0, minute=0)
+        candles = generate_fixed_price_candles(td.TimeBucket.d1, today - timedelta(days=20), today, {pair: 1.0})
+        exchange = generate_exchange(1, CHAIN_ID, request_vault.address)
+        return create_synthetic_single_pair_universe(candles, CHAIN_ID, exchange, td.TimeBucket.d1, pair)
+
+    alarms: list[Alarm] = []
+    venue = make_venue(
+        rig.market,
+        tmp_path / "journal.sqlite",
+        alarms,
+        vaults=(TradedVault(request_vault.address),),
+        clock=clock,
+        max_decision_age=timedelta(hours=1),
+        sleep=lambda seconds: rig.market.node.mine(),
+    )
+    parameters = StrategyParameters({"cycle_duration": td.CycleDuration.cycle_1d, "slippage_tolerance": 0.01})
+    module = StrategyModule("Wallet", decide, parameters, create_trading_universe=create_trading_universe)
+    with SqlLedgerStore(tmp_path / "ledger.sqlite") as store:
+        live = LiveStrategy(
+            id="wallet",
+            strategy=module,
+            source=None,
+            venue=venue,
+            store=store,
+            clock=clock,
+            mode=ExecutionMode.real_trading,
+            wait_s=0.0,
+        )
+        yield SimpleNamespace(
+            live=live, venue=venue, clock=clock, market=rig.market, alarms=alarms, vault=request_vault
+        )
+    venue.journal.close()
+
+
+def keep(life: SimpleNamespace, function, is_deposit: bool, *arguments: int) -> None:
+    """Let the keeper do something about the wallet's newest request."""
+    life.vault.do(function, is_deposit, life.venue.wallet.address, *arguments)
+    life.market.node.mine(FAST.confirmations)
+
+
+def trade_statuses(life: SimpleNamespace) -> list[TradeStatus]:
+    return [trade.get_status() for trade in load(life.live).portfolio.get_all_trades()]
+
+
+def require_exact(life: SimpleNamespace) -> None:
+    """Fail unless the wallet has what the ledger says, to the unit."""
+    rows = check_live_accounts(life.live).rows
+    assert [row.difference for row in rows] == [Decimal(0)] * len(rows)
+
+
+def test_cycles_go_on_while_the_vault_has_an_order_and_claim_it_when_it_settled(life: SimpleNamespace):
+    check_wallet(life.live)
+    first = run_cycle(life.live)
+    assert (first.status, trade_statuses(life)) == (CycleStatus.done, [PENDING])
+    assert first.sample.equity == pytest.approx(1_000_000)
+    require_exact(life)
+    next_day(life)
+    assert run_cycle(life.live).sample.equity == pytest.approx(1_000_000)
+    assert trade_statuses(life) == [PENDING]
+    (note,) = close_all(life.live).notes
+    assert "stays open" in note
+
+    keep(life, SETTLE, True, 2_000 * USD)
+    life.vault.earn(100_200 * USD)
+    next_day(life)
+    third = run_cycle(life.live)
+    assert trade_statuses(life) == [TradeStatus.success, PENDING], "claimed before the decision, which got out"
+    assert third.sample.equity == pytest.approx(1_000_200, abs=0.01)
+    require_exact(life)
+    next_day(life)
+    run_cycle(life.live)
+    assert trade_statuses(life) == [TradeStatus.success, PENDING], "nothing else trades the position"
+
+    keep(life, SETTLE, False, 2_000 * SHARE)
+    next_day(life)
+    last = run_cycle(life.live)
+    assert trade_statuses(life) == [TradeStatus.success] * 2
+    assert (last.sample.open_positions, last.sample.equity) == (0, pytest.approx(1_000_200, abs=0.01))
+    require_exact(life)
+    assert life.alarms == []
+
+
+def test_trigger_check_claims_too_and_a_stop_loss_asks_for_the_redemption(life: SimpleNamespace):
+    run_cycle(life.live)
+    keep(life, SETTLE, True, 2_000 * USD)
+    life.clock.moment += timedelta(minutes=3)
+    assert check_triggers(life.live).trades == ()
+    assert trade_statuses(life) == [TradeStatus.success]
+    vault, owner = life.vault, life.market.owner
+    life.market.node.rpc("anvil_impersonateAccount", vault.address)
+    life.market.node.rpc("anvil_setBalance", vault.address, hex(10**18))
+    gone = transfer(life.market.usd, owner, 200_400 * USD).data
+    life.market.node.do(vault.address, life.market.usd, gone)
+    life.clock.moment += timedelta(minutes=3)
+    (stop,) = check_triggers(life.live).trades
+    assert (stop.is_stop_loss(), stop.get_status()) == (True, PENDING)
+    life.clock.moment += timedelta(minutes=3)
+    assert check_triggers(life.live).trades == (), "the position waits"
+    keep(life, SETTLE, False, 2_000 * SHARE)
+    life.clock.moment += timedelta(minutes=3)
+    check_triggers(life.live)
+    (_, stop) = load(life.live).portfolio.get_all_trades()
+    assert stop.executed_price == pytest.approx(0.8, rel=1e-3)
+    require_exact(life)
+
+
+def test_order_that_was_given_back_is_made_again_by_a_retry(life: SimpleNamespace):
+    run_cycle(life.live)
+    keep(life, GIVE_BACK, True, 2_000 * USD)
+    with pytest.raises(UncleanState, match="is not known yet"):
+        revalue_finished(life)
+    life.market.node.mine(FAST.replan_depth)
+    revalue_finished(life)
+    assert trade_statuses(life) == [TradeStatus.failed]
+    assert load(life.live).portfolio.get_cash() == 1_000_000
+    require_exact(life)
+    result = retry(life.live)
+    assert [trade.get_status() for trade in result.trades] == [PENDING]
+    assert result.accounts.is_clean
+    keep(life, SETTLE, True, 2_000 * USD)
+    revalue_finished(life)
+    assert trade_statuses(life) == [TradeStatus.repaired, TradeStatus.success]
+    require_exact(life)
+
+
+def revalue_finished(life: SimpleNamespace) -> None:
+    """Run the step of an operation: it begins by looking up what is under way."""
+    with open_operation(life.live, "a look"):
+        pass
+    revalue(life.live)
+
+
+def test_request_that_is_lost_stops_trading_until_the_accounts_are_corrected(life: SimpleNamespace):
+    run_cycle(life.live)
+    keep(life, LOSE, True, 2_000 * USD)
+    life.market.node.mine(FAST.replan_depth)
+    next_day(life)
+    with pytest.raises(UnexpectedAccountingCorrectionIssue, match="USD"):
+        run_cycle(life.live)
+    assert AlarmKind.request_lost in [alarm.kind for alarm in life.alarms]
+    assert trade_statuses(life) == [TradeStatus.failed]
+    assert "took effect" in retry(life.live).notes[0]
+    repair(life.live, force=True)
+    correct_accounts(life.live, lambda _: True, reserve_cause=BalanceUpdateCause.correction)
+    next_day(life)
+    assert run_cycle(life.live).sample.equity == pytest.approx(998_000)
+
+
+def test_wallet_check_refuses_a_vault_that_settles_otherwise(life: SimpleNamespace):
+    life.vault.do(SET_LATER, False, False)
+    with pytest.raises(BadConfiguration, match="settles nothing later"):
+        check_wallet(life.live)
+    unnamed = replace(life.live, venue=replace(life.venue, vaults=()))
+    with pytest.raises(BadConfiguration, match="does not name"):
+        check_wallet(unnamed)
