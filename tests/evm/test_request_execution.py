@@ -29,8 +29,10 @@ from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.transaction import Finished, InFlight, OutcomeStatus
 from trading_dagster.evm.alarm import AlarmKind
 from trading_dagster.evm.erc20 import transfer
+from trading_dagster.evm.past_price import PastPrices
 from trading_dagster.evm.request_fill import is_given_back
 from trading_dagster.evm.vault_dex import CONVERT_TO_ASSETS as CONVERT
+from trading_dagster.evm.vault_dex import VaultDex
 from trading_dagster.storage.event_codec import EventDecoder, encode_event
 
 PENDING = TradeStatus.vault_settlement_pending
@@ -91,6 +93,8 @@ def test_deposit_and_redemption_wait_are_claimed_and_end_at_the_settlements_pric
     assert buy.fill.tx_hash == claim.outcome.tx_hash
     assert buy.fill.gas_cost * 10**18 > request.outcome.gas_cost + claim.outcome.gas_cost, "and the approval's"
     trader.require_books_equal_chain()
+    past = PastPrices(trader.client, trader.dex, {vault.address: VaultDex(vault.address, vault.address)})
+    assert past.mid_before_fill(buy) == pytest.approx(1.25, rel=1e-9)
 
     position = trader.state.portfolio.open_positions[buy.position_id]
     sell = trader.sell(position)

@@ -19,38 +19,25 @@ from evm.conftest import (  # noqa: F401 - fixtures
     rig,
 )
 from evm.deployment import FAST, Rig
-from evm.node import CHAIN_ID
 from evm.request_trader import GIVE_BACK, LOSE, SET_LATER, SETTLE, SHARE, USD, RequestVault
-from live.evm_life import make_venue
-from live.test_evm_cycle import START, next_day
+from live.evm_wallet import live_on, next_day
 from live.world import load
 
 import trading_dagster as td
 from trading_dagster.domain.error import BadConfiguration, UncleanState, UnexpectedAccountingCorrectionIssue
 from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.domain.treasury import BalanceUpdateCause
-from trading_dagster.evm.alarm import Alarm, AlarmKind
+from trading_dagster.evm.alarm import AlarmKind
 from trading_dagster.evm.erc20 import transfer
 from trading_dagster.evm.vault_dex import TradedVault
-from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.closing import close_all
 from trading_dagster.live.correction import correct_accounts
 from trading_dagster.live.cycle import CycleStatus, run_cycle
 from trading_dagster.live.operation import open_operation
 from trading_dagster.live.repair import repair, retry
 from trading_dagster.live.revaluation import check_live_accounts, revalue
-from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.trigger_check import check_triggers
 from trading_dagster.live.wallet_check import check_wallet
-from trading_dagster.market.synthetic import (
-    create_synthetic_single_pair_universe,
-    generate_exchange,
-    generate_fixed_price_candles,
-)
-from trading_dagster.storage.sql_ledger_store import SqlLedgerStore
-from trading_dagster.strategy.execution_context import ExecutionMode
-from trading_dagster.strategy.module import StrategyModule
-from trading_dagster.strategy.parameters import StrategyParameters
 
 PENDING = TradeStatus.vault_settlement_pending
 
@@ -66,43 +53,18 @@ def decide(input: td.StrategyInput) -> list[td.TradeExecution]:
 
 @pytest.fixture
 def life(rig: Rig, request_vault: RequestVault, tmp_path: Path) -> Iterator[SimpleNamespace]:  # noqa: F811
-    rig.market.node.mine(5)
-    clock = ManualClock(START + timedelta(minutes=5))
-    pair = request_vault.pair
-
-    def create_trading_universe(input: td.CreateTradingUniverseInput) -> td.TradingStrategyUniverse:
-        today = input.timestamp.replace(hour=0, minute=0)
-        candles = generate_fixed_price_candles(td.TimeBucket.d1, today - timedelta(days=20), today, {pair: 1.0})
-        exchange = generate_exchange(1, CHAIN_ID, request_vault.address)
-        return create_synthetic_single_pair_universe(candles, CHAIN_ID, exchange, td.TimeBucket.d1, pair)
-
-    alarms: list[Alarm] = []
-    venue = make_venue(
+    wallet = live_on(
         rig.market,
-        tmp_path / "journal.sqlite",
-        alarms,
+        tmp_path,
+        decide,
+        pair=request_vault.pair,
+        price=1.0,
+        factory=request_vault.address,
         vaults=(TradedVault(request_vault.address),),
-        clock=clock,
-        max_decision_age=timedelta(hours=1),
-        sleep=lambda seconds: rig.market.node.mine(),
     )
-    parameters = StrategyParameters({"cycle_duration": td.CycleDuration.cycle_1d, "slippage_tolerance": 0.01})
-    module = StrategyModule("Wallet", decide, parameters, create_trading_universe=create_trading_universe)
-    with SqlLedgerStore(tmp_path / "ledger.sqlite") as store:
-        live = LiveStrategy(
-            id="wallet",
-            strategy=module,
-            source=None,
-            venue=venue,
-            store=store,
-            clock=clock,
-            mode=ExecutionMode.real_trading,
-            wait_s=0.0,
-        )
-        yield SimpleNamespace(
-            live=live, venue=venue, clock=clock, market=rig.market, alarms=alarms, vault=request_vault
-        )
-    venue.journal.close()
+    with wallet as life:
+        life.vault = request_vault
+        yield life
 
 
 def keep(life: SimpleNamespace, function, is_deposit: bool, *arguments: int) -> None:

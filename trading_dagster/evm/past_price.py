@@ -11,6 +11,7 @@ from trading_dagster.domain.trade import TradeExecution
 from trading_dagster.evm.amm_pricing import AmmPricing
 from trading_dagster.evm.client import EvmClient
 from trading_dagster.evm.dex import Dex
+from trading_dagster.evm.request_vault import RequestVaultDex
 from trading_dagster.evm.trade_route import RouteTable
 from trading_dagster.evm.vault_dex import VaultDex
 
@@ -36,8 +37,17 @@ class PastPrices:
             return None
         try:
             block = self.client.read_block(block_number - 1)
-            routes = RouteTable(self.dex, trade.reserve_currency, trade.price_structure.path, self.vaults)
+            routes = RouteTable(self.dex, trade.reserve_currency, trade.price_structure.path, self._vaults_of(trade))
             return AmmPricing(self.client, routes, block).get_mid_price(trade.opened_at, trade.pair)
         except (NodeError, CallReverted, ContractMissing, PoolEmpty, InvalidTrade) as error:
             logger.warning("The mid price before %s in block %s is not known: %s", trade, block_number, error)
             return None
+
+    def _vaults_of(self, trade: TradeExecution) -> Mapping[str, VaultDex]:
+        """Return the vaults as ones that settle as the trade's pair says; their prices are the same either way."""
+        if not trade.pair.is_async_vault():
+            return self.vaults
+        return {
+            address: RequestVaultDex(vault.vault, vault.holder, vault.tells_limits, vault.locks_shares)
+            for address, vault in self.vaults.items()
+        }

@@ -164,7 +164,9 @@ class RequestSettlement:
                 continue  # told when its end is looked for
             if intent is not None:
                 intents.append(intent)
-        ends = self.wait(intents, timeout_s) if intents else []
+        ends = self.wait(intents, 0.0) if intents else []
+        if any(isinstance(end, InFlight) for end in ends):  # what waits for gas or a lower fee is not waited for
+            ends = self.wait(intents, timeout_s)
         for end in ends:
             if isinstance(end, Finished) and end.outcome.status is not OutcomeStatus.confirmed:
                 text = f"{end.intent.intent_id} failed and is tried again: {describe_outcome(end.outcome)}"
