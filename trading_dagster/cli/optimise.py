@@ -14,11 +14,10 @@ from trading_dagster.domain.error import SearchFailed
 from trading_dagster.market.source import CandleSource
 from trading_dagster.market.universe import TradingStrategyUniverse
 from trading_dagster.research.grid_table import render_grid_search_result_table
-from trading_dagster.research.objective import MinTradeCountFilter
 from trading_dagster.research.optimiser import OptimiserOptions, optimise_strategy
 from trading_dagster.research.optimiser_result import OptimiserResult, analyse_optimiser_result
 from trading_dagster.research.search_report import tabulate_all, write_optimiser_report
-from trading_dagster.research.search_setting import find_objective, read_rounding, read_search
+from trading_dagster.research.search_setting import SearchSetting
 from trading_dagster.research.search_space import SearchSpace
 from trading_dagster.storage.file import write_text
 from trading_dagster.strategy.module import StrategyModule
@@ -49,35 +48,14 @@ class SearchRequest:
         data: Path | None,
         pairs: Sequence[str],
         settings: Sequence[str],
-        *,
-        objective: str,
-        iterations: int,
-        min_trades: int,
-        batch: int | None,
-        seed: int,
-        rounding: str,
-        timeout: float,
-        workers: int | None,
-        results: Path | None,
+        search: SearchSetting,
     ) -> SearchRequest:
         """Read the options; raises BadInput naming the option, its value and what to write instead."""
-        search_func, step = find_objective(objective), read_rounding(rounding)
         single = [setting for setting in settings if not is_choice(setting) and not is_dimension(setting)]
         request = BacktestRequest.parse(file, start, end, cash, data, pairs, single)
         changed = request.strategy.parameters.replace(**request.given)
-        prepared = read_search(changed, [setting for setting in settings if setting not in single], step)
-        options = OptimiserOptions(
-            iterations=iterations,
-            search_func=search_func,
-            result_filter=MinTradeCountFilter(min_trades),
-            batch_size=batch,
-            rounding=step,
-            timeout_s=timeout or None,
-            seed=seed,
-            max_workers=workers,
-            result_path=results,
-        )
-        return cls(request.strategy, prepared, options, objective, request.source)
+        prepared, options = search.read(changed, [setting for setting in settings if setting not in single])
+        return cls(request.strategy, prepared, options, search.objective, request.source)
 
     def build_universe(self) -> TradingStrategyUniverse:
         """Build the universe with the first value of every dimension: none of them has a part in it."""

@@ -59,12 +59,13 @@ def add_search_commands(app: typer.Typer) -> None:
     ) -> None:
         """Look for the best parameters by proposals, where there are too many to try them all."""
         from trading_dagster.cli.optimise import SearchRequest, run_optimise
+        from trading_dagster.research.search_setting import SearchSetting
 
-        request = SearchRequest.parse(
-            file, start, end, cash, data, pair or [], settings or [],
-            objective=objective, iterations=iterations, min_trades=min_trades, batch=batch, seed=seed,
-            rounding=rounding, timeout=timeout, workers=workers, results=results,
+        search = SearchSetting(
+            objective=objective, iterations=iterations, min_trades=min_trades, batch_size=batch, seed=seed,
+            rounding=rounding, timeout_s=timeout, max_workers=workers, result_path=results,
         )  # fmt: skip
+        request = SearchRequest.parse(file, start, end, cash, data, pair or [], settings or [], search)
         run_optimise(request, top, table, report, show_progress=not no_progress)
 
     @app.command("walk-forward")
@@ -98,11 +99,12 @@ def add_search_commands(app: typer.Typer) -> None:
         """Choose parameters on one range, trade the next with them, and move on: what would that have brought?"""
         from trading_dagster.cli.optimise import SearchRequest
         from trading_dagster.cli.walk_forward import run_walk_forward
+        from trading_dagster.research.search_setting import SearchSetting
 
         lengths = parse_period(f"--train {train}", train), parse_period(f"--test {test}", test)
-        request = SearchRequest.parse(
-            file, start, end, cash, data, pair or [], settings or [],
-            objective=objective, iterations=iterations, min_trades=min_trades, batch=batch, seed=seed,
-            rounding=rounding, timeout=timeout, workers=workers, results=results,
+        search = SearchSetting(
+            objective=objective, iterations=iterations, min_trades=min_trades, batch_size=batch, seed=seed,
+            rounding=rounding, timeout_s=timeout, max_workers=workers, result_path=results,
         )  # fmt: skip
+        request = SearchRequest.parse(file, start, end, cash, data, pair or [], settings or [], search)
         run_walk_forward(request, *lengths, table, report, save, is_anchored=anchored, show_progress=not no_progress)

@@ -50,23 +50,20 @@ class SearchConfig(dg.Config):
 
     def read(self, strategy: StrategyModule, results: Path) -> tuple[StrategyParameters, "OptimiserOptions"]:
         """Return prepared parameters and options; raises BadInput saying what is wrong and what to do."""
-        from trading_dagster.research.objective import MinTradeCountFilter
-        from trading_dagster.research.optimiser import OptimiserOptions
-        from trading_dagster.research.search_setting import find_objective, read_rounding, read_search
+        from trading_dagster.research.search_setting import SearchSetting
 
-        step = read_rounding(self.rounding)
-        options = OptimiserOptions(
+        setting = SearchSetting(
+            objective=self.objective,
             iterations=self.iterations,
-            search_func=find_objective(self.objective),
-            result_filter=MinTradeCountFilter(self.min_trades),
+            min_trades=self.min_trades,
             batch_size=self.batch_size,
-            rounding=step,
-            timeout_s=self.timeout_s or None,
             seed=self.seed,
+            rounding=self.rounding,
+            timeout_s=self.timeout_s,
             max_workers=self.max_workers or None,
             result_path=results,
         )
-        return read_search(strategy.parameters, self.settings, step), options
+        return setting.read(strategy.parameters, self.settings)
 
 
 class WalkForwardConfig(SearchConfig):

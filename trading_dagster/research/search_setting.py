@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 
 from trading_dagster.domain.error import BadInput
-from trading_dagster.research.objective import OBJECTIVES, SearchFunction
+from trading_dagster.research.objective import OBJECTIVES, MinTradeCountFilter, SearchFunction
+from trading_dagster.research.optimiser import OptimiserOptions
 from trading_dagster.research.search_space import SearchSpace, prepare_optimiser_parameters
 from trading_dagster.strategy.parameter_text import (
     is_choice,
@@ -21,6 +24,46 @@ OF_THE_UNIVERSE = ("candle_time_bucket", "stop_loss_time_bucket", "pairs", "requ
 """Parameters that universes are made of: one search has one universe."""
 
 FIXED = (*OF_THE_UNIVERSE, "backtest_start", "backtest_end")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSetting:
+    """How to search, as people say it; see OptimiserOptions for each.
+
+    Attributes:
+        objective: Name of what to look for.
+        min_trades: Only points with more trades than this may be chosen.
+        rounding: What real numbers are multiples of.
+        timeout_s: What a backtest may take; 0 is as long as it likes.
+    """
+
+    objective: str
+    iterations: int
+    min_trades: int
+    batch_size: int | None
+    seed: int
+    rounding: str
+    timeout_s: float
+    max_workers: int | None
+    result_path: Path | None
+
+    def read(
+        self, parameters: StrategyParameters, settings: Sequence[str]
+    ) -> tuple[StrategyParameters, OptimiserOptions]:
+        """Return prepared parameters and options; errors as `read_search`, and BadInput for what makes no sense."""
+        search_func, step = find_objective(self.objective), read_rounding(self.rounding)
+        options = OptimiserOptions(
+            iterations=self.iterations,
+            search_func=search_func,
+            result_filter=MinTradeCountFilter(self.min_trades),
+            batch_size=self.batch_size,
+            rounding=step,
+            timeout_s=self.timeout_s or None,
+            seed=self.seed,
+            max_workers=self.max_workers,
+            result_path=self.result_path,
+        )
+        return read_search(parameters, settings, step), options
 
 
 def read_search(parameters: StrategyParameters, settings: Sequence[str], rounding: Decimal) -> StrategyParameters:
