@@ -88,6 +88,16 @@ def test_lake_is_listed_by_source_and_by_market(run, shared_data):
     assert (code, "'c' is not in the lake lake, which has b" in errors) == (2, True)
 
 
+def test_lake_that_cannot_be_written_is_told_by_compact(run, tmp_path):
+    assert run("data", "import", str(SAMPLE), "--name", "b", "--lake", "lake", "--no-progress")[0] == 0
+    month = min((tmp_path / "lake" / "b" / "1h").glob("*.parquet"))
+    lock = month.with_name(f".{month.stem}.lock")
+    lock.unlink()
+    lock.mkdir()
+    code, _, errors = run("data", "compact", "--lake", "lake", "--no-progress")
+    assert (code, "Error: lake lake: " in errors, "must be writable" in errors) == (2, True, True)
+
+
 def test_clocks_are_compared_and_a_picture_is_painted(run, tmp_path):
     late = pd.read_parquet(SAMPLE)
     late = late.assign(timestamp=late["timestamp"] + pd.Timedelta(hours=5))

@@ -154,7 +154,12 @@ def run_compact(source: str | None, lake_folder: Path | None, *, show_progress: 
     lake = Lake(lake_folder)
     if source is not None:
         lake.source(source)
-    report = compact_lake(lake, source=source, progress=show_progress)
+    try:
+        report = compact_lake(lake, source=source, progress=show_progress)
+    except OSError as error:
+        raise BadConfiguration(
+            f"lake {lake.folder}: {error}: its folder must be writable, with room on the disk"
+        ) from error
     sizes = f"{report.bytes_before:,} bytes before, {report.bytes_after:,} after"
     typer.echo(
         f"{len(report.rewritten)} months rewritten in {lake.folder}, {len(report.migrated)} of them of an older "
