@@ -153,6 +153,16 @@ def test_a_search_goes_on_from_what_an_interrupted_one_kept(strategy, universe, 
     assert numbers(again) == numbers(search_grid(strategy, universe, plain, max_workers=1))
 
 
+def test_a_full_disk_takes_what_is_kept_and_not_the_search(strategy, universe, tmp_path, monkeypatch, caplog):
+    def fail(path, outcome):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trading_dagster.research.grid_run.keep_outcome", fail)
+    (result,) = search_grid(strategy, universe, combine(strategy, tmp_path), max_workers=1)
+    assert result.has_result()
+    assert f"cannot be kept in {tmp_path}: [Errno 28] No space left on device" in caplog.text
+
+
 def test_kept_results_of_something_else_are_not_taken(strategy, universe, tmp_path):
     combinations = combine(strategy, tmp_path, fast_bars=[8, 24])
     search_grid(strategy, universe, combinations, max_workers=1)

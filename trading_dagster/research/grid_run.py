@@ -81,7 +81,10 @@ class GridRunner:
                 logger.warning("Combination %d failed: %s: %s", task.index, type(error).__name__, error)
             return GridOutcome.fail(error, float(cash) if isinstance(cash, int | float) else 0.0, started_at)
         if task.path is not None:
-            keep_outcome(task.path, outcome)
+            try:
+                keep_outcome(task.path, outcome)
+            except OSError as error:
+                logger.warning("Result of combination %d cannot be kept in %s: %s", task.index, task.path.parent, error)
         return outcome
 
 
