@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pandas as pd
 import pytest
@@ -18,6 +18,7 @@ from trading_dagster.market.file_source import EmbeddedSample, FileSource
 from trading_dagster.market.lake import DEFAULT_LAKE, Lake, months_between
 from trading_dagster.market.lake_import import import_candles
 from trading_dagster.market.loader import load_partial_data
+from trading_dagster.market.membership import select_by_volume
 from trading_dagster.market.memory_source import MemorySource
 from trading_dagster.market.month_file import join_intervals, missing_intervals
 from trading_dagster.market.synthetic import generate_ohlcv_candles
@@ -332,3 +333,21 @@ def test_tvl_and_counts_come_back_from_the_lake_and_older_sources_lack_them(tmp_
     universe = TradingStrategyUniverse.create_from_dataset(dataset)
     assert universe.liquidity is not None
     assert universe.liquidity.columns["open"][0, 0] == candles["open"].iloc[0] * 1000
+
+
+@pytest.mark.parametrize("name", ["la*e", "la?e", "la[k]e", "la'ke"])
+def test_folder_of_a_lake_may_have_signs_of_patterns(tmp_path, name):
+    for folder in ("lake", name):
+        import_candles(Lake(tmp_path / folder), EmbeddedSample(), name="mine", bucket=TimeBucket.d1)
+    lake = Lake(tmp_path / name)
+    assert lake.query("SELECT count(*) AS n FROM candles")["n"].tolist() == [3578]
+    span = {"top": 3, "start": datetime(2019, 2, 1), "end": datetime(2019, 3, 1), "window": timedelta(days=1)}
+    assert len(select_by_volume(lake.source("mine"), TimeBucket.d1, **span).to_descriptions()) == 3
+
+
+def test_sources_of_other_scripts_have_folders_of_their_own(tmp_path):
+    lake = Lake(tmp_path / "lake")
+    for name in ("данные", "数据", "Bo\u0308rse 1"):
+        assert import_candles(lake, EmbeddedSample(), name=name, bucket=TimeBucket.d1).rows_added == 3578
+    assert lake.list_sources() == ["Börse-1", "данные", "数据"]
+    assert len(lake.source("Börse 1").list_markets()) == 3

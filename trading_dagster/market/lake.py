@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -260,8 +261,8 @@ def _parts(markets: Mapping[str, Market], asked: Interval, most_rows: int) -> It
 
 
 def folder_name(source: str) -> str:
-    """Return the folder of a source: its name in safe characters."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", source).strip("-.") or "source"
+    """Return the folder of a source: its name in letters of any script, digits, dots, underscores and dashes."""
+    return re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", source)).strip("-.") or "source"
 
 
 def months_between(start_us: int, end_us: int) -> Iterator[tuple[str, Interval]]:
@@ -276,7 +277,7 @@ def months_between(start_us: int, end_us: int) -> Iterator[tuple[str, Interval]]
 def months_sql(files: Sequence[str]) -> str:
     """Return the rows of month files as a table in SQL, with the ``filename`` of each and today's names of markets."""
     renames = [(file, *pair) for file in files for pair in find_renames(Path(file)).items()]
-    rows = f"read_parquet({sql_list(files)}, filename = true, union_by_name = true)"
+    rows = f"read_parquet({sql_files(files)}, filename = true, union_by_name = true)"
     if not renames:
         return rows
     lists = ", ".join(
@@ -287,6 +288,11 @@ def months_sql(files: Sequence[str]) -> str:
         f"(SELECT month.* REPLACE (coalesce(renamed.new, month.market) AS market) FROM {rows} AS month "  # noqa: S608
         f"LEFT JOIN (SELECT {lists}) AS renamed ON month.filename = renamed.file AND month.market = renamed.old)"
     )
+
+
+def sql_files(files: Sequence[str]) -> str:
+    """Return files as a list in SQL that names them and no others: what DuckDB takes for a pattern is quoted."""
+    return sql_list([re.sub(r"[*?\[]", r"[\g<0>]", file) for file in files])
 
 
 def sql_list(values: Sequence[str]) -> str:

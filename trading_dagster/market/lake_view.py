@@ -8,7 +8,7 @@ import duckdb
 import pandas as pd
 
 from trading_dagster.domain.time import from_unix_us
-from trading_dagster.market.lake import LAKE_VIEW, NO_EXTRA, Lake, months_sql, sql_list
+from trading_dagster.market.lake import LAKE_VIEW, NO_EXTRA, Lake, months_sql, sql_files
 from trading_dagster.market.market_key import market_key
 from trading_dagster.market.month_file import EXTRA_COLUMNS
 from trading_dagster.market.month_import import repairs_path
@@ -78,4 +78,4 @@ def create_lake_views(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None
     connection.register("coverage", frame)
     repairs = [str(repairs_path(path).absolute()) for path, _ in contents if repairs_path(path).is_file()]
     if repairs:
-        connection.execute(REPAIRS_VIEW.format(files=sql_list(repairs)))
+        connection.execute(REPAIRS_VIEW.format(files=sql_files(repairs)))
