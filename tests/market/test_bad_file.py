@@ -95,6 +95,20 @@ def test_times_finer_than_a_microsecond_are_refused_with_the_file(tmp_path):
         load(tmp_path / "a.parquet")
 
 
+@pytest.mark.parametrize("has_names", [True, False])
+def test_decimal_comma_is_read_where_a_mapping_says_so(tmp_path, has_names):
+    candles = make_candles()
+    candles.to_csv(tmp_path / "a.csv", index=False, sep=";", decimal=",", header=has_names)
+    header = "header: [timestamp, open, high, low, close, volume]\n"
+    frame = load(tmp_path / "a.csv", header + 'decimal: ","', tmp_path)
+    pd.testing.assert_frame_equal(frame.drop(columns="pair"), candles)
+    if has_names:
+        with pytest.raises(CandleContractBroken, match=r'first value \'2,5\': .* or say decimal: "," in a mapping'):
+            load(tmp_path / "a.csv")
+        with pytest.raises(CandleContractBroken, match=r'column open is not numeric: .*by decimal: "," in the mapping'):
+            load(tmp_path / "a.csv", "exchange: kraken", tmp_path)
+
+
 def test_empty_file_is_refused(tmp_path):
     (tmp_path / "bad.csv").touch()
     with pytest.raises(CandleContractBroken, match=r"bad\.csv: not readable as csv: the file is empty"):

@@ -220,6 +220,7 @@ class CandleFile:
             first = column[0].as_py() if len(column) else None
             raise CandleContractBroken(
                 f"path {self.path}: column {name} has type {kind}, first value {first!r}: convert it to float64"
+                + (', or say decimal: "," in a mapping (--mapping)' if "," in str(first) else "")
             )
         return pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
@@ -296,10 +297,11 @@ def refuse_twice(names: Sequence[str], path: Path) -> None:
         )
 
 
-def csv_delimiter(first_line: bytes) -> str:
-    """Return what tells the columns of a CSV file apart."""
+def csv_delimiter(first_line: bytes, decimal: str = ".") -> str:
+    """Return what tells the columns of a CSV file apart; it is not what its decimals begin with."""
     line = first_line.decode("utf-8", errors="replace")
-    return next((mark for mark in DELIMITERS if mark in line), DELIMITERS[0])
+    marks = [mark for mark in DELIMITERS if mark != decimal]
+    return next((mark for mark in marks if mark in line), marks[0])
 
 
 def csv_format(path: Path) -> ds.CsvFileFormat:

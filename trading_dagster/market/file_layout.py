@@ -64,6 +64,7 @@ class FileLayout:
         unit: Of times written as numbers: s, ms, us, ns; None tells by their size.
         time_format: Of times written as text or digits, as of strptime; None finds out where there is but one way.
         shift: What is subtracted from the times, so that they are the opens of the candles, in UTC.
+        decimal: What decimals in CSV begin with: a point, or a comma where columns are told apart by another sign.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +76,7 @@ class FileLayout:
     unit: str | None = None
     time_format: str | None = None
     shift: timedelta = timedelta(0)
+    decimal: str = "."
 
 
 def recognise(path: Path) -> FileLayout | None:

@@ -164,7 +164,10 @@ class LayoutFile:
             try:
                 frame[name] = table[name].to_numpy(dtype=np.float64, na_value=np.nan)
             except (TypeError, ValueError) as error:
-                raise CandleContractBroken(f"path {self.path}: column {name} is not numeric: {error}") from error
+                raise CandleContractBroken(
+                    f"path {self.path}: column {name} is not numeric: {error}; a decimal comma is told "
+                    'by decimal: "," in the mapping'
+                ) from error
         return frame
 
     def _pairs(self, table: pd.DataFrame) -> pd.Series:
@@ -210,7 +213,7 @@ class LayoutFile:
                 return pd.DataFrame([row[: len(header or ())] for row in rows], columns=list(header or ()))
             if path.suffix == ".zip":
                 with zipfile.ZipFile(path) as archive:
-                    parts = [_read_csv(archive.read(name), header) for name in _tables_in(archive)]
+                    parts = [_read_csv(archive.read(name), self._layout) for name in _tables_in(archive)]
                 return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
             kind = FORMATS.get(path.suffix.lower())
             if kind == "parquet":
@@ -218,7 +221,7 @@ class LayoutFile:
             if kind == "feather":
                 return pd.DataFrame(pf.read_table(path).to_pandas())
             content = path.read_bytes()
-            return _read_csv(pa.input_stream(path).read() if path.suffix == ".gz" else content, header)
+            return _read_csv(pa.input_stream(path).read() if path.suffix == ".gz" else content, self._layout)
         except (pa.ArrowException, OSError, ValueError, zipfile.BadZipFile, IndexError) as error:
             raise CandleContractBroken(f"path {path}: not readable: {error}; write the file again") from error
 
@@ -269,16 +272,18 @@ def _tables_in(archive: zipfile.ZipFile) -> list[str]:
     return own
 
 
-def _read_csv(content: bytes, header: tuple[str, ...] | None) -> pd.DataFrame:
+def _read_csv(content: bytes, layout: FileLayout) -> pd.DataFrame:
     """Read a CSV file; one with a layout's columns may still have a line of names."""
+    header = layout.header
     content = content.removeprefix(codecs.BOM_UTF8)
     first_line = content[:LONGEST_LINE].partition(b"\n")[0]
-    delimiter = csv_delimiter(first_line)
+    delimiter = csv_delimiter(first_line, layout.decimal)
     names = None if header is None or not _has_number(first_line, delimiter) else list(header)
     table = pc.read_csv(
         io.BytesIO(content),
         read_options=pc.ReadOptions(column_names=names),
         parse_options=pc.ParseOptions(delimiter=delimiter),
+        convert_options=pc.ConvertOptions(decimal_point=layout.decimal),
     )
     if header is not None and names is None and len(table.column_names) == len(header):
         table = table.rename_columns(list(header))

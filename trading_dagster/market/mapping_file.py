@@ -31,6 +31,7 @@ class MappingFile:
     time_format: str | None = None
     label: Literal["open", "close"] = "open"
     utc_offset_hours: float = 0.0
+    decimal: Literal[".", ","] = "."
 
 
 def read_mapping(path: Path) -> FileLayout:
@@ -64,4 +65,5 @@ def read_mapping(path: Path) -> FileLayout:
         unit=given.time_unit,
         time_format=given.time_format,
         shift=shift,
+        decimal=given.decimal,
     )
