@@ -27,6 +27,7 @@ contract RequestVault {
     uint256 public kept;          // assets that belong to requests, not to shares
     uint256 public count;
     uint256 public delay = type(uint256).max;  // blocks after which requests settle by themselves
+    uint256 public rounding;      // what of a claim cannot be claimed
     bool public depositsLater;
     bool public redemptionsLater;
     bool public isNumbered;
@@ -55,6 +56,7 @@ contract RequestVault {
     function setClosed(bool value) external { isClosed = value; }
     function setPaused(bool value) external { isPaused = value; }  // nothing can be claimed
     function setDelay(uint256 blocks) external { delay = blocks; }
+    function setRounding(uint256 units) external { rounding = units; }
     function setShare(address value) external { share = value; }
     function setOperator(address operator, bool approved) external returns (bool) {
         isOperator[msg.sender][operator] = approved;
@@ -226,7 +228,8 @@ contract RequestVault {
 
     function _pending(Order storage order) private view returns (uint256) { return _isDue(order) ? 0 : order.pending; }
     function _claimable(Order storage order) private view returns (uint256) {
-        return order.claimable + (_isDue(order) ? order.pending : 0);
+        uint256 all = order.claimable + (_isDue(order) ? order.pending : 0);
+        return all > rounding ? all - rounding : 0;
     }
     function _isDue(Order storage order) private view returns (bool) {
         return delay != type(uint256).max && block.number >= order.since + delay;

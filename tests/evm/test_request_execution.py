@@ -14,6 +14,7 @@ from evm.request_trader import (
     SET_LATER,
     SET_NUMBERED,
     SET_PAUSED,
+    SET_ROUNDING,
     SETTLE,
     SHARE,
     USD,
@@ -184,6 +185,16 @@ def test_order_that_is_settled_in_part_and_given_back_for_the_rest_ends_with_the
     assert trader.resume() == []
     assert (sell.get_status(), sell.executed_quantity, sell.executed_reserve) == (TradeStatus.success, -400, 400)
     assert trader.state.portfolio.open_positions[sell.position_id].quantity == 600
+    trader.require_books_equal_chain()
+    assert trader.rig.alarms == []
+
+
+def test_rest_that_is_rounding_does_not_keep_an_order_waiting(request_trader: RequestTrader):
+    trader = request_trader
+    trader.vault.do(SET_ROUNDING, 1)
+    buy = held_shares(trader)
+    assert buy.executed_quantity == pytest.approx(Decimal(1_000), rel=Decimal("1e-8"))
+    assert buy.executed_reserve == 1_000
     trader.require_books_equal_chain()
     assert trader.rig.alarms == []
 

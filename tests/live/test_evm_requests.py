@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from evm.conftest import (  # noqa: F401 - fixtures
 from evm.deployment import FAST, Rig
 from evm.request_trader import GIVE_BACK, LOSE, SET_LATER, SETTLE, SHARE, USD, RequestVault
 from live.evm_wallet import live_on, next_day
+from live.test_evm_shares_deployment import write_deployment
 from live.world import load
 
 import trading_dagster as td
@@ -30,14 +31,18 @@ from trading_dagster.domain.treasury import BalanceUpdateCause
 from trading_dagster.evm.alarm import AlarmKind
 from trading_dagster.evm.erc20 import transfer
 from trading_dagster.evm.vault_dex import TradedVault
+from trading_dagster.live.clock import ManualClock
 from trading_dagster.live.closing import close_all
 from trading_dagster.live.correction import correct_accounts
 from trading_dagster.live.cycle import CycleStatus, run_cycle
+from trading_dagster.live.deployment_file import read_deployment
+from trading_dagster.live.live_home import LiveHome
+from trading_dagster.live.opening import open_live
 from trading_dagster.live.operation import open_operation
 from trading_dagster.live.repair import repair, retry
 from trading_dagster.live.revaluation import check_live_accounts, revalue
 from trading_dagster.live.trigger_check import check_triggers
-from trading_dagster.live.wallet_check import check_wallet
+from trading_dagster.live.wallet_check import begin_ledger, check_wallet
 
 PENDING = TradeStatus.vault_settlement_pending
 
@@ -188,3 +193,42 @@ def test_wallet_check_refuses_a_vault_that_settles_otherwise(life: SimpleNamespa
     unnamed = replace(life.live, venue=replace(life.venue, vaults=()))
     with pytest.raises(BadConfiguration, match="does not name"):
         check_wallet(unnamed)
+
+
+def test_deployment_file_says_nothing_more_of_a_vault_that_settles_later(
+    rig: Rig,  # noqa: F811
+    request_vault: RequestVault,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Prices, decision, request and claim are of the chain; its terms are the strategy's."""
+    node, terms = rig.market.node, ", settlement_delay=timedelta(hours=1)"
+    file = write_deployment(rig, request_vault.address, tmp_path, monkeypatch, terms)
+    begin = -(-node.timestamp() // 3600) * 3600
+    clock = ManualClock(datetime.fromtimestamp(begin, UTC))
+
+    def reach(hour: int) -> None:
+        """Let the vault earn within an hour, and go five minutes beyond its end."""
+        node.rpc("evm_setNextBlockTimestamp", begin + hour * 3600 - 600)
+        request_vault.earn(10_000 * USD)
+        node.rpc("evm_setNextBlockTimestamp", begin + hour * 3600 + 300)
+        node.mine(5)
+        clock.moment = datetime.fromtimestamp(begin, UTC) + timedelta(hours=hour, minutes=5)
+
+    for hour in range(1, 6):
+        reach(hour)
+    live = open_live(read_deployment(file), LiveHome(tmp_path / "home"), clock)
+    live = replace(live, venue=replace(live.venue, sleep=lambda seconds: node.mine()))
+    begin_ledger(live)
+    run_cycle(live)
+    (buy,) = load(live).portfolio.get_all_trades()
+    assert (buy.get_status(), buy.settles_at) == (PENDING, clock.moment.replace(tzinfo=None) + timedelta(hours=1))
+    request_vault.do(SETTLE, True, live.venue.wallet.address, 5_000 * USD)
+    reach(6)
+    run_cycle(live)
+    (buy,) = load(live).portfolio.get_all_trades()
+    assert (buy.get_status(), buy.executed_reserve) == (TradeStatus.success, 5_000)
+    assert buy.executed_price == pytest.approx(1.05, rel=1e-9)
+    assert check_live_accounts(live).is_clean
+    live.venue.journal.close()
+    live.store.close()

@@ -43,7 +43,7 @@ def create_trading_universe(input):
         client=input.client,
         time_bucket=input.parameters.candle_time_bucket,
         pairs=[],
-        vaults=[td.Vault((td.ChainId.anvil, "{vault}"), td.VaultTerms("Shares", protocol="test"))],
+        vaults=[td.Vault((td.ChainId.anvil, "{vault}"), td.VaultTerms("Shares", protocol="test"{terms}))],
         universe_options=input.universe_options,
     )
     return td.TradingStrategyUniverse.create_from_dataset(dataset)
@@ -82,14 +82,25 @@ limits: {{max_trade_usd: 6_000}}
 
 @pytest.fixture
 def file(rig: Rig, share_vault: ShareVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
+    return write_deployment(rig, share_vault.address, tmp_path, monkeypatch)
+
+
+def write_deployment(
+    rig: Rig,  # noqa: F811
+    vault: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    terms: str = "",
+) -> Path:
+    """Write a strategy and its deployment for a vault, and return the latter's file."""
     monkeypatch.setenv("TEST_SHARES_RPC", rig.market.node.url)
     monkeypatch.setenv("TEST_SHARES_KEY", KEY)
     uniswap = rig.market.uniswap
     since = from_unix_us(rig.market.node.timestamp() * 1_000_000)
-    names = {"vault": share_vault.address, "multicall": rig.market.aggregator, "since": f"{since.isoformat()}Z"}
+    names = {"vault": vault, "multicall": rig.market.aggregator, "since": f"{since.isoformat()}Z"}
     text = DEPLOYMENT.format(**names, factory=uniswap.factory, router=uniswap.router)
-    (tmp_path / "shares.py").write_text(STRATEGY.replace("{vault}", share_vault.address), encoding="utf-8")
-    path = tmp_path / "shares.yaml"
+    (folder / "shares.py").write_text(STRATEGY.replace("{vault}", vault).replace("{terms}", terms), encoding="utf-8")
+    path = folder / "shares.yaml"
     path.write_text(text, encoding="utf-8")
     return path
 

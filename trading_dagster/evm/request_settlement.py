@@ -48,6 +48,8 @@ from trading_dagster.evm.transaction_journal import TransactionJournal
 
 LEAST_PART = 100
 """A part that is settled before the rest is claimed when it is at least this fraction of the whole: 1 in as many."""
+LEAST_REST = 1_000_000
+"""A rest that a vault neither settles nor has any more is rounding, when it is at most this fraction of the whole."""
 DAY = timedelta(days=1)
 NOTHING = SettlementMove(ZERO, ZERO)
 
@@ -219,6 +221,9 @@ class RequestSettlement:
         if pending or claimable:
             text = f"{pending} units are pending and {claimable} can be claimed of {request.amount}"
             self._tell_overdue(state, order, text)
+            return True
+        if order.claimed and request.amount - order.claimed <= max(1, request.amount // LEAST_REST):
+            self._book(state, order, move)
             return True
         final = self.client.read_block(max(0, head.number - self.final_depth))
         is_new = isinstance(order.record, Finished) and order.record.outcome.block_number > final.number

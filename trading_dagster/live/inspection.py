@@ -24,7 +24,12 @@ from trading_dagster.storage.ledger_store import LedgerStore, Sample
 from trading_dagster.storage.strategy_ledger import StrategyLedger
 from trading_dagster.storage.visualisation_codec import MESSAGE
 
-UNFINISHED = (TradeStatus.planned, TradeStatus.started, TradeStatus.broadcasted)
+UNFINISHED = (
+    TradeStatus.planned,
+    TradeStatus.started,
+    TradeStatus.broadcasted,
+    TradeStatus.vault_settlement_pending,
+)
 RECENT = timedelta(days=2)
 NO_LEDGER = "{} has no ledger yet: it begins with its first cycle, or with init"
 
