@@ -155,6 +155,21 @@ def test_feed_that_stands_still_and_impossible_volumes_are_counted():
     assert report[["frozen", "volume_spikes", "moves_without_volume"]].to_numpy().tolist() == [[1, 1, 1]]
 
 
+@pytest.mark.parametrize("factor", [1e6, 1e-6])
+@pytest.mark.parametrize("at", [120, 149, 150, 151, 200])
+def test_volume_in_other_decimals_from_some_time_on_is_one_change(factor, at):
+    candles = make_candles(100 + np.sin(np.arange(400.0)))
+    candles["volume"] = 10.0 + np.random.default_rng(1).exponential(40.0, 400)
+    assert quality_report(candles, TimeBucket.d1)["volume_levels"].tolist() == [0]
+    candles.loc[at:, "volume"] *= factor
+    assert quality_report(candles, TimeBucket.d1)["volume_levels"].tolist() == [1]
+    alarms = judge_quality(quality_report(candles, TimeBucket.d1))
+    assert ("warning", "volume_levels") in alarms[["severity", "check"]].itertuples(index=False, name=None)
+    other = candles.assign(pair="OTHER/USD", volume=candles["volume"] * 1e9)
+    both = pd.concat([candles.assign(pair="BTC/USD"), other], ignore_index=True)
+    assert quality_report(both, TimeBucket.d1)["volume_levels"].tolist() == [1, 1]  # none where pairs meet
+
+
 def test_duplicates_are_rows_beyond_the_first_of_a_time():
     candles = make_candles([100, 101, 102])
     report = quality_report(pd.concat([candles, candles[1:2], candles[1:2]]), TimeBucket.d1)

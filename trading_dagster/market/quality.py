@@ -59,6 +59,7 @@ def quality_report(
     - ``redenominations``: opens 5 times away from the close before and stays there.
     - ``frozen``: prices and volume are those of the candle before.
     - ``volume_spikes``: more than 300 times the median volume of the candles around it.
+    - ``volume_levels``: the median volume of 50 candles goes to more than 300 times, or less than 1 ÷ that, and stays.
     - ``moves_without_volume``: the price moved and the volume is 0.
     - ``stale``: time between the end of the last candle and ``expected_end``, by default the frame's last end.
     - ``ending``: "delisted" when that is more than 30 days, "stale" when it is more than 2, else "".
@@ -157,6 +158,7 @@ MEANINGS = {
     "redenominations": "the price begins anew at another level and stays there: a split or a new unit",
     "frozen": "the candle repeats the one before: a feed that stands still",
     "volume_spikes": "the volume is far beyond what is usual",
+    "volume_levels": "the volume goes to another level and stays there: another unit, other decimals",
     "moves_without_volume": "the price moved without a trade",
     "gaps": "bars without a candle",
     "stale": "the candles end early",

@@ -24,7 +24,15 @@ LEAST_NEIGHBOURS = 20
 BLOCK = 25
 CHUNK = 20_000
 CONTRACT_RULES = ("duplicates", "not_finite", "impossible", "non_positive", "negative_volume", "off_grid")
-OUTLIER_RULES = ("jumps", "spikes", "redenominations", "frozen", "volume_spikes", "moves_without_volume")
+OUTLIER_RULES = (
+    "jumps",
+    "spikes",
+    "redenominations",
+    "frozen",
+    "volume_spikes",
+    "volume_levels",
+    "moves_without_volume",
+)
 
 
 def broken_rows(
@@ -77,6 +85,7 @@ def outlying_rows(
         "redenominations": moved & (np.abs(close - opening) < jump) & (np.abs(after - close) < jump),
         "frozen": frozen,
         "volume_spikes": _volume_spikes(volume, codes),
+        "volume_levels": _volume_levels(volume, codes),
         "moves_without_volume": (volume == 0) & (columns["high"] > columns["low"]),
     }
 
@@ -102,6 +111,25 @@ def _volume_spikes(volume: Floats, codes: Integers) -> Flags:
     rows = np.flatnonzero(candidates)
     candidates[rows] = volume[rows] > VOLUME_FACTOR * _least_median(volume, codes, rows)
     return _stands_out(volume, candidates, volume, codes, VOLUME_FACTOR, needs_neighbours=True)
+
+
+def _volume_levels(volume: Floats, codes: Integers) -> Flags:
+    """Return about where the volume goes to another level and stays: another unit, other decimals.
+
+    Medians of blocks of `REACH` rows are compared across the block between them, in which the change may lie.
+    """
+    changes: Flags = np.zeros(len(volume), dtype=np.bool_)
+    whole = len(volume) // REACH
+    if whole < 3:
+        return changes
+    medians = np.median(np.nan_to_num(volume[: whole * REACH]).reshape(whole, REACH), axis=1)
+    low, high = np.minimum(medians[:-2], medians[2:]), np.maximum(medians[:-2], medians[2:])
+    starts = np.arange(whole) * REACH
+    is_one_pair = codes[starts[:-2]] == codes[starts[2:] + REACH - 1]
+    is_level = is_one_pair & (low > 0) & (high > VOLUME_FACTOR * low)
+    is_first = is_level & ~np.r_[False, is_level[:-1]]
+    changes[starts[1:-1][is_first]] = True
+    return changes
 
 
 def _least_median(values: Floats, codes: Integers, rows: Integers) -> Floats:
