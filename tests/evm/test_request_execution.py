@@ -28,10 +28,11 @@ from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
 from trading_dagster.domain.trade import TradeExecution, TradeStatus
 from trading_dagster.domain.transaction import Finished, InFlight, OutcomeStatus
-from trading_dagster.evm.alarm import AlarmKind
+from trading_dagster.evm.alarm import AlarmKind, Step
 from trading_dagster.evm.erc20 import transfer
 from trading_dagster.evm.past_price import PastPrices
 from trading_dagster.evm.request_fill import is_given_back
+from trading_dagster.evm.request_settlement import REVERTED_BLOCKS
 from trading_dagster.evm.vault_dex import CONVERT_TO_ASSETS as CONVERT
 from trading_dagster.evm.vault_dex import VaultDex
 from trading_dagster.storage.event_codec import EventDecoder, encode_event
@@ -256,6 +257,26 @@ def test_claim_that_fails_is_told_and_tried_again(request_trader: RequestTrader)
     trader.require_books_equal_chain()
 
 
+def test_claim_that_reverts_is_not_paid_for_again_at_once(request_trader: RequestTrader):
+    trader = request_trader
+    buy = asked_for(trader)
+    trader.settle(SETTLE, True, 1_000 * USD)
+
+    def observe(step: Step, intent_id: str) -> None:
+        if step is Step.signed and intent_id.endswith("claim-1"):
+            trader.vault.do(SET_PAUSED, True)
+
+    assert trader.resume(observe=observe) == []
+    assert trader.rig.journal.find(f"{trade_id_of(buy)}/claim-1").outcome.status is OutcomeStatus.reverted
+    trader.vault.do(SET_PAUSED, False)
+    assert trader.resume() == []
+    assert (buy.get_status(), kinds(trader.rig)) == (PENDING, [AlarmKind.claim_failed])
+    trader.rig.market.node.mine(REVERTED_BLOCKS)
+    assert trader.resume() == []
+    assert buy.get_status() is TradeStatus.success
+    trader.require_books_equal_chain()
+
+
 def test_nothing_is_claimed_while_the_kill_switch_is_on(request_trader: RequestTrader):
     trader = request_trader
     buy = asked_for(trader)
@@ -369,6 +390,7 @@ def test_claim_that_a_reorg_undid_is_made_again_when_the_vault_settles_again(req
     assert AlarmKind.settlement_changed in kinds(trader.rig)
     trader.require_books_equal_chain()
     trader.settle(SETTLE, True, 1_000 * USD)
+    node.mine(REVERTED_BLOCKS)
     trader.resume()
     trader.resume()
     assert position.quantity == 1_000

@@ -26,6 +26,7 @@ from live.world import load
 
 import trading_dagster as td
 from trading_dagster.domain.error import BadConfiguration, UncleanState, UnexpectedAccountingCorrectionIssue
+from trading_dagster.domain.message import Message
 from trading_dagster.domain.trade import TradeStatus
 from trading_dagster.domain.treasury import BalanceUpdateCause
 from trading_dagster.evm.alarm import AlarmKind
@@ -89,6 +90,8 @@ def require_exact(life: SimpleNamespace) -> None:
 
 
 def test_cycles_go_on_while_the_vault_has_an_order_and_claim_it_when_it_settled(life: SimpleNamespace):
+    told: list[Message] = []
+    life.live = replace(life.live, reporter=SimpleNamespace(report=told.append))
     check_wallet(life.live)
     first = run_cycle(life.live)
     assert (first.status, trade_statuses(life)) == (CycleStatus.done, [PENDING])
@@ -115,6 +118,8 @@ def test_cycles_go_on_while_the_vault_has_an_order_and_claim_it_when_it_settled(
     next_day(life)
     last = run_cycle(life.live)
     assert trade_statuses(life) == [TradeStatus.success] * 2
+    subjects = [message.subject for message in told if "settled" in message.subject]
+    assert subjects == [f"wallet: trade #{number} was settled by its vault" for number in (1, 2)]
     assert (last.sample.open_positions, last.sample.equity) == (0, pytest.approx(1_000_200, abs=0.01))
     require_exact(life)
     assert life.alarms == []

@@ -50,6 +50,9 @@ LEAST_PART = 100
 """A part that is settled before the rest is claimed when it is at least this fraction of the whole: 1 in as many."""
 LEAST_REST = 1_000_000
 """A rest that a vault neither settles nor has any more is rounding, when it is at most this fraction of the whole."""
+REVERTED_BLOCKS = 50
+"""After a claim reverted and cost gas, the next waits as many blocks, twice as many after each one more."""
+MOST_DOUBLED = 10
 DAY = timedelta(days=1)
 NOTHING = SettlementMove(ZERO, ZERO)
 
@@ -180,7 +183,7 @@ class RequestSettlement:
         if last is not None and not isinstance(last, Finished):
             return last.intent if isinstance(last, InFlight) or self._may_sign(last.intent) else None
         request = order.find_request(self.trader.address)
-        if request is None:
+        if request is None or _must_rest(order, head):
             return None
         left = request.amount - order.claimed if order.trade.fill is None else amount_claimed(order.claims[-1])
         amount = self._find_due(request, left, head)
@@ -284,6 +287,13 @@ class RequestSettlement:
 def _is_sent(order: VaultOrder) -> bool:
     """Tell whether a claim may be on the chain whose end is not known; one that was never signed changes nothing."""
     return any(not isinstance(record, Finished | Planned) for record in order.claims)
+
+
+def _must_rest(order: VaultOrder, head: BlockHeader) -> bool:
+    """Tell whether a claim reverted so lately that another would only cost gas, too."""
+    ends = [record.outcome for record in order.claims if isinstance(record, Finished)]
+    blocks = [end.block_number for end in ends if end.status is OutcomeStatus.reverted]
+    return bool(blocks) and head.number - blocks[-1] < REVERTED_BLOCKS * 2 ** min(len(blocks) - 1, MOST_DOUBLED)
 
 
 def is_disturbed(

@@ -132,6 +132,22 @@ def freeze_messages(strategy_id: str, trades: Iterable[TradeExecution], at: date
     ]
 
 
+def settlement_messages(strategy_id: str, trades: Iterable[TradeExecution], at: datetime) -> list[Message]:
+    """Return a message for each trade that was settled; ``at`` is aware UTC."""
+    return [
+        Message(
+            strategy_id,
+            MessageLevel.trade,
+            MessageKind.cycle,
+            f"{strategy_id}: trade #{trade.trade_id} was settled by its vault",
+            describe_trade(trade),
+            at,
+        )
+        for trade in trades
+        if trade.is_success()
+    ]
+
+
 def approval_message(strategy_id: str, request: ApprovalRequest, at: datetime) -> Message:
     """Return the question whether trades may run; asking again gives the same subject. ``at`` is aware UTC."""
     deadline = f"{request.deadline:%Y-%m-%d %H:%M:%S} UTC"

@@ -20,7 +20,7 @@ from trading_dagster.execution.loan_service import LoanService
 from trading_dagster.live.binding import bind_ledger, require_same_purse
 from trading_dagster.live.desk import Desk, DeskRequest
 from trading_dagster.live.fund_fee import LiveFundFees, describe_fund_fees
-from trading_dagster.live.message import failure_message, freeze_messages
+from trading_dagster.live.message import failure_message, freeze_messages, settlement_messages
 from trading_dagster.live.session import LiveSession, open_session
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.market.universe import TradingStrategyUniverse
@@ -30,7 +30,7 @@ from trading_dagster.strategy.parameters import max_price_impact
 from trading_dagster.strategy.position_manager import PositionManager
 from trading_dagster.strategy.trade_planning import DEFAULT_SLIPPAGE_TOLERANCE
 
-UNDER_WAY = (TradeStatus.started, TradeStatus.broadcasted, TradeStatus.vault_settlement_pending)
+RUNNING = (TradeStatus.started, TradeStatus.broadcasted)
 LEFT_OVER = "an interrupted step planned it and never began it"
 
 
@@ -61,7 +61,7 @@ class LiveStep:
 
     def _resume(self) -> tuple[list[TradeExecution], Sequence[Redemption]]:
         """Go on with what began; returns the trades and the payments whose end is still unknown."""
-        running = _list_trades(self.state, *UNDER_WAY)
+        running, settling = _list_trades(self.state, *RUNNING), self.state.portfolio.get_settling_trades()
         unfinished = list(self.desk.execution.resume(self.clock.timestamp, self.state))
         unpaid = self._resume_redemptions()
         decided = set() if self.state.decision is None else set(self.state.decision.trade_ids)
@@ -70,7 +70,10 @@ class LiveStep:
         self.discard([trade for trade in left_over if trade.activated_trigger is None], LEFT_OVER)
         self._rearm([trade for trade in left_over if trade.activated_trigger is not None])
         self.session.save()
-        for message in freeze_messages(self.live.id, running, self.live.clock.now()):
+        now = self.live.clock.now()
+        for message in freeze_messages(self.live.id, [*running, *settling], now):
+            self.live.reporter.report(message)
+        for message in settlement_messages(self.live.id, settling, now):
             self.live.reporter.report(message)
         return unfinished, unpaid
 
