@@ -6,6 +6,7 @@ documentation: code and msg, 429 and 418 with Retry-After.
 
 import json
 import threading
+import time
 from collections import deque
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -32,6 +33,7 @@ class FakeExchange:
         self.holes = set()
         self.faults = deque()
         self.requests = []
+        self.behind_s = 0.0  # by how much its clock, which answers tell, is behind that of this machine
         self.lock = threading.Lock()
 
     def rows(self, symbol, interval, start_ms, limit):
@@ -87,6 +89,9 @@ def exchange_info(symbols):
 
 class Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
+
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string(time.time() - self.server.content.behind_s)
 
     def respond(self):
         exchange = self.server.content

@@ -11,6 +11,8 @@ from trading_dagster.domain.identifier import ChainId
 from trading_dagster.domain.time import TimeBucket
 from trading_dagster.market.exchange_api import CcxtApi, Patience
 from trading_dagster.market.exchange_source import ExchangeSource
+from trading_dagster.market.lake import Lake
+from trading_dagster.market.lake_import import import_candles
 
 CEX = ChainId.centralised_exchange
 BTC = (CEX, "binance", "BTC", "USDT")
@@ -158,6 +160,26 @@ def test_candles_count_as_closed_once_a_later_one_has_begun(world):
     asked = world.count_pages()
     source.read_availability([BTC, ETH], TimeBucket.h1)
     assert world.count_pages() == asked
+
+
+def test_clock_that_is_ahead_closes_no_candle_early(world, tmp_path):
+    exchange = world.exchange
+    exchange.now, exchange.behind_s = datetime(2024, 3, 10, 12, 55), 600.0
+    source = world.open("BTC/USDT")
+    source._now = lambda: (exchange.now + timedelta(minutes=10)).replace(tzinfo=UTC)  # 13:05 on this machine
+    available = source.read_availability([BTC], TimeBucket.h1)[0]
+    assert (available.last_candle_at, available.is_ready(datetime(2024, 3, 10, 13))) == (
+        datetime(2024, 3, 10, 11),
+        False,
+    )
+    lake = Lake(tmp_path)
+    import_candles(lake, source, bucket=TimeBucket.h1, start_at=datetime(2024, 3, 10))
+    assert lake.query("SELECT max(timestamp) AS last FROM candles")["last"].dt.hour.tolist() == [11]
+    exchange.behind_s = 2.0  # as between any two machines
+    fresh = world.open("BTC/USDT")
+    fresh._now = source._now
+    assert fresh.list_markets()
+    assert fresh.closed_until(TimeBucket.h1) == datetime(2024, 3, 10, 13)
 
 
 def test_bar_without_trades_is_known_after_a_while(world):

@@ -9,10 +9,12 @@ from __future__ import annotations
 import difflib
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -25,6 +27,12 @@ Result = TypeVar("Result")
 DEFAULT_PAGE_ROWS = 500
 CONNECT_TIMEOUT_MS = 20_000
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+LEAST_LEAD_S = 10.0
+"""By how many seconds the clocks must differ before it counts: answers tell whole seconds, and take some time."""
+
+ANSWERS_TIMED = 20
+"""Of how many answers the one that took least time tells the difference of the clocks."""
+
 MADE_OF_DAYS = (TimeBucket.d7, TimeBucket.d30, TimeBucket.d360, TimeBucket.not_applicable)
 """Exchanges begin weeks on different days, and their months are calendar ones: such bars are made of daily candles."""
 
@@ -50,6 +58,18 @@ class CandleApi(Protocol):
         """Return candles that open at or after a time: rows of open time (microseconds since 1970), OHLCV.
 
         They may be fewer than asked for, overlap with earlier ones and have the candle in progress at the end.
+        """
+
+
+@runtime_checkable
+class ClockedApi(Protocol):
+    """An exchange whose answers tell its time."""
+
+    @property
+    def clock_lead(self) -> timedelta:
+        """Return by how much this machine's clock is ahead of the exchange's; zero where that is little or not known.
+
+        Candles that only this machine takes for closed are still in progress.
         """
 
 
@@ -89,6 +109,7 @@ class CcxtApi:
                 + (f"did you mean {' or '.join(near)}?" if near else "see ccxt's list of exchanges")
             )
         self.name = exchange
+        self._leads: deque[float] = deque(maxlen=ANSWERS_TIMED)
         self._patience = patience or Patience()
         self._exchange: Any = getattr(self._ccxt, exchange)({"enableRateLimit": True, "timeout": CONNECT_TIMEOUT_MS})
         self._exchange.enableLastJsonResponse = True
@@ -112,6 +133,12 @@ class CcxtApi:
         features: Any = (self._exchange.features or {}).get("spot") or {}
         limit = (features.get("fetchOHLCV") or {}).get("limit")
         return int(limit) if limit else DEFAULT_PAGE_ROWS
+
+    @property
+    def clock_lead(self) -> timedelta:
+        """Return by how much this machine's clock is ahead of the exchange's; see `ClockedApi`."""
+        least = min(self._leads, default=0.0)
+        return timedelta(seconds=least) if least >= LEAST_LEAD_S else timedelta(0)
 
     def list_pairs(self) -> Sequence[str]:
         """Return all spot pairs as BASE/QUOTE, sorted; raises SourceUnavailable."""
@@ -142,6 +169,7 @@ class CcxtApi:
         """Return what ccxt made of an answer; raises ValueError for one cut short, of which it makes nothing."""
         if not isinstance(self._exchange.last_json_response, list | dict):
             raise ValueError("the answer is no JSON")  # noqa: TRY004 - caught by _ask
+        self._note_clock()
         return answer
 
     def _ask(self, what: str, question: Callable[[], Result]) -> Result:
@@ -175,13 +203,30 @@ class CcxtApi:
 
     def _asked_wait(self) -> float | None:
         """Return how many seconds the last answer asks to wait, None if it does not."""
-        headers = self._exchange.last_response_headers or {}
-        text = next((str(value) for name, value in headers.items() if name.lower() == "retry-after"), "")
+        return _to_seconds(self._header("retry-after"))
+
+    def _note_clock(self) -> None:
+        """Remember by how much the clock here is ahead of the time at which the last answer was made."""
         try:
-            seconds = float(text)
+            made_at = parsedate_to_datetime(self._header("date"))
         except ValueError:
-            return None
-        return seconds if math.isfinite(seconds) and seconds >= 0 else None
+            return
+        if made_at.tzinfo is not None:
+            waited_s = _to_seconds(self._header("age")) or 0.0  # in a cache on the way
+            self._leads.append((datetime.now(UTC) - made_at).total_seconds() - waited_s)
+
+    def _header(self, wanted: str) -> str:
+        headers = self._exchange.last_response_headers or {}
+        return next((str(value) for name, value in headers.items() if name.lower() == wanted), "")
+
+
+def _to_seconds(text: str) -> float | None:
+    """Return a header's seconds, None where it has none."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
 def _to_rows(answer: Any) -> Floats:

@@ -15,7 +15,7 @@ from trading_dagster.domain.time import TimeBucket, from_unix_us, to_naive, to_u
 from trading_dagster.market.availability import CandleAvailability, Now, utc_now
 from trading_dagster.market.contract import Candles
 from trading_dagster.market.exchange import format_description
-from trading_dagster.market.exchange_api import CandleApi, CcxtApi
+from trading_dagster.market.exchange_api import CandleApi, CcxtApi, ClockedApi
 from trading_dagster.market.panel import OHLCV, ONE_US, Floats
 from trading_dagster.market.source import Market, choose_market, suggest
 
@@ -65,7 +65,7 @@ class ExchangeSource:
             UnknownPair: The exchange has not one of the pairs asked for.
             SourceUnavailable: It does not answer.
         """
-        present = to_naive(self._now())
+        present = self._read_clock()
         return tuple(
             Market(
                 chain_id=ChainId.centralised_exchange,
@@ -96,7 +96,7 @@ class ExchangeSource:
 
     def closed_until(self, bucket: TimeBucket) -> datetime:
         """Return the close of the newest candle that will not change any more; see `RemoteSource`."""
-        return bucket.floor(to_naive(self._now()) - self._settle)
+        return bucket.floor(self._read_clock() - self._settle)
 
     def load_candles(self, markets: Sequence[Market], start: datetime, end: datetime) -> Iterator[Candles]:
         """Yield the candles that open in [start, end), a frame a page; see `CandleSource`.
@@ -139,7 +139,7 @@ class ExchangeSource:
 
     def _read_closed(self, market: Market, bucket: TimeBucket) -> tuple[datetime, datetime | None]:
         """Return up to where bars of a bucket are closed, and the open of the newest candle before that."""
-        present = to_naive(self._now())
+        present = self._read_clock()
         limit = bucket.floor(present)
         known = self._closed.get((market.pair, bucket))
         if known is not None and known[0] == limit:
@@ -165,11 +165,11 @@ class ExchangeSource:
         with nothing new is asked for once more before it counts as a stretch without trades.
         """
         width = market.bucket.to_timedelta()
-        position, end = market.bucket.ceil(start), min(end, to_naive(self._now()) + ONE_US)
+        position, end = market.bucket.ceil(start), min(end, self._read_clock() + ONE_US)
         is_repeated = False
         while position < end:
             asked = min(self._api.page_rows, -((position - end) // width))
-            in_progress = market.bucket.floor(to_naive(self._now()))
+            in_progress = market.bucket.floor(self._read_clock())
             page = self._api.fetch_page(market.pair, market.bucket, position, asked)
             times = page[:, 0]
             _, last_of = np.unique(times[::-1], return_index=True)
@@ -184,6 +184,11 @@ class ExchangeSource:
                 position, is_repeated = position + asked * width, False
             else:
                 is_repeated = True
+
+    def _read_clock(self) -> datetime:
+        """Return the present, naive UTC: the exchange's where the clock here is ahead of it."""
+        lead = self._api.clock_lead if isinstance(self._api, ClockedApi) else timedelta(0)
+        return to_naive(self._now()) - lead
 
     def _list_pairs(self) -> tuple[str, ...]:
         if self._pairs is None:
