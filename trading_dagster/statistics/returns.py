@@ -58,8 +58,10 @@ def calculate_aggregate_returns(curve: EquityCurve, freq: str = "D") -> Returns:
     _check_times(curve)
     if curve.empty:
         return _empty_like(curve)
-    unique = curve if curve.index.is_unique else curve[~curve.index.duplicated(keep="last")]
-    return _fractional_change(unique.asfreq(freq, method="ffill"))
+    times = pd.DatetimeIndex(curve.index)
+    grid = pd.date_range(times[0], times[-1], freq=freq, unit=times.unit, name=times.name)
+    known = as_floats(curve)[times.searchsorted(grid, side="right") - 1]  # of equal times that is the last
+    return _fractional_change(pd.Series(known, index=grid, name=curve.name))
 
 
 def calculate_daily_returns_from_curve(curve: EquityCurve, end: datetime | None = None) -> Returns:
