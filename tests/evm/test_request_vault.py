@@ -10,6 +10,7 @@ from evm.request_trader import SET_LATER, SET_SHARE, SHARE, USD, RequestTrader
 from trading_dagster.domain.error import BadConfiguration, BadInput, InvalidTrade
 from trading_dagster.domain.vault import VaultTerms
 from trading_dagster.evm.erc7540 import LaterSides, read_later_sides
+from trading_dagster.evm.first_buy import FirstBuyCheck
 from trading_dagster.evm.request_vault import open_vault
 from trading_dagster.evm.vault_check import check_vaults
 from trading_dagster.evm.vault_dex import LEAST_OUT, SIGN_UNTIL, TradedVault, VaultDex
@@ -91,3 +92,17 @@ def test_vault_whose_shares_are_another_token_is_refused(request_trader: Request
     vault.do(SET_SHARE, trader.rig.market.eth)
     with pytest.raises(BadConfiguration, match="ERC-7575"):
         check_vaults(trader.client, [vault.address], [vault.pair], trader.pairs.usd, trader.client.read_head())
+
+
+def test_way_back_is_not_looked_for_where_it_is_requested(request_trader: RequestTrader):
+    """A deposit that is made at once is probed alone; one that is requested cannot be."""
+    trader, vault = request_trader, request_trader.vault
+    guard = FirstBuyCheck(trader.client, trader.wallet, aggregator=trader.rig.market.aggregator)
+    requested = trader.buy(trader.shares, 1_000)
+    dex, route, head = trader.vault_dex, trader.routes.route_of(trader.shares, True), trader.client.read_head()
+    assert guard.check(trader.state, requested, dex, route, head) is None
+    vault.do(SET_LATER, False, True)
+    trader.use_vault()
+    bought = trader.buy(trader.shares, 1_000)
+    probe = guard.check(trader.state, bought, trader.vault_dex, route, trader.client.read_head())
+    assert (probe.can_buy, probe.buy_tax, probe.can_sell) == (True, 0, False)

@@ -42,6 +42,7 @@ from trading_dagster.live.opening import open_live
 from trading_dagster.live.operation import open_operation
 from trading_dagster.live.repair import repair, retry
 from trading_dagster.live.revaluation import check_live_accounts, revalue
+from trading_dagster.live.test_trade import perform_test_trade
 from trading_dagster.live.trigger_check import check_triggers
 from trading_dagster.live.wallet_check import begin_ledger, check_wallet
 
@@ -189,6 +190,22 @@ def test_request_that_is_lost_stops_trading_until_the_accounts_are_corrected(lif
     correct_accounts(life.live, lambda _: True, reserve_cause=BalanceUpdateCause.correction)
     next_day(life)
     assert run_cycle(life.live).sample.equity == pytest.approx(998_000)
+
+
+def test_test_trade_asks_for_a_deposit_and_the_next_one_for_its_redemption(life: SimpleNamespace):
+    first = perform_test_trade(life.live, value=50.0)
+    assert (first.is_complete, [trade.get_status() for trade in first.trades]) == (False, [PENDING])
+    assert "its vault settles it later" in first.notes[0]
+    again = perform_test_trade(life.live, value=50.0)
+    assert again.trades == ()
+    assert "waits for its vault" in again.notes[0]
+    keep(life, SETTLE, True, 50 * USD)
+    second = perform_test_trade(life.live, value=50.0)
+    assert [(trade.is_sell(), trade.get_status()) for trade in second.trades] == [(True, PENDING)]
+    keep(life, SETTLE, False, 50 * SHARE)
+    revalue_finished(life)
+    assert trade_statuses(life) == [TradeStatus.success] * 2
+    require_exact(life)
 
 
 def test_wallet_check_refuses_a_vault_that_settles_otherwise(life: SimpleNamespace):

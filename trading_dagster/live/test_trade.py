@@ -63,8 +63,8 @@ def perform_test_trade(
 ) -> TradeTestReport:
     """Buy a pair for a few USD and sell it again at once; or open and close a short, or lend out and take back.
 
-    What a test that was interrupted left open is sold first. Where a position is open on the pair, the test has one of
-    its own.
+    What a test that was interrupted, or whose vault settles later, left open is sold first; while its vault has
+    an order nothing else is done. Where a position is open on the pair, the test has one of its own.
 
     Args:
         live: The strategy.
@@ -91,6 +91,10 @@ def perform_test_trade(
         left = [position for position in step.state.portfolio.get_open_positions() if position.is_test()]
         sells = [trade for p in left for trade in manager.close_position(p, notes=NOTES, flags=SELL_FLAGS)]
         rest = run_trades(step, sells)
+        waiting = [position for position in left if position.is_settling()]
+        if waiting:
+            told = (f"{position} waits for its vault: run this again when that has settled" for position in waiting)
+            return TradeTestReport(pair, rest.trades, None, (*rest.notes, *told), rest.accounts)
         bought = run_trades(step, _open(manager, pair, value, kind))
         sold = _sell(step, bought.trades)
         trades = (*rest.trades, *bought.trades, *sold.trades)
