@@ -4,7 +4,7 @@ They are not partitioned, so that no backfill can reach them. Each is a step of 
 done is found in the ledger, and the decision time travels with the run.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -29,6 +29,7 @@ from trading_dagster.orchestration.live_step import (
 )
 from trading_dagster.orchestration.live_unit import DECISION_TAG, SKIP_TAG, LiveUnit
 from trading_dagster.orchestration.metadata import (
+    Metadata,
     describe_indicators,
     describe_universe,
     picture_coverage,
@@ -58,10 +59,10 @@ def build_live_assets(unit: LiveUnit, *, owners: Sequence[str] = ("team:strategi
     """Return the five assets of a deployment."""
     return [
         _universe_asset(unit, owners),
-        _indicators_asset(unit, owners),
-        _decisions_asset(unit, owners),
-        _trades_asset(unit, owners),
-        _statistics_asset(unit, owners),
+        _step_asset(unit, owners, "indicators", _calculate),
+        _step_asset(unit, owners, "decisions", _decide),
+        _step_asset(unit, owners, "trades", _execute),
+        _step_asset(unit, owners, "statistics", _complete),
     ]
 
 
@@ -119,67 +120,41 @@ def _universe_asset(unit: LiveUnit, owners: Sequence[str]) -> dg.AssetsDefinitio
     return universe
 
 
-def _indicators_asset(unit: LiveUnit, owners: Sequence[str]) -> dg.AssetsDefinition:
-    spec = _specify(unit, "indicators", owners)
+def _step_asset(
+    unit: LiveUnit, owners: Sequence[str], name: str, step: Callable[[LiveUnit, datetime], Metadata]
+) -> dg.AssetsDefinition:
+    """Return the asset of a step after the first: it works on the run's decision time and tells what came of it."""
+    spec = _specify(unit, name, owners)
 
-    @dg.multi_asset(name=f"{unit.group}__indicators", specs=[spec], can_subset=False)
-    def indicators(context: dg.AssetExecutionContext) -> Iterator[Result]:
+    @dg.multi_asset(name=f"{unit.group}__{name}", specs=[spec], can_subset=False)
+    def run_step(context: dg.AssetExecutionContext) -> Iterator[Result]:
         with explain_failures():
             decision_at = _decision_time(context, unit)
-            universe, results = calculate_step(unit, decision_at)
-        yield dg.MaterializeResult(
-            spec.key,
-            metadata={**describe_time(decision_at, unit.open().now()), **describe_indicators(results, universe)},
-        )
-
-    return indicators
-
-
-def _decisions_asset(unit: LiveUnit, owners: Sequence[str]) -> dg.AssetsDefinition:
-    spec = _specify(unit, "decisions", owners)
-
-    @dg.multi_asset(name=f"{unit.group}__decisions", specs=[spec], can_subset=False)
-    def decisions(context: dg.AssetExecutionContext) -> Iterator[Result]:
-        with explain_failures():
-            decision_at = _decision_time(context, unit)
-            report = decide_step(unit, decision_at)
-        yield dg.MaterializeResult(
-            spec.key, metadata={**describe_time(decision_at, unit.open().now()), **describe_decision(report)}
-        )
-
-    return decisions
-
-
-def _trades_asset(unit: LiveUnit, owners: Sequence[str]) -> dg.AssetsDefinition:
-    spec = _specify(unit, "trades", owners)
-
-    @dg.multi_asset(name=f"{unit.group}__trades", specs=[spec], can_subset=False)
-    def trades(context: dg.AssetExecutionContext) -> Iterator[Result]:
-        with explain_failures():
-            decision_at = _decision_time(context, unit)
-            report = execute_step(unit, decision_at)
-        yield dg.MaterializeResult(
-            spec.key, metadata={**describe_time(decision_at, unit.open().now()), **describe_trades(report)}
-        )
-
-    return trades
-
-
-def _statistics_asset(unit: LiveUnit, owners: Sequence[str]) -> dg.AssetsDefinition:
-    spec = _specify(unit, "statistics", owners)
-
-    @dg.multi_asset(name=f"{unit.group}__statistics", specs=[spec], can_subset=False)
-    def statistics(context: dg.AssetExecutionContext) -> Iterator[Result]:
-        with explain_failures():
-            decision_at = _decision_time(context, unit)
-            report = complete_step(unit, decision_at)
-            universe, results = calculate_step(unit, decision_at)
-            pictures = {**picture_coverage(universe), **picture_indicators(results, universe)}
-            live = unit.open()  # painted when all is traded
-            metadata = {**describe_statistics(live, report), **pictures, **describe_shown(live, universe, results)}
+            metadata = step(unit, decision_at)
         yield dg.MaterializeResult(spec.key, metadata={**describe_time(decision_at, unit.open().now()), **metadata})
 
-    return statistics
+    return run_step
+
+
+def _calculate(unit: LiveUnit, decision_at: datetime) -> Metadata:
+    universe, results = calculate_step(unit, decision_at)
+    return describe_indicators(results, universe)
+
+
+def _decide(unit: LiveUnit, decision_at: datetime) -> Metadata:
+    return describe_decision(decide_step(unit, decision_at))
+
+
+def _execute(unit: LiveUnit, decision_at: datetime) -> Metadata:
+    return describe_trades(execute_step(unit, decision_at))
+
+
+def _complete(unit: LiveUnit, decision_at: datetime) -> Metadata:
+    report = complete_step(unit, decision_at)
+    universe, results = calculate_step(unit, decision_at)
+    pictures = {**picture_coverage(universe), **picture_indicators(results, universe)}
+    live = unit.open()  # painted when all is traded
+    return {**describe_statistics(live, report), **pictures, **describe_shown(live, universe, results)}
 
 
 def _tagged(context: dg.AssetExecutionContext, tag: str) -> str | None:
