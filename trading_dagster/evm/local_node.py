@@ -20,7 +20,8 @@ from trading_dagster.evm.local_package import anvil_package
 
 START_TIMEOUT_S = 30.0
 START_POLL_S = 0.02
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 120.0
+"""Longer than it takes to remove gigabytes of old states on a machine that is busy otherwise."""
 ATTEMPTS = 3
 LOG_TAIL = 500
 SUPERVISE = """
