@@ -30,6 +30,26 @@ def test_missing_strategy_file(run: Run) -> None:
     refused(run("backtest", "nosuch.py"), "nosuch.py does not exist", "check the path")
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("backtest", "--report"),
+        ("backtest", "--save"),
+        ("grid-search", "--table"),
+        ("grid-search", "--heat-map"),
+        ("walk-forward", "--save"),
+        ("optimise", "--table"),
+    ],
+)
+def test_output_that_cannot_be_written_is_refused_before_the_work(
+    run: Run, ema_cross: Path, command: str, option: str
+) -> None:
+    search = [] if command == "backtest" else ["--set", "fast_bars=[3,5]", "--set", "slow_bars=[20,30]"]
+    search += ["--train", "90d", "--test", "30d"] if command == "walk-forward" else []
+    outcome = run(command, ema_cross, *search, option, "/proc/x", "--no-progress")
+    refused(outcome, f"{option} /proc/x cannot be written", "choose another place")
+
+
 def test_strategy_that_does_not_parse(run: Run, broken_strategy: Break) -> None:
     file = broken_strategy("def decide_trades(", "def decide_trades((")
     refused(run("backtest", file), "mine.py, line \\d+ does not parse")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from datetime import datetime
@@ -108,11 +109,22 @@ def test_file_is_found_by_text_too(tmp_path):
     assert load_strategy_file(str(write(tmp_path))).name == "my_strategy"
 
 
-@pytest.mark.parametrize("name", ["absent.py", "folder"])
-def test_missing_file_is_named_with_where_it_was_looked_for(tmp_path, monkeypatch, name):
-    (tmp_path / "folder").mkdir()
+def test_missing_file_is_named_with_where_it_was_looked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    refused(lambda: load_strategy_file(name), name, "does not exist", "check the path", str(tmp_path))
+    refused(lambda: load_strategy_file("absent.py"), "absent.py", "does not exist", "check the path", str(tmp_path))
+
+
+def test_folder_is_no_strategy_file(tmp_path):
+    refused(lambda: load_strategy_file(tmp_path), str(tmp_path), "is a folder", "name a file in it")
+
+
+@pytest.mark.parametrize("stem", ["my strat-é (v2)", "стратегия", "策略", "ﬁ²", "plain-Name 2"])
+def test_id_is_fit_for_an_asset_key_and_of_one_file_only(tmp_path, stem):
+    path = write(tmp_path).rename(tmp_path / f"{stem}.py")
+    found = load_strategy_file(path).id
+    assert re.fullmatch("[a-z0-9_]+", found)
+    other = path.rename(tmp_path / f"{stem}é.py")
+    assert load_strategy_file(other).id != found
 
 
 @pytest.mark.parametrize(

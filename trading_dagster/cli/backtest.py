@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,10 +115,20 @@ def refuse_unwritable(option: str, path: Path | None) -> None:
     """Say before the backtest that its output cannot be written, not after."""
     if path is None:
         return
-    if option == "--report" and path.is_dir():
-        raise BadConfiguration(f"--report {path} is a folder: name a file such as {path / 'report.html'}")
+    examples = {"--report": "report.html", "--table": "table.csv", "--heat-map": "heat_map.html"}
+    if option in examples and path.is_dir():
+        raise BadConfiguration(f"{option} {path} is a folder: name a file such as {path / examples[option]}")
     if option in {"--save", "--charts"} and path.exists() and not path.is_dir():
         raise BadConfiguration(f"{option} {path} is a file: name a folder")
     existing = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
     if existing != path.absolute() and not existing.is_dir():
         raise BadConfiguration(f"{option} {path}: {existing} is a file, not a folder: choose another place")
+    try:
+        if existing.is_file():
+            existing.open("ab").close()
+        else:
+            tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise BadConfiguration(
+            f"{option} {path} cannot be written ({error.strerror or error}): choose another place"
+        ) from error

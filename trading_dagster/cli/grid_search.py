@@ -11,7 +11,7 @@ import typer
 
 from trading_dagster.backtest.plan import universe_input
 from trading_dagster.charts.heat_map import visualise_heatmap_2d
-from trading_dagster.cli.backtest import BacktestRequest
+from trading_dagster.cli.backtest import BacktestRequest, refuse_unwritable
 from trading_dagster.domain.error import BadInput
 from trading_dagster.market.source import CandleSource
 from trading_dagster.market.universe import TradingStrategyUniverse
@@ -79,6 +79,8 @@ def run_grid_request(
     """Run the search, print the best combinations, and write what was asked for."""
     if metric not in COLUMNS:
         raise BadInput(f"--metric {metric}: use one of {', '.join(COLUMNS)}")
+    refuse_unwritable("--table", table)
+    refuse_unwritable("--heat-map", heat_map)
     searched = request.combinations[0].searched
     if heat_map is not None and len(searched) < 2:
         raise BadInput(f"--heat-map needs two searched parameters, there is {searched[0]} alone")

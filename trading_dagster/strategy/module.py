@@ -48,9 +48,13 @@ class StrategyModule:
 
     @property
     def id(self) -> str:
-        """Return the name as used in file names and asset keys: lower case, words joined by underscores."""
+        """Return the name as used in file names and asset keys: lower case, words joined by underscores.
+
+        Asset keys are ASCII. A name with other letters ends in a short hash, which tells it from others like it.
+        """
         stem = self.path.stem if self.path is not None else self.name
-        return "".join(c if c.isalnum() else "_" for c in stem.lower()).strip("_") or "strategy"
+        words = "".join(c if c.isascii() and c.isalnum() else "_" for c in stem.lower()).strip("_") or "strategy"
+        return words if stem.isascii() else f"{words}_{hashlib.blake2b(stem.encode(), digest_size=3).hexdigest()}"
 
     @property
     def description(self) -> str:
@@ -135,6 +139,8 @@ class StrategyModule:
 def load_strategy_file(path: str | Path) -> StrategyModule:
     """Load a strategy file; raises StrategyModuleNotValid naming file, line and remedy."""
     file = Path(path)
+    if file.is_dir():
+        raise StrategyModuleNotValid(f"Strategy file {file} is a folder: name a file in it, such as strategy.py")
     if not file.is_file():
         raise StrategyModuleNotValid(f"Strategy file {file} does not exist: check the path (looked in {Path.cwd()})")
     try:
