@@ -6,7 +6,7 @@ cash.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -60,11 +60,11 @@ class Sizing:
         return accepted
 
 
-def cap_weights(signals: Sequence[TradingPairSignal], cap_of: CapOf) -> None:
+def cap_weights(signals: Sequence[TradingPairSignal], caps: Iterable[float]) -> None:
     """Give each signal its share, at most its cap; the excess stays cash."""
     shares = to_fractions({signal.pair_id: signal.raw_weight for signal in signals})
-    for signal in signals:
-        signal.normalised_weight = _capped(signal, shares[signal.pair_id], cap_of(signal))
+    for signal, share, cap in zip(signals, shares.values(), caps, strict=False):
+        signal.normalised_weight = share if share <= cap else _capped(signal, share, cap)
 
 
 def size_all(signals: Sequence[TradingPairSignal], sizing: Sizing) -> Allocation:

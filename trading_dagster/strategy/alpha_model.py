@@ -18,6 +18,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import repeat
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -163,7 +164,8 @@ class AlphaModel:
 
         self.investable_equity = investable_equity
         if size_risk_model is None and max_positions is None and not waterfall:
-            cap_weights(signals, cap_of)
+            caps = repeat(max_weight) if max_weight_function is None else map(cap_of, signals)
+            cap_weights(signals, caps)
             self.accepted_investable_equity, self.size_risk_discarded_value = investable_equity, 0.0
             self._is_sized = False
             return
@@ -285,7 +287,8 @@ class AlphaModel:
             if signal.position_target is None or not self._is_sized:
                 signal.position_target = signal.normalised_weight * equity
             target = signal.position_target or 0.0
-            signal.position_adjust_usd = target if signal.is_flip() else target - signal.old_value
+            old = signal.old_value
+            signal.position_adjust_usd = target if old and signal.is_flip() else target - old
             signal.position_adjust_quantity = 0.0
             if signal.position_adjust_usd < 0 and signal.old_value and not signal.holds_short:
                 signal.position_adjust_quantity = position_manager.estimate_asset_quantity(
