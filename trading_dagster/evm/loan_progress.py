@@ -7,7 +7,6 @@ follows from those that ended, so that a process that is killed anywhere goes on
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,6 +17,7 @@ from trading_dagster.domain.transaction import Finished, IntentRecord, OutcomeSt
 from trading_dagster.evm.aave_v3 import ALL, explain_revert
 from trading_dagster.evm.swap_intent import total_gas_cost
 from trading_dagster.evm.token_flow import read_flows
+from trading_dagster.evm.trade_part import list_parts, parse_part_id, part_id
 from trading_dagster.evm.transaction_journal import TransactionJournal
 
 ACTION = "loan_action"
@@ -30,7 +30,7 @@ BLOCK = "loan_block"
 WHY = "loan_why"
 """The argument of a step's intent that says why the trade turned round."""
 
-STEP = re.compile(r"step-[0-9]+")
+STEP = "step"
 
 
 class LoanAction(Enum):
@@ -231,23 +231,17 @@ def _in_words(reason: str) -> str:
 
 def step_id(trade_intent_id: str, number: int) -> str:
     """Return the id of the intent of a trade's step, from 1."""
-    return f"{trade_intent_id}/step-{number}"
+    return part_id(trade_intent_id, STEP, number)
 
 
 def parse_step_id(strategy_id: str, intent_id: str) -> int | None:
     """Return the trade that an intent is a step of, None when it is none of this strategy."""
-    prefix = f"trade/{strategy_id}/"
-    parts = intent_id.removeprefix(prefix).split("/")
-    is_step = intent_id.startswith(prefix) and len(parts) == 3 and STEP.fullmatch(parts[2])
-    return int(parts[0]) if is_step else None
+    return parse_part_id(strategy_id, intent_id, STEP)
 
 
 def list_steps(journal: TransactionJournal, trade_intent_id: str) -> Iterator[IntentRecord]:
-    """Yield the steps of a trade that were planned, in order."""
-    number = 1
-    while (record := journal.find(step_id(trade_intent_id, number))) is not None:
-        yield record
-        number += 1
+    """Return the steps of a trade that were planned, in order."""
+    return list_parts(journal, trade_intent_id, STEP)
 
 
 def spending_id(trade_intent_id: str, number: int, action: LoanAction) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,9 +16,10 @@ from trading_dagster.evm.erc7540 import REQUESTS, VaultRequest, find_request
 from trading_dagster.evm.event_log import read_logs
 from trading_dagster.evm.swap_intent import SwapFill
 from trading_dagster.evm.token_flow import TRANSFER_TOPIC, read_flows
+from trading_dagster.evm.trade_part import list_parts, parse_part_id, part_id
 from trading_dagster.evm.transaction_journal import TransactionJournal
 
-CLAIM = re.compile(r"claim-[0-9]+")
+CLAIM = "claim"
 GIVEN_BACK = "the vault gave back what it was given"
 """How the reason of a trade begins whose vault settled nothing and kept nothing: it may be made again."""
 NOBODY = "0x" + "0" * 40
@@ -32,23 +32,17 @@ def is_request(intent: Intent) -> bool:
 
 def claim_id(trade_intent_id: str, number: int) -> str:
     """Return the id of the intent that claims for a trade, counted from 1."""
-    return f"{trade_intent_id}/claim-{number}"
+    return part_id(trade_intent_id, CLAIM, number)
 
 
 def parse_claim_id(strategy_id: str, intent_id: str) -> int | None:
     """Return the trade that an intent claims for, None when it is no claim of this strategy."""
-    prefix = f"trade/{strategy_id}/"
-    parts = intent_id.removeprefix(prefix).split("/")
-    is_claim = intent_id.startswith(prefix) and len(parts) == 3 and CLAIM.fullmatch(parts[2])
-    return int(parts[0]) if is_claim else None
+    return parse_part_id(strategy_id, intent_id, CLAIM)
 
 
 def list_claims(journal: TransactionJournal, trade_intent_id: str) -> list[IntentRecord]:
     """Return the claims of a trade that were planned, in order."""
-    claims: list[IntentRecord] = []
-    while (record := journal.find(claim_id(trade_intent_id, len(claims) + 1))) is not None:
-        claims.append(record)
-    return claims
+    return list(list_parts(journal, trade_intent_id, CLAIM))
 
 
 def is_given_back(trade: TradeExecution) -> bool:
