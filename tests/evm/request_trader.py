@@ -23,7 +23,6 @@ from trading_dagster.evm.request_settlement import RequestSettlement, is_disturb
 from trading_dagster.evm.request_vault import open_vault
 from trading_dagster.evm.signing import allow_signing
 from trading_dagster.evm.trade_route import RouteTable
-from trading_dagster.evm.treasury import HotWalletTreasury
 from trading_dagster.evm.vault_dex import TradedVault, find_reason_to_refuse
 from trading_dagster.market.vault import to_vault
 
@@ -121,17 +120,9 @@ class RequestTrader(Trader):
             self.client, self.rig.journal, self.account, parts.book, parts.wait, forbid, FAST.replan_depth
         )
 
-    def treasury(self) -> HotWalletTreasury:
-        return HotWalletTreasury(
-            self.client,
-            self.rig.journal,
-            self.rig.account,
-            audit=self.rig.executor(client=self.client).audit,
-            confirmations=FAST.confirmations,
-            lookback_blocks=200,
-            now=lambda: self.now,
-            is_disturbed=partial(is_disturbed, self.client, self.rig.journal, self.account),
-        )
+    def treasury(self, **more: Any) -> Any:
+        disturbed = partial(is_disturbed, self.client, self.rig.journal, self.account)
+        return super().treasury(is_disturbed=disturbed, **more)
 
     def execution(self, **more: Any) -> EvmExecution:
         parts = {

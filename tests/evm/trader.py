@@ -97,7 +97,7 @@ class Trader:
         """Return whose tokens are traded."""
         return TradingAccount.of_wallet(self.rig.account)
 
-    def treasury(self) -> Any:
+    def treasury(self, **more: Any) -> Any:
         return HotWalletTreasury(
             self.client,
             self.rig.journal,
@@ -106,6 +106,7 @@ class Trader:
             confirmations=FAST.confirmations,
             lookback_blocks=200,
             now=lambda: self.now,
+            **more,
         )
 
     def fund(self) -> None:
