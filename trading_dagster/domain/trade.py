@@ -49,6 +49,10 @@ class TradeStatus(Enum):
     vault_settlement_pending = "vault_settlement_pending"
 
 
+RUNNING = (TradeStatus.started, TradeStatus.broadcasted)
+"""Begun, and nobody knows yet how it ends."""
+
+
 class TradeFlag(Enum):
     """What a trade does to its position, and how it came about."""
 

@@ -33,7 +33,7 @@ from trading_dagster.domain.event import (
 from trading_dagster.domain.identifier import AssetIdentifier
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_naive
-from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.domain.trade import RUNNING, TradeExecution, TradeStatus
 from trading_dagster.domain.transaction import Finished, InFlight, Intent, IntentRecord, OutcomeStatus
 from trading_dagster.evm.alarm import AlarmKind, AlarmSink
 from trading_dagster.evm.allowance import AllowanceKeeper, Spending
@@ -68,8 +68,6 @@ from trading_dagster.evm.transaction import EXPIRED_UNSIGNED, TransactionExecuto
 from trading_dagster.evm.transaction_journal import TransactionJournal
 
 logger = logging.getLogger(__name__)
-
-RUNNING = (TradeStatus.started, TradeStatus.broadcasted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from trading_dagster.domain.error import BadConfiguration, BadInput, UncleanStat
 from trading_dagster.domain.event import BalanceUpdated, Event, LedgerBound, LedgerEnded
 from trading_dagster.domain.purse import PAPER, Purse, vault_purse, wallet_purse
 from trading_dagster.domain.state import State
-from trading_dagster.domain.trade import TradeStatus
+from trading_dagster.domain.trade import RUNNING
 from trading_dagster.domain.treasury import BalanceUpdate, BalanceUpdateCause, BalanceUpdatePositionType
 from trading_dagster.live.session import LiveSession, open_session
 from trading_dagster.storage.event_codec import EventDecoder
@@ -24,7 +24,6 @@ from trading_dagster.storage.lease import DEFAULT_LEASE_S, purse_resources
 from trading_dagster.storage.ledger_store import LedgerStore
 from trading_dagster.storage.strategy_ledger import BINDING, FLOW, StrategyLedger
 
-RUNNING = (TradeStatus.started, TradeStatus.broadcasted)
 _VAULT_NOTE = re.compile(r"vault (0x[0-9a-fA-F]{40}), ")
 
 

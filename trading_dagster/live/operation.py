@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 from trading_dagster.accounting.account_check import AccountTable
 from trading_dagster.domain.error import TradeError, UncleanState
-from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.domain.trade import RUNNING, TradeExecution, TradeStatus
 from trading_dagster.live.message import freeze_messages
 from trading_dagster.live.step import LiveStep, find_trades, open_step
 from trading_dagster.live.strategy import LiveStrategy
 from trading_dagster.live.universe import load_universe
 from trading_dagster.storage.ledger_store import Sample
-
-RUNNING = frozenset({TradeStatus.started, TradeStatus.broadcasted})
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from trading_dagster.domain.event import TradeDiscarded, TradeWaits
 from trading_dagster.domain.run_range import OpenDecision
 from trading_dagster.domain.state import State
 from trading_dagster.domain.time import to_unix_us
-from trading_dagster.domain.trade import TradeExecution, TradeStatus
+from trading_dagster.domain.trade import RUNNING, TradeExecution, TradeStatus
 from trading_dagster.domain.treasury import Redemption
 from trading_dagster.execution.limit import discard_refused
 from trading_dagster.execution.loan_service import LoanService
@@ -30,7 +30,6 @@ from trading_dagster.strategy.parameters import max_price_impact
 from trading_dagster.strategy.position_manager import PositionManager
 from trading_dagster.strategy.trade_planning import DEFAULT_SLIPPAGE_TOLERANCE
 
-RUNNING = (TradeStatus.started, TradeStatus.broadcasted)
 LEFT_OVER = "an interrupted step planned it and never began it"
 
 
